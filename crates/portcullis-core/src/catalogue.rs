@@ -1,0 +1,148 @@
+//! What a server offers, as last seen: its tools with their schemas and annotations. An immutable snapshot; a refresh makes a new one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::mirror::{self, HeaderParam};
+use crate::wire::{JsonKind, Limits, Malformed, View, view_json};
+
+/// The tools of one server, by exact name.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    tools: BTreeMap<String, Arc<Tool>>,
+    /// Whether a complete list (all pages) was read at least once. An unread catalogue knows nothing, rather than knowing that nothing exists.
+    read: bool,
+}
+
+/// One tool definition.
+#[derive(Clone)]
+pub struct Tool {
+    pub name: String,
+    /// The definition's exact JSON text.
+    pub definition: Bytes,
+    /// `inputSchema`, exact text.
+    pub input_schema: Option<Bytes>,
+    /// `outputSchema`, exact text.
+    pub output_schema: Option<Bytes>,
+    /// Hints of the server about itself; untrusted unless the operator trusts the server (A43).
+    pub annotations: Annotations,
+    /// Arguments that modern clients mirror as `Mcp-Param-*` (C36–C38).
+    pub header_params: Vec<HeaderParam>,
+}
+
+/// `annotations` of a tool; absent hints stay absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Annotations {
+    pub read_only: Option<bool>,
+    pub destructive: Option<bool>,
+    pub idempotent: Option<bool>,
+    pub open_world: Option<bool>,
+}
+
+/// Why a list of tools cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatalogueError {
+    Malformed(Malformed),
+    /// Not an array of tools, nor a `tools/list` result, nor a response holding one.
+    NoTools,
+    /// A tool without a name, or one that is not an object.
+    BadTool { index: usize },
+    /// The same name twice on one server.
+    RepeatedTool { name: String },
+}
+
+impl fmt::Display for CatalogueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(malformed) => write!(f, "{malformed}"),
+            Self::NoTools => f.write_str("no `tools` array: expected a saved `tools/list` result"),
+            Self::BadTool { index } => write!(f, "tool number {} has no usable `name`", index + 1),
+            Self::RepeatedTool { name } => write!(f, "the tool `{name}` is listed twice"),
+        }
+    }
+}
+
+impl std::error::Error for CatalogueError {}
+
+impl Catalogue {
+    /// From the items of all pages of `tools/list`, in order.
+    ///
+    /// # Errors
+    /// A tool without a name, or a name that occurs twice.
+    pub fn from_tools<'a>(tools: impl IntoIterator<Item = View<'a>>) -> Result<Self, CatalogueError> {
+        let mut catalogue = Self { tools: BTreeMap::new(), read: true };
+        for (index, view) in tools.into_iter().enumerate() {
+            let tool = Tool::from_view(view).ok_or(CatalogueError::BadTool { index })?;
+            let name = tool.name.clone();
+            if catalogue.tools.insert(name.clone(), Arc::new(tool)).is_some() {
+                return Err(CatalogueError::RepeatedTool { name });
+            }
+        }
+        Ok(catalogue)
+    }
+
+    /// From a saved file: a JSON-RPC response, a `tools/list` result, or a bare array of tools.
+    ///
+    /// # Errors
+    /// Unreadable JSON, no tools, or one of the errors of [`Catalogue::from_tools`].
+    pub fn from_saved(bytes: &[u8], limits: &Limits) -> Result<Self, CatalogueError> {
+        let root = view_json(bytes, limits).map_err(CatalogueError::Malformed)?;
+        let list = match root.kind() {
+            JsonKind::Array => Some(root),
+            _ => root.get("tools").or_else(|| root.path(&["result", "tools"])),
+        };
+        let list = list.filter(|list| list.kind() == JsonKind::Array).ok_or(CatalogueError::NoTools)?;
+        Self::from_tools(list.elements())
+    }
+
+    /// Exact, case-sensitive match.
+    #[must_use]
+    pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.tools.get(name)
+    }
+
+    /// All tools, ordered by name.
+    pub fn tools(&self) -> impl ExactSizeIterator<Item = &Arc<Tool>> {
+        self.tools.values()
+    }
+
+    /// Whether a complete list was read at least once.
+    #[must_use]
+    pub const fn is_read(&self) -> bool {
+        self.read
+    }
+}
+
+impl Tool {
+    /// From one element of a `tools` array; `None` without a string `name`.
+    #[must_use]
+    pub fn from_view(view: View<'_>) -> Option<Self> {
+        let name = view.get("name")?.as_str()?.into_owned();
+        let schema = |key: &str| {
+            view.get(key).filter(|schema| !schema.is_null()).map(|schema| Bytes::copy_from_slice(schema.raw()))
+        };
+        let hint = |key: &str| view.path(&["annotations", key]).and_then(View::as_bool);
+        Some(Self {
+            definition: Bytes::copy_from_slice(view.raw()),
+            input_schema: schema("inputSchema"),
+            output_schema: schema("outputSchema"),
+            annotations: Annotations {
+                read_only: hint("readOnlyHint"),
+                destructive: hint("destructiveHint"),
+                idempotent: hint("idempotentHint"),
+                open_world: hint("openWorldHint"),
+            },
+            header_params: view.get("inputSchema").and_then(|schema| mirror::header_params(schema).ok()).unwrap_or_default(),
+            name,
+        })
+    }
+}
+
+impl fmt::Debug for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tool").field("name", &self.name).finish_non_exhaustive()
+    }
+}

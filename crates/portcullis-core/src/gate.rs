@@ -1,0 +1,328 @@
+//! The only maker of the two seals: [`Cleared`] (what an upstream accepts) and [`Inspected`] (what a listener writes).
+//!
+//! ```compile_fail,E0451
+//! // A seal cannot be made outside the gate.
+//! let call: portcullis_core::call::Call = todo!();
+//! let _ = portcullis_core::gate::Cleared { call };
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::call::Call;
+use crate::guard::{Decision, Effect, Finding, Guard, Mode, Phase, Sight, Watch};
+use crate::own;
+use crate::refusal::Denial;
+use crate::upstream::Arrived;
+use crate::wire::{Direction, Id, Kind, Limits, Malformed, Message};
+
+/// All guards in their fixed order. Immutable; a new plan is a new gate.
+#[derive(Debug)]
+pub struct Gate {
+    guards: Vec<(Arc<dyn Guard>, Mode)>,
+}
+
+/// A call that was judged and may be sent. Made only by [`Gate`].
+#[derive(Debug)]
+pub struct Cleared {
+    call: Call,
+}
+
+/// A message that was inspected and may be written to the client. Made only here.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// Empty for an event that only primes the stream.
+    bytes: Bytes,
+    kind: Option<Kind>,
+    event_id: Option<String>,
+    retry: Option<Duration>,
+}
+
+/// The gate's answer to a call.
+#[derive(Debug)]
+pub enum Verdict {
+    /// May be sent; its reply goes through the inspector.
+    Cleared(Cleared, Inspector),
+    /// A person must approve first; nothing was sent.
+    Held(Denial),
+    /// No.
+    Denied(Denial),
+}
+
+/// A verdict with what led to it.
+#[derive(Debug)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    /// `@id`s of the policies that permitted; for denials they are in the denial.
+    pub policies: Option<Arc<[Arc<str>]>>,
+    pub findings: Vec<Finding>,
+}
+
+/// One guard's answer, for `explain`.
+#[derive(Debug)]
+pub struct Step {
+    pub guard: &'static str,
+    pub phase: Phase,
+    pub mode: Mode,
+    pub decision: Decision,
+}
+
+impl Gate {
+    /// No gate without a policy. `others` are sorted into their phases; guards that are off are left out.
+    #[must_use]
+    pub fn new(policy: Arc<dyn Guard>, others: Vec<(Arc<dyn Guard>, Mode)>) -> Self {
+        let mut guards = others;
+        // The policy cannot be switched off or shadowed: it is the decision point.
+        guards.push((policy, Mode::Enforce));
+        guards.retain(|(_, mode)| *mode != Mode::Off);
+        guards.sort_by_key(|(guard, _)| guard.about().phase);
+        Self { guards }
+    }
+
+    /// Judges one call in all phases. The first enforced denial or hold ends it.
+    #[must_use]
+    pub fn judge(self: &Arc<Self>, call: Call) -> Judgement {
+        let mut findings = Vec::new();
+        let mut policies = None;
+        for (guard, mode) in &self.guards {
+            match guard.check(&call) {
+                Decision::Pass(pass) => {
+                    policies = policies.or(pass.policies);
+                    findings.extend(pass.findings);
+                }
+                Decision::Hold(denial) if *mode == Mode::Enforce => {
+                    findings.push(noticed(&denial, Effect::Held));
+                    return Judgement { verdict: Verdict::Held(*denial), policies, findings };
+                }
+                Decision::Deny(denial) if *mode == Mode::Enforce => {
+                    findings.push(noticed(&denial, Effect::Denied));
+                    return Judgement { verdict: Verdict::Denied(*denial), policies, findings };
+                }
+                Decision::Hold(denial) | Decision::Deny(denial) => findings.push(noticed(&denial, Effect::Shadowed)),
+            }
+        }
+        let watches = self
+            .guards
+            .iter()
+            .filter_map(|(guard, mode)| guard.watch(&call).map(|watch| (watch, *mode)))
+            .collect();
+        let inspector =
+            Inspector { gate: Arc::clone(self), call: call.clone(), watches, permitted: SmallVec::new() };
+        Judgement { verdict: Verdict::Cleared(Cleared { call }, inspector), policies, findings }
+    }
+
+    /// What each guard says, in order, without stopping at the first no: for `explain`. Clears nothing.
+    #[must_use]
+    pub fn explain(&self, call: &Call) -> Vec<Step> {
+        self.guards
+            .iter()
+            .map(|(guard, mode)| {
+                let about = guard.about();
+                Step { guard: about.name, phase: about.phase, mode: *mode, decision: guard.check(call) }
+            })
+            .collect()
+    }
+}
+
+fn noticed(denial: &Denial, effect: Effect) -> Finding {
+    Finding { guard: denial.guard, code: denial.code.as_str(), detail: denial.detail.clone(), effect }
+}
+
+impl Cleared {
+    /// What was cleared. Read-only: the bytes that were judged are the bytes that are sent.
+    #[must_use]
+    pub const fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// Notifications a client could send itself, made by the gateway on its behalf after it went away or timed out:
+    /// `notifications/cancelled` for the request this clearance was for (A36, B10, D11). `None` when there is no request.
+    #[must_use]
+    pub fn cancellation(&self, reason: &'static str) -> Option<Cleared> {
+        let message = self.call.message()?;
+        if message.kind() != Kind::Request || message.direction() != Direction::ToServer {
+            return None;
+        }
+        let mut params = String::from(r#"{"requestId":"#);
+        params.push_str(message.id()?.raw());
+        params.push_str(r#","reason":"#);
+        own::push_string(&mut params, reason);
+        params.push('}');
+        let bytes = own::notification("notifications/cancelled", &params);
+        let cancelled = Message::read(bytes, Direction::ToServer, &Limits::default()).ok()?;
+        Some(Cleared { call: self.call.with_message(cancelled) })
+    }
+}
+
+/// Inspects the messages of one reply, in order.
+#[derive(Debug)]
+pub struct Inspector {
+    gate: Arc<Gate>,
+    call: Call,
+    watches: SmallVec<[(Box<dyn Watch>, Mode); 4]>,
+    /// Methods of server messages that need no second look in this reply (see [`crate::guard::Pass::repeatable`]).
+    permitted: SmallVec<[String; 2]>,
+}
+
+/// What became of one arrival.
+#[derive(Debug)]
+pub enum Inspection {
+    /// Goes to the client.
+    Pass(Inspected, Vec<Finding>),
+    /// A server request was refused: the client never sees it, the server gets the error that [`RefusedRequest::answer`] makes.
+    Refuse(RefusedRequest, Denial, Vec<Finding>),
+    /// A notification was refused: it is dropped.
+    Drop(Denial, Vec<Finding>),
+    /// The response itself was blocked: the client gets an error with its id, and the reply ends.
+    Cut(Denial, Vec<Finding>),
+}
+
+impl Inspector {
+    /// Judges a server's request or notification, then shows the message to every watcher.
+    pub fn inspect(&mut self, arrived: Arrived) -> Inspection {
+        let Arrived { message, event_id, retry } = arrived;
+        let Some(mut message) = message else {
+            let signal = Inspected { bytes: Bytes::new(), kind: None, event_id, retry };
+            return Inspection::Pass(signal, Vec::new());
+        };
+        let mut findings = Vec::new();
+        if let Some(denial) = self.judge_server_message(&message, &mut findings) {
+            return self.blocked(&message, denial, findings);
+        }
+        for (watch, mode) in &mut self.watches {
+            match watch.see(&message) {
+                Sight::Keep => {}
+                Sight::Note(finding) => findings.push(finding),
+                Sight::Replace(_, Some(finding)) if *mode == Mode::Shadow => {
+                    findings.push(Finding { effect: Effect::Shadowed, ..finding });
+                }
+                Sight::Replace(_, None) if *mode == Mode::Shadow => {}
+                Sight::Replace(edited, finding) => {
+                    message = *edited;
+                    findings.extend(finding);
+                }
+                Sight::Cut(denial) if *mode == Mode::Shadow => findings.push(noticed(&denial, Effect::Shadowed)),
+                Sight::Cut(denial) => {
+                    findings.push(noticed(&denial, Effect::Cut));
+                    return self.blocked(&message, *denial, findings);
+                }
+            }
+        }
+        let passed = Inspected { bytes: message.bytes().clone(), kind: Some(message.kind()), event_id, retry };
+        Inspection::Pass(passed, findings)
+    }
+
+    /// Server requests and notifications are actions too; responses were judged with their request.
+    fn judge_server_message(&mut self, message: &Message, findings: &mut Vec<Finding>) -> Option<Denial> {
+        let method = message.method()?;
+        if self.permitted.iter().any(|known| known == method) {
+            return None;
+        }
+        let call = self.call.with_message(message.clone());
+        let mut repeatable = true;
+        for (guard, mode) in &self.gate.guards {
+            match guard.check(&call) {
+                Decision::Pass(pass) => {
+                    repeatable &= pass.repeatable;
+                    findings.extend(pass.findings);
+                }
+                Decision::Hold(denial) | Decision::Deny(denial) if *mode == Mode::Enforce => {
+                    findings.push(noticed(&denial, Effect::Denied));
+                    return Some(*denial);
+                }
+                Decision::Hold(denial) | Decision::Deny(denial) => {
+                    repeatable = false;
+                    findings.push(noticed(&denial, Effect::Shadowed));
+                }
+            }
+        }
+        // Bounded: a hostile server could invent methods without end.
+        if repeatable && self.permitted.len() < 16 {
+            self.permitted.push(method.to_owned());
+        }
+        None
+    }
+
+    fn blocked(&self, message: &Message, denial: Denial, findings: Vec<Finding>) -> Inspection {
+        match (message.kind(), message.id()) {
+            (Kind::Request, Some(id)) => {
+                let request = RefusedRequest { id: id.clone(), call: self.call.clone() };
+                Inspection::Refuse(request, denial, findings)
+            }
+            (Kind::Request | Kind::Notification, _) => Inspection::Drop(denial, findings),
+            (Kind::Result | Kind::Error, _) => Inspection::Cut(denial, findings),
+        }
+    }
+
+    /// The call whose reply this is.
+    #[must_use]
+    pub const fn call(&self) -> &Call {
+        &self.call
+    }
+}
+
+/// Proof that a server's request was refused; the only thing it can become is our error answer to it.
+#[derive(Debug)]
+pub struct RefusedRequest {
+    id: Id,
+    call: Call,
+}
+
+impl RefusedRequest {
+    /// The error response to send to the server.
+    ///
+    /// # Errors
+    /// When the text does not fit the reader's limits (an id at the limit).
+    pub fn answer(self, code: i64, public: &str) -> Result<Cleared, Malformed> {
+        let bytes = own::error(Some(&self.id), code, public, None);
+        let message = Message::read(bytes, Direction::ToServer, &Limits::default())?;
+        Ok(Cleared { call: self.call.with_message(message) })
+    }
+}
+
+impl Inspected {
+    /// A refusal of our own: a JSON-RPC error. `data` is raw JSON of our own making.
+    #[must_use]
+    pub fn refusal(id: Option<&Id>, code: i64, public: &str, data: Option<&str>) -> Self {
+        Self { bytes: own::error(id, code, public, data), kind: Some(Kind::Error), event_id: None, retry: None }
+    }
+
+    /// A refusal of our own as a tool result that a model can act on.
+    #[must_use]
+    pub fn refused_tool_result(id: &Id, text: &str, modern: bool) -> Self {
+        let bytes = own::refused_tool_result(id, text, modern);
+        Self { bytes, kind: Some(Kind::Result), event_id: None, retry: None }
+    }
+
+    /// The exact JSON text to write; empty for an event that only primes the stream.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// What kind of message it is; `None` for a priming event.
+    #[must_use]
+    pub const fn kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
+    /// The server's own event id; the listener seals it before a client sees it.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        self.event_id.as_deref()
+    }
+
+    #[must_use]
+    pub const fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    /// Whether this message answers the request and so ends its reply.
+    #[must_use]
+    pub const fn is_response(&self) -> bool {
+        matches!(self.kind, Some(Kind::Result | Kind::Error))
+    }
+}

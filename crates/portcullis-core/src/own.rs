@@ -1,0 +1,89 @@
+//! The few JSON-RPC texts the gateway writes itself: errors and refused tool results. Nothing else may build one.
+
+use bytes::Bytes;
+
+use crate::wire::Id;
+
+/// A JSON-RPC error. `data` is raw JSON text. Without an id the member is left out, as MCP asks for unreadable requests.
+#[must_use]
+pub fn error(id: Option<&Id>, code: i64, message: &str, data: Option<&str>) -> Bytes {
+    let mut text = String::with_capacity(96 + message.len() + data.map_or(0, str::len));
+    text.push_str(r#"{"jsonrpc":"2.0""#);
+    push_id(&mut text, id);
+    text.push_str(r#","error":{"code":"#);
+    text.push_str(&code.to_string());
+    text.push_str(r#","message":"#);
+    push_string(&mut text, message);
+    if let Some(data) = data {
+        text.push_str(r#","data":"#);
+        text.push_str(data);
+    }
+    text.push_str("}}");
+    Bytes::from(text)
+}
+
+/// A tool result that says no in words a model can act on (`isError: true`). `modern` adds the `resultType` that C12 asks for.
+#[must_use]
+pub fn refused_tool_result(id: &Id, text: &str, modern: bool) -> Bytes {
+    let mut out = String::with_capacity(128 + text.len());
+    out.push_str(r#"{"jsonrpc":"2.0""#);
+    push_id(&mut out, Some(id));
+    out.push_str(r#","result":{"#);
+    if modern {
+        out.push_str(r#""resultType":"complete","#);
+    }
+    out.push_str(r#""content":[{"type":"text","text":"#);
+    push_string(&mut out, text);
+    out.push_str(r#"}],"isError":true}}"#);
+    Bytes::from(out)
+}
+
+/// A notification with raw JSON `params`.
+#[must_use]
+pub fn notification(method: &str, params: &str) -> Bytes {
+    let mut text = String::from(r#"{"jsonrpc":"2.0","method":"#);
+    push_string(&mut text, method);
+    text.push_str(r#","params":"#);
+    text.push_str(params);
+    text.push('}');
+    Bytes::from(text)
+}
+
+/// A request with raw JSON `params`.
+#[must_use]
+pub fn request(id: &Id, method: &str, params: &str) -> Bytes {
+    let mut text = String::from(r#"{"jsonrpc":"2.0""#);
+    push_id(&mut text, Some(id));
+    text.push_str(r#","method":"#);
+    push_string(&mut text, method);
+    text.push_str(r#","params":"#);
+    text.push_str(params);
+    text.push('}');
+    Bytes::from(text)
+}
+
+fn push_id(text: &mut String, id: Option<&Id>) {
+    if let Some(id) = id {
+        text.push_str(r#","id":"#);
+        text.push_str(id.raw());
+    }
+}
+
+/// Appends `value` as a JSON string.
+pub fn push_string(text: &mut String, value: &str) {
+    text.push('"');
+    for character in value.chars() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            control if u32::from(control) < 0x20 => {
+                text.push_str(&format!("\\u{:04x}", u32::from(control)));
+            }
+            plain => text.push(plain),
+        }
+    }
+    text.push('"');
+}

@@ -1,0 +1,86 @@
+//! The seam towards servers. An upstream accepts only what the gate cleared; wrappers (route, breaker, retry) are upstreams too.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::Stream;
+
+use crate::call::SessionKey;
+use crate::catalogue::Catalogue;
+use crate::gate::Cleared;
+use crate::refusal::Fault;
+use crate::version::Era;
+use crate::wire::Message;
+
+/// A future an upstream returns; boxed because upstreams are chosen at run time.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The messages of one reply, in order, as they arrive.
+pub type Arrivals = Pin<Box<dyn Stream<Item = Result<Arrived, Fault>> + Send>>;
+
+/// One server, or several behind one face.
+pub trait Upstream: Send + Sync + fmt::Debug {
+    /// Name from the configuration; a Cedar identifier.
+    fn name(&self) -> &Arc<str>;
+
+    /// The era the server speaks, once known. `None` before the first successful contact.
+    fn era(&self) -> Option<Era>;
+
+    /// Delivers a cleared call and returns as soon as the answer begins.
+    ///
+    /// Dropping the future or the reply cancels a modern exchange; for a legacy one the caller of this method keeps the
+    /// reply alive until it ends (A17). A notification, a client's response and a session's end reply with [`Media::Accepted`].
+    fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>>;
+
+    /// What the server offers, as last seen. Empty before the first successful contact.
+    fn catalogue(&self) -> Arc<Catalogue>;
+
+    /// Asks the server anew what it offers. Single flight; bounded in pages, items and bytes.
+    fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>>;
+
+    /// Ends the upstream side of a legacy session whose client is gone without a `DELETE` (expiry). Idempotent.
+    fn forget(&self, session: SessionKey) -> Pending<'_, ()>;
+
+    /// Stops: no new work, children ended and reaped, upstream sessions closed. Idempotent.
+    fn shut_down(&self) -> Pending<'_, ()>;
+}
+
+/// How the server answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// No body: a notification or a response was taken (HTTP 202).
+    Accepted,
+    /// One JSON document: exactly one message follows.
+    Json,
+    /// A stream of events; ends after the response, or never for standing streams.
+    EventStream,
+    /// The transport has no media types (stdio): the listener chooses. JSON when the first arrival is the response.
+    Unframed,
+}
+
+/// A reply: its form at once, its messages when they come.
+pub struct Reply {
+    pub media: Media,
+    /// HTTP status of a JSON-RPC answer that came with one other than 200 (modern 400/404). Only a hint for our own status.
+    pub status: Option<u16>,
+    pub arrivals: Arrivals,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("media", &self.media).field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// One event of a reply. An event without a message primes the stream or sets the retry delay (A14, A15).
+#[derive(Clone, Debug, Default)]
+pub struct Arrived {
+    pub message: Option<Message>,
+    /// The server's own event id, unsealed.
+    pub event_id: Option<String>,
+    /// The server's `retry` field.
+    pub retry: Option<Duration>,
+}
