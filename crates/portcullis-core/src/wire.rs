@@ -1,0 +1,26 @@
+//! The strict JSON-RPC reader: bytes in, one `Message` out, or a named refusal.
+//! This is the only JSON-RPC parser in the tree. It never builds a tree, never converts a number and never
+//! re-serialises: the bytes that were judged are the bytes that are sent (I26).
+
+mod case;
+mod edit;
+mod id;
+mod keys;
+mod limits;
+mod malformed;
+mod message;
+mod method;
+mod scan;
+mod text;
+mod view;
+
+pub use self::{
+    edit::Edit,
+    id::Id,
+    limits::Limits,
+    malformed::Malformed,
+    message::{Direction, Kind, Message, looks_like_batch, read_batch, salvage_id},
+    method::{Eras, METHODS, MethodInfo, MethodKind, NameSource, Way, method_info},
+    scan::Span,
+    view::{Elements, JsonKind, Members, Token, Tokens, View, view_json},
+};

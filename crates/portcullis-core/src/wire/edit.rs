@@ -1,0 +1,274 @@
+//! Rewriting by splicing: what is not named stays byte for byte as it came.
+//! The outcome is read again by the strict reader, so that no edit can make a message the reader would refuse.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{
+    Id, Kind, Limits, Malformed, Message, View,
+    scan::{Level, Member, Span},
+    text, view_json,
+};
+
+/// Changes to one message, collected and then applied at once.
+#[derive(Debug)]
+#[must_use = "an edit does nothing until it is applied"]
+pub struct Edit<'a> {
+    message: &'a Message,
+    /// Wanted members of `_meta`: a value, or none to remove the member. One entry for each key.
+    meta: Vec<(String, Option<String>)>,
+    splices: Vec<Splice>,
+    refused: bool,
+}
+
+/// Puts `text` in the place of `range`.
+#[derive(Debug)]
+struct Splice {
+    range: Range<usize>,
+    text: String,
+}
+
+impl<'a> Edit<'a> {
+    pub(super) fn new(message: &'a Message) -> Self {
+        Self {
+            message,
+            meta: Vec::new(),
+            splices: Vec::new(),
+            refused: false,
+        }
+    }
+
+    /// Inserts or replaces a member of `params._meta` (`result._meta` of a result) with raw JSON, making `params` and
+    /// `_meta` where they are absent. An error has no `_meta`: refused when applied.
+    pub fn set_meta(mut self, key: &str, raw: &str) -> Self {
+        self.want(key, Some(raw.to_owned()));
+        self
+    }
+
+    /// Removes a member of `_meta`, if it is there.
+    pub fn remove_meta(mut self, key: &str) -> Self {
+        self.want(key, None);
+        self
+    }
+
+    /// Replaces the value at `view`, which must be a view into this message, with raw JSON.
+    pub fn replace(mut self, view: View<'_>, raw: &str) -> Self {
+        if self.owns(view) {
+            self.splice(view.span(), raw.to_owned());
+        } else {
+            self.refused = true;
+        }
+        self
+    }
+
+    /// Replaces the id. A notification is not turned into a request by this: refused when applied.
+    pub fn set_id(mut self, id: &Id) -> Self {
+        let outline = self.message.outline();
+        let bytes = self.message.bytes();
+        match outline.member(bytes, Level::Top, "id") {
+            Some(member) => self.splice(member.value, id.raw().to_owned()),
+            None if self.message.kind() == Kind::Error => {
+                let at = outline.root.start + 1;
+                self.splice(Span { start: at, end: at }, format!("\"id\":{},", id.raw()));
+            }
+            None => self.refused = true,
+        }
+        self
+    }
+
+    /// Drops the elements that `keep` (called with each index) does not want, with their commas. A replacement inside a
+    /// dropped element is dropped with it.
+    pub fn remove_elements(mut self, array: View<'_>, keep: &dyn Fn(usize) -> bool) -> Self {
+        if !self.owns(array) {
+            self.refused = true;
+            return self;
+        }
+        let items: Vec<(Span, bool)> = array
+            .elements()
+            .enumerate()
+            .map(|(index, item)| (item.span(), keep(index)))
+            .collect();
+        self.drop_items(&items);
+        self
+    }
+
+    /// Whether applying would give the same bytes for want of anything to do.
+    #[must_use]
+    pub fn is_noop(&self) -> bool {
+        let wants_meta = |(key, value): &(String, Option<String>)| {
+            value.is_some() || self.message.meta(key).is_some()
+        };
+        !self.refused && self.splices.is_empty() && !self.meta.iter().any(wants_meta)
+    }
+
+    /// Splices, then reads the outcome as strictly as anything from outside.
+    ///
+    /// # Errors
+    /// [`Malformed::EditRefused`] when edits overlap, a value is not one JSON value or a view is foreign; otherwise what the
+    /// reader says about the outcome.
+    pub fn apply(mut self, limits: &Limits) -> Result<Message, Malformed> {
+        if self.is_noop() {
+            return Ok(self.message.clone());
+        }
+        self.plan_meta();
+        if self.refused {
+            return Err(Malformed::EditRefused);
+        }
+        let bytes = self.message.bytes();
+        let text = spliced(bytes, self.splices).ok_or(Malformed::EditRefused)?;
+        Message::read(Bytes::from(text), self.message.direction(), limits)
+    }
+
+    fn want(&mut self, key: &str, value: Option<String>) {
+        if value.as_ref().is_some_and(|raw| !is_one_value(raw)) {
+            self.refused = true;
+        }
+        self.meta.retain(|(known, _)| known != key);
+        self.meta.push((key.to_owned(), value));
+    }
+
+    fn splice(&mut self, span: Span, text: String) {
+        self.splices.push(Splice {
+            range: span.start as usize..span.end as usize,
+            text,
+        });
+    }
+
+    /// A view belongs to this message when it points at this message's memory.
+    fn owns(&self, view: View<'_>) -> bool {
+        std::ptr::eq(view.span().of(self.message.bytes()), view.raw())
+    }
+
+    /// Items are (span, keep), in order. After the first kept item each dropped one goes with the comma before it; before
+    /// that, with the comma after it.
+    fn drop_items(&mut self, items: &[(Span, bool)]) {
+        let mut kept_before = false;
+        let mut previous_end = None;
+        for (index, (span, keep)) in items.iter().enumerate() {
+            if *keep {
+                kept_before = true;
+            } else {
+                let (start, end) = match (kept_before, previous_end) {
+                    (true, Some(previous)) => (previous, span.end),
+                    _ => (
+                        span.start,
+                        items
+                            .get(index + 1)
+                            .map_or(span.end, |(next, _)| next.start),
+                    ),
+                };
+                self.splice(Span { start, end }, String::new());
+            }
+            previous_end = Some(span.end);
+        }
+    }
+
+    fn plan_meta(&mut self) {
+        let wanted = std::mem::take(&mut self.meta);
+        if wanted.is_empty() {
+            return;
+        }
+        let (message, bytes) = (self.message, self.message.bytes());
+        let (holder, holder_name) = match message.kind() {
+            Kind::Request | Kind::Notification => (Level::Params, "params"),
+            Kind::Result => (Level::Result, "result"),
+            Kind::Error => {
+                self.refused |= wanted.iter().any(|(_, value)| value.is_some());
+                return;
+            }
+        };
+        let inserts: Vec<String> = wanted
+            .iter()
+            .filter(|(key, _)| message.meta(key).is_none())
+            .filter_map(|(key, value)| Some(format!("{}:{}", text::quote(key), value.as_ref()?)))
+            .collect();
+        let inserts = inserts.join(",");
+        let outline = message.outline();
+        if let Some(meta) = outline.member(bytes, holder, "_meta") {
+            self.plan_members(meta.value, &wanted, &inserts);
+        } else if inserts.is_empty() {
+        } else if let Some(outer) = outline.member(bytes, Level::Top, holder_name) {
+            let comma = if outline.level(holder).next().is_some() {
+                ","
+            } else {
+                ""
+            };
+            let at = outer.value.start + 1;
+            self.splice(
+                Span { start: at, end: at },
+                format!("\"_meta\":{{{inserts}}}{comma}"),
+            );
+        } else if let Some(method) = outline.member(bytes, Level::Top, "method") {
+            let at = method.value.end;
+            self.splice(
+                Span { start: at, end: at },
+                format!(",\"params\":{{\"_meta\":{{{inserts}}}}}"),
+            );
+        }
+    }
+
+    /// Changes the members of a `_meta` that exists.
+    fn plan_members(&mut self, meta: Span, wanted: &[(String, Option<String>)], inserts: &str) {
+        let message = self.message;
+        let members: Vec<&Member> = message.outline().level(message.meta_level()).collect();
+        let mut items = Vec::with_capacity(members.len());
+        for member in members {
+            let key = text::decode(member.key.of(message.bytes()));
+            let wish = wanted
+                .iter()
+                .find(|(wanted, _)| *wanted == key)
+                .map(|(_, value)| value);
+            if let Some(Some(raw)) = wish {
+                self.splice(member.value, raw.clone());
+            }
+            let whole = Span {
+                start: member.key.start - 1,
+                end: member.value.end,
+            };
+            items.push((whole, wish != Some(&None)));
+        }
+        if !inserts.is_empty() {
+            let last_kept = items.iter().rev().find(|(_, keep)| *keep);
+            let (at, text) = match last_kept {
+                Some((span, _)) => (span.end, format!(",{inserts}")),
+                None => (meta.start + 1, inserts.to_owned()),
+            };
+            self.splice(Span { start: at, end: at }, text);
+        }
+        self.drop_items(&items);
+    }
+}
+
+fn is_one_value(raw: &str) -> bool {
+    view_json(raw.as_bytes(), &Limits::default()).is_ok()
+}
+
+/// The text with all splices done; `None` when two of them want the same bytes.
+fn spliced(bytes: &[u8], mut splices: Vec<Splice>) -> Option<Vec<u8>> {
+    // Insertions come before whatever else starts at their place; among equals the wider comes first and swallows.
+    splices.sort_by_key(|splice| {
+        let Range { start, end } = splice.range;
+        (start, start != end, std::cmp::Reverse(end))
+    });
+    let added: usize = splices.iter().map(|splice| splice.text.len()).sum();
+    let mut out = Vec::with_capacity(bytes.len() + added);
+    let mut done = 0;
+    let mut dropped_until = 0;
+    for Splice { range, text } in splices {
+        if range.end <= dropped_until && range.start < dropped_until {
+            continue;
+        }
+        out.extend_from_slice(bytes.get(done..range.start)?);
+        out.extend_from_slice(text.as_bytes());
+        done = range.end;
+        if text.is_empty() {
+            dropped_until = range.end;
+        }
+    }
+    out.extend_from_slice(bytes.get(done..)?);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! One JSON-RPC message that passed the strict reader, with the offsets everyone decides by.
+//! It owns the original bytes and never changes them: rewriting goes through [`Edit`], which reads the outcome anew.
+
+mod batch;
+mod shape;
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+
+pub use self::batch::{looks_like_batch, read_batch, salvage_id};
+use super::{
+    Edit, Id, Limits, Malformed, MethodInfo, NameSource, Span, View,
+    scan::{Level, Mode, Outline, scan},
+};
+
+/// Which way a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    ToServer,
+    ToClient,
+}
+
+/// What a message is, by its shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Request,
+    Notification,
+    Result,
+    Error,
+}
+
+/// One strictly read message. Cloning shares the bytes.
+#[derive(Clone)]
+pub struct Message {
+    bytes: Bytes,
+    direction: Direction,
+    kind: Kind,
+    id: Option<Id>,
+    method: Option<Method>,
+    outline: Outline,
+}
+
+#[derive(Clone)]
+enum Method {
+    Known(&'static MethodInfo),
+    Unknown(Box<str>),
+}
+
+impl Method {
+    fn name(&self) -> &str {
+        match self {
+            Self::Known(info) => info.name,
+            Self::Unknown(name) => name,
+        }
+    }
+
+    fn names(&self) -> NameSource {
+        match self {
+            Self::Known(info) => info.names,
+            Self::Unknown(_) => NameSource::Nothing,
+        }
+    }
+}
+
+impl Message {
+    /// Reads exactly one message.
+    ///
+    /// # Errors
+    /// The first rule that the text breaks: grammar before shape, envelope before params.
+    pub fn read(bytes: Bytes, direction: Direction, limits: &Limits) -> Result<Self, Malformed> {
+        let outline = scan(&bytes, Mode::Message, limits)?;
+        shape::message(bytes, outline, direction, limits)
+    }
+
+    /// The text as it arrived.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// `None` for notifications, and for an error that a server sent without an id.
+    #[must_use]
+    pub fn id(&self) -> Option<&Id> {
+        self.id.as_ref()
+    }
+
+    /// The method of a request or notification, escapes undone.
+    #[must_use]
+    pub fn method(&self) -> Option<&str> {
+        self.method.as_ref().map(Method::name)
+    }
+
+    #[must_use]
+    pub fn params(&self) -> Option<View<'_>> {
+        self.member(Level::Top, "params")
+    }
+
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<View<'_>> {
+        self.member(Level::Params, name)
+    }
+
+    #[must_use]
+    pub fn result(&self) -> Option<View<'_>> {
+        self.member(Level::Top, "result")
+    }
+
+    #[must_use]
+    pub fn result_member(&self, name: &str) -> Option<View<'_>> {
+        self.member(Level::Result, name)
+    }
+
+    #[must_use]
+    pub fn error(&self) -> Option<View<'_>> {
+        self.member(Level::Top, "error")
+    }
+
+    /// The error's code; `None` also when it does not fit 64 bits.
+    #[must_use]
+    pub fn error_code(&self) -> Option<i64> {
+        self.member(Level::Error, "code")?.as_i64()
+    }
+
+    /// A member of `params._meta`, or of `result._meta` for a result.
+    #[must_use]
+    pub fn meta(&self, key: &str) -> Option<View<'_>> {
+        self.member(self.meta_level(), key)
+    }
+
+    /// What the method is about: a tool, a prompt, a URI or a task. See [`NameSource`].
+    #[must_use]
+    pub fn name(&self) -> Option<Cow<'_, str>> {
+        self.name_view()?.as_str()
+    }
+
+    /// Where [`Message::name`] stands in the text, for an [`Edit::replace`].
+    #[must_use]
+    pub fn name_view(&self) -> Option<View<'_>> {
+        match self.method.as_ref()?.names() {
+            NameSource::Nothing => None,
+            NameSource::Name => self.param("name"),
+            NameSource::Uri => self.param("uri"),
+            NameSource::TaskId => self.param("taskId"),
+            NameSource::Ref => {
+                let reference = self.param("ref")?;
+                match reference.get("type")?.as_str()?.as_ref() {
+                    "ref/prompt" => reference.get("name"),
+                    "ref/resource" => reference.get("uri"),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn arguments(&self) -> Option<View<'_>> {
+        self.param("arguments")
+    }
+
+    /// The token under which progress is reported: asked for in `params._meta`, or carried by `notifications/progress`.
+    #[must_use]
+    pub fn progress_token(&self) -> Option<Id> {
+        let view = match self.method()? {
+            "notifications/progress" => self.param("progressToken"),
+            _ => self.member(Level::ParamsMeta, "progressToken"),
+        };
+        Id::from_view(view?)
+    }
+
+    /// The request that a `notifications/cancelled` means.
+    #[must_use]
+    pub fn cancelled_id(&self) -> Option<Id> {
+        match self.method()? {
+            "notifications/cancelled" => Id::from_view(self.param("requestId")?),
+            _ => None,
+        }
+    }
+
+    /// Starts a rewrite of this message.
+    pub fn edit(&self) -> Edit<'_> {
+        Edit::new(self)
+    }
+
+    pub(super) fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    pub(super) fn meta_level(&self) -> Level {
+        match self.kind {
+            Kind::Request | Kind::Notification => Level::ParamsMeta,
+            Kind::Result | Kind::Error => Level::ResultMeta,
+        }
+    }
+
+    pub(super) fn member(&self, level: Level, name: &str) -> Option<View<'_>> {
+        self.outline
+            .member(&self.bytes, level, name)
+            .map(|member| self.view(member.value))
+    }
+
+    fn view(&self, span: Span) -> View<'_> {
+        View::new(&self.bytes, span)
+    }
+}
+
+/// Shows the shape, never the content: messages carry secrets.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("direction", &self.direction)
+            .field("kind", &self.kind)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The rules about which members a message must, may and must not have.
+//! They go by method, whatever shape the message claims: a `tools/call` without an id is still a `tools/call`.
+
+use bytes::Bytes;
+
+use super::{Direction, Kind, Message, Method};
+use crate::wire::{
+    Id, JsonKind, Limits, Malformed, MethodKind, NameSource, View, case,
+    method::any_way,
+    scan::{Level, Outline},
+};
+
+/// Makes a message of scanned text.
+pub(super) fn message(
+    bytes: Bytes,
+    outline: Outline,
+    direction: Direction,
+    limits: &Limits,
+) -> Result<Message, Malformed> {
+    match View::new(&bytes, outline.root).kind() {
+        JsonKind::Object => {}
+        JsonKind::Array => return Err(Malformed::BatchNotAllowed),
+        _ => return Err(Malformed::NotAnObject),
+    }
+    let mut message = Message {
+        bytes,
+        direction,
+        kind: Kind::Result,
+        id: None,
+        method: None,
+        outline,
+    };
+    let version = message.member(Level::Top, "jsonrpc").and_then(View::as_str);
+    if version.as_deref() != Some("2.0") {
+        return Err(Malformed::WrongJsonRpc);
+    }
+    let method = match message.member(Level::Top, "method") {
+        Some(method) => Some(read_method(method, limits)?),
+        None => None,
+    };
+    message.method = method;
+    if message.method.is_some() {
+        asking(message, limits)
+    } else {
+        answering(message, limits)
+    }
+}
+
+fn read_method(view: View<'_>, limits: &Limits) -> Result<Method, Malformed> {
+    let body = view.string_body().ok_or(Malformed::MethodNotString)?;
+    if body.len() > limits.name {
+        return Err(Malformed::NameTooLong { limit: limits.name });
+    }
+    let name = view.as_str().ok_or(Malformed::MethodNotString)?;
+    Ok(match any_way(&name) {
+        Some(info) => Method::Known(info),
+        None => Method::Unknown(name.into()),
+    })
+}
+
+/// A request or a notification.
+fn asking(mut message: Message, limits: &Limits) -> Result<Message, Malformed> {
+    if message.result().is_some() || message.error().is_some() {
+        return Err(Malformed::MethodInResponse);
+    }
+    message.id = match message.member(Level::Top, "id") {
+        Some(id) => Some(read_id(id, limits)?),
+        None => None,
+    };
+    let known = match message.method {
+        Some(Method::Known(info)) => Some((info.kind, info.name)),
+        _ => None,
+    };
+    message.kind = match (known, message.id.is_some()) {
+        (Some((MethodKind::Request, name)), false) => {
+            return Err(Malformed::RequestWithoutId {
+                method: name.into(),
+            });
+        }
+        (Some((MethodKind::Notification, name)), true) => {
+            return Err(Malformed::NotificationWithId {
+                method: name.into(),
+            });
+        }
+        (_, true) => Kind::Request,
+        (_, false) => Kind::Notification,
+    };
+    object_or_absent(message.params(), Malformed::ParamsNotObject)?;
+    object_or_absent(message.param("_meta"), Malformed::MetaNotObject)?;
+    named(&message, limits)?;
+    references(&message, limits)?;
+    Ok(message)
+}
+
+/// A result or an error.
+fn answering(mut message: Message, limits: &Limits) -> Result<Message, Malformed> {
+    message.kind = match (message.result(), message.error()) {
+        (Some(_), Some(_)) => return Err(Malformed::BothResultAndError),
+        (None, None) => return Err(Malformed::NeitherMethodNorResult),
+        (result @ Some(_), None) => {
+            object_or_absent(result, Malformed::ResultNotObject)?;
+            object_or_absent(message.result_member("_meta"), Malformed::MetaNotObject)?;
+            Kind::Result
+        }
+        (None, error @ Some(_)) => {
+            object_or_absent(error, Malformed::ErrorNotObject)?;
+            let code = message.member(Level::Error, "code").and_then(Id::from_view);
+            if code.is_none_or(|code| code.raw().starts_with('"')) {
+                return Err(Malformed::ErrorCodeNotInteger);
+            }
+            let words = message.member(Level::Error, "message");
+            if words.is_none_or(|words| words.kind() != JsonKind::String) {
+                return Err(Malformed::ErrorMessageNotString);
+            }
+            Kind::Error
+        }
+    };
+    // A server that could not read a request has no id to answer with (JSON-RPC 2.0 §5); a client always has one.
+    let may_lack_id = message.kind == Kind::Error && message.direction == Direction::ToClient;
+    message.id = match message.member(Level::Top, "id") {
+        None if !may_lack_id => return Err(Malformed::ResponseWithoutId),
+        None => None,
+        Some(null) if null.is_null() && may_lack_id => None,
+        Some(id) => Some(read_id(id, limits)?),
+    };
+    Ok(message)
+}
+
+fn read_id(view: View<'_>, limits: &Limits) -> Result<Id, Malformed> {
+    if view.raw().len() > limits.id {
+        return Err(match view.kind() {
+            JsonKind::String | JsonKind::Number => Malformed::IdTooLong { limit: limits.id },
+            _ => Malformed::IdNotStringOrInteger,
+        });
+    }
+    Id::from_view(view).ok_or(Malformed::IdNotStringOrInteger)
+}
+
+fn object_or_absent(view: Option<View<'_>>, or: Malformed) -> Result<(), Malformed> {
+    match view {
+        Some(view) if view.kind() != JsonKind::Object => Err(or),
+        _ => Ok(()),
+    }
+}
+
+/// What the method is about, and its arguments.
+fn named(message: &Message, limits: &Limits) -> Result<(), Malformed> {
+    let source = message
+        .method
+        .as_ref()
+        .map_or(NameSource::Nothing, Method::names);
+    if source == NameSource::Ref
+        && let Some(reference) = message.param("ref")
+        && reference
+            .members()
+            .any(|(key, _)| case::is_reference_variant(key.as_bytes()))
+    {
+        return Err(Malformed::CaseVariantKey {
+            at: reference.span().start as usize,
+        });
+    }
+    match message.name_view() {
+        // Only a request is useless without its name; a notification that lacks one names nothing.
+        None if source != NameSource::Nothing && message.kind == Kind::Request => {
+            return Err(Malformed::NameMissing);
+        }
+        None => {}
+        Some(name) => {
+            let body = name.string_body().ok_or(Malformed::NameNotString)?;
+            if body.len() > limits.name {
+                return Err(Malformed::NameTooLong { limit: limits.name });
+            }
+        }
+    }
+    if source == NameSource::Name {
+        object_or_absent(message.arguments(), Malformed::ArgumentsNotObject)?;
+    }
+    Ok(())
+}
+
+/// Ids of other messages that this one carries. One that we could not match with the same id elsewhere is refused.
+fn references(message: &Message, limits: &Limits) -> Result<(), Malformed> {
+    let is_id = |view: View<'_>| view.raw().len() <= limits.id && Id::from_view(view).is_some();
+    let token = match message.method() {
+        Some("notifications/progress") => message.param("progressToken"),
+        _ => message.meta("progressToken"),
+    };
+    if token.is_some_and(|token| !is_id(token)) {
+        return Err(Malformed::ProgressTokenInvalid);
+    }
+    if message.method() == Some("notifications/cancelled")
+        && message.param("requestId").is_some_and(|id| !is_id(id))
+    {
+        return Err(Malformed::CancelledIdInvalid);
+    }
+    Ok(())
+}

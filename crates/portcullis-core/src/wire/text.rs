@@ -1,0 +1,144 @@
+//! The inside of JSON strings: finding their end, undoing and writing escapes.
+//! Only validated text is unescaped here; nothing in this file decides whether text is acceptable.
+
+use std::borrow::Cow;
+
+const LANES: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+/// Long strings are looked at in blocks that the compiler turns into vector instructions.
+const BLOCK: usize = 64;
+
+/// Bytes before the first quote, backslash or control character; the length of `text` when there is none.
+pub(super) fn plain_prefix(text: &[u8]) -> usize {
+    let mut rest = text;
+    // Most strings end within a few words; only longer ones pay for the block loop's set-up.
+    let mut words = 0;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        let hits = special_lanes(u64::from_le_bytes(*word));
+        if hits != 0 {
+            return text.len() - rest.len() + (hits.trailing_zeros() / 8) as usize;
+        }
+        rest = tail;
+        words += 1;
+        if words == 4 {
+            rest = skip_plain_blocks(rest);
+        }
+    }
+    let odd = rest
+        .iter()
+        .position(|&byte| is_special(byte))
+        .unwrap_or(rest.len());
+    text.len() - rest.len() + odd
+}
+
+fn skip_plain_blocks(mut rest: &[u8]) -> &[u8] {
+    while let Some((block, tail)) = rest.split_first_chunk::<BLOCK>() {
+        let hit = block
+            .iter()
+            .fold(false, |hit, &byte| hit | is_special(byte));
+        if hit {
+            break;
+        }
+        rest = tail;
+    }
+    rest
+}
+
+const fn is_special(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
+}
+
+/// A high bit in the lowest lane that holds a special byte; higher lanes may carry false hits, which nobody reads.
+const fn special_lanes(word: u64) -> u64 {
+    let quote = word ^ (LANES * b'"' as u64);
+    let slash = word ^ (LANES * b'\\' as u64);
+    let control = word.wrapping_sub(LANES * 0x20) & !word;
+    let quote = quote.wrapping_sub(LANES) & !quote;
+    let slash = slash.wrapping_sub(LANES) & !slash;
+    (quote | slash | control) & HIGH
+}
+
+/// Value of four hexadecimal digits.
+pub(super) fn hex4(digits: [u8; 4]) -> Option<u16> {
+    digits.iter().try_fold(0_u16, |sum, &digit| {
+        let value = char::from(digit).to_digit(16)?;
+        Some((sum << 4) | u16::try_from(value).ok()?)
+    })
+}
+
+/// The text of a validated string, given without its quotes.
+pub(super) fn decode(raw: &[u8]) -> Cow<'_, str> {
+    if memchr::memchr(b'\\', raw).is_none() {
+        return Cow::Borrowed(simdutf8::basic::from_utf8(raw).unwrap_or_default());
+    }
+    let mut out = Vec::with_capacity(raw.len());
+    unescape(raw, &mut out);
+    Cow::Owned(String::from_utf8(out).unwrap_or_default())
+}
+
+/// Appends the unescaped bytes of a validated string to `out`. Text that was not validated loses its broken escapes.
+pub(super) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let (plain, escape) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        rest = match escape {
+            [_, b'u', tail @ ..] => unescape_unicode(tail, out),
+            [_, simple, tail @ ..] => {
+                out.push(match simple {
+                    b'b' => 0x08,
+                    b'f' => 0x0C,
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    other => *other,
+                });
+                tail
+            }
+            _ => &[],
+        };
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Takes what follows `\u`, and the second half of a surrogate pair with it.
+fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let Some((digits, rest)) = text.split_first_chunk::<4>() else {
+        return &[];
+    };
+    let unit = u32::from(hex4(*digits).unwrap_or(0xFFFD));
+    let (code, rest) = match rest {
+        [b'\\', b'u', a, b, c, d, tail @ ..] if (0xD800..0xDC00).contains(&unit) => {
+            let low = u32::from(hex4([*a, *b, *c, *d]).unwrap_or(0xDC00));
+            (0x1_0000 + ((unit - 0xD800) << 10) + (low & 0x3FF), tail)
+        }
+        _ => (unit, rest),
+    };
+    let letter = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+    out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+    rest
+}
+
+/// `text` as a JSON string, quotes included.
+pub(super) fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{0}'..='\u{1F}' => {
+                let code = u32::from(letter);
+                for shift in [12, 8, 4, 0] {
+                    if shift == 12 {
+                        out.push_str("\\u");
+                    }
+                    out.extend(char::from_digit((code >> shift) & 0xF, 16));
+                }
+            }
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+    out
+}

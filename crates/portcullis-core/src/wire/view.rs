@@ -1,0 +1,409 @@
+//! A cheap cursor over JSON that the scanner has accepted. Nothing is copied until a string with escapes is read.
+//! It must never be made over text that was not scanned: it trusts the grammar and only stays within bounds.
+
+use std::{borrow::Cow, fmt, iter::FusedIterator};
+
+use super::{
+    Limits, Malformed,
+    scan::{Mode, Span, scan},
+    text,
+};
+
+/// What a JSON value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JsonKind {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+/// One JSON value inside a validated text.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Exactly the value, no space around it.
+    bytes: &'a [u8],
+    /// Where it starts in the text that was scanned.
+    at: u32,
+}
+
+/// Checks any JSON text as strictly as a message (duplicate keys, depth, counts, UTF-8, surrogates, trailing bytes).
+///
+/// # Errors
+/// The first rule of the scan that the text breaks.
+pub fn view_json<'a>(bytes: &'a [u8], limits: &Limits) -> Result<View<'a>, Malformed> {
+    let outline = scan(bytes, Mode::Value, limits)?;
+    Ok(View::new(bytes, outline.root))
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(text: &'a [u8], span: Span) -> Self {
+        Self {
+            bytes: span.of(text),
+            at: span.start,
+        }
+    }
+
+    #[must_use]
+    pub fn kind(self) -> JsonKind {
+        match self.bytes.first() {
+            Some(b'"') => JsonKind::String,
+            Some(b'{') => JsonKind::Object,
+            Some(b'[') => JsonKind::Array,
+            Some(b't' | b'f') => JsonKind::Bool,
+            Some(b'-' | b'0'..=b'9') => JsonKind::Number,
+            _ => JsonKind::Null,
+        }
+    }
+
+    /// The value's bytes as written.
+    #[must_use]
+    pub fn raw(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The value's text as written.
+    #[must_use]
+    pub fn text(self) -> &'a str {
+        simdutf8::basic::from_utf8(self.bytes).unwrap_or_default()
+    }
+
+    /// Where the value stands in the text that was scanned.
+    #[must_use]
+    pub fn span(self) -> Span {
+        let len = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        Span {
+            start: self.at,
+            end: self.at.saturating_add(len),
+        }
+    }
+
+    /// The string with its escapes undone; borrowed when there are none.
+    #[must_use]
+    pub fn as_str(self) -> Option<Cow<'a, str>> {
+        self.string_body().map(text::decode)
+    }
+
+    /// The text between a string's quotes, escapes and all.
+    pub(super) fn string_body(self) -> Option<&'a [u8]> {
+        match self.bytes {
+            [b'"', body @ .., b'"'] => Some(body),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn as_bool(self) -> Option<bool> {
+        match self.bytes {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The integer, when it is written as plain digits and fits; `1.0` and `1e3` are not integers here, because peers
+    /// disagree about them.
+    #[must_use]
+    pub fn as_i64(self) -> Option<i64> {
+        self.number()?.parse().ok()
+    }
+
+    /// The number as written.
+    #[must_use]
+    pub fn number(self) -> Option<&'a str> {
+        (self.kind() == JsonKind::Number).then(|| self.text())
+    }
+
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        self.kind() == JsonKind::Null
+    }
+
+    /// The members of an object in their order; nothing for any other value.
+    #[must_use]
+    pub fn members(self) -> Members<'a> {
+        let is_object = self.kind() == JsonKind::Object;
+        Members {
+            cursor: self.inside(is_object),
+        }
+    }
+
+    /// The elements of an array in their order; nothing for any other value.
+    #[must_use]
+    pub fn elements(self) -> Elements<'a> {
+        let is_array = self.kind() == JsonKind::Array;
+        Elements {
+            cursor: self.inside(is_array),
+        }
+    }
+
+    /// The member of that name, by its unescaped spelling.
+    #[must_use]
+    pub fn get(self, name: &str) -> Option<Self> {
+        let mut members = self.members();
+        loop {
+            let (key, value) = members.step()?;
+            if key == name.as_bytes() || (key.contains(&b'\\') && text::decode(key) == name) {
+                return Some(value);
+            }
+        }
+    }
+
+    /// Follows names from object to object.
+    #[must_use]
+    pub fn path(self, names: &[&str]) -> Option<Self> {
+        names.iter().try_fold(self, |view, name| view.get(name))
+    }
+
+    /// Everything in this value, in order, in one pass. Walking with `members` and `elements` looks at inner text once
+    /// for each level around it; this looks at every byte once.
+    #[must_use]
+    pub fn tokens(self) -> Tokens<'a> {
+        Tokens {
+            cursor: Cursor {
+                bytes: self.bytes,
+                pos: 0,
+                at: self.at,
+            },
+        }
+    }
+
+    fn inside(self, applies: bool) -> Cursor<'a> {
+        let bytes = if applies { self.bytes } else { &[] };
+        Cursor {
+            bytes,
+            pos: 1,
+            at: self.at,
+        }
+    }
+}
+
+/// Shows what the value is, never what it says: messages carry secrets.
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "View({:?}, {} bytes at {})",
+            self.kind(),
+            self.bytes.len(),
+            self.at
+        )
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    pos: usize,
+    at: u32,
+}
+
+impl<'a> Cursor<'a> {
+    /// Passes space, commas and colons, and stands at something.
+    fn next_byte(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.bytes.get(self.pos)?;
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':') {
+                return Some(byte);
+            }
+            self.pos += 1;
+        }
+    }
+
+    /// Reads the string at the cursor and gives what stands between its quotes.
+    fn string(&mut self) -> &'a [u8] {
+        let start = self.pos + 1;
+        self.pos = string_end(self.bytes, start);
+        self.bytes
+            .get(start..self.pos.saturating_sub(1))
+            .unwrap_or_default()
+    }
+
+    /// Reads the value at the cursor.
+    fn value(&mut self) -> View<'a> {
+        let start = self.pos;
+        self.pos = value_end(self.bytes, start);
+        self.view(start)
+    }
+
+    fn view(&self, start: usize) -> View<'a> {
+        let at = self
+            .at
+            .saturating_add(u32::try_from(start).unwrap_or(u32::MAX));
+        View {
+            bytes: self.bytes.get(start..self.pos).unwrap_or_default(),
+            at,
+        }
+    }
+}
+
+/// The position after the closing quote of a string whose inside starts at `pos`.
+fn string_end(bytes: &[u8], mut pos: usize) -> usize {
+    loop {
+        pos += text::plain_prefix(bytes.get(pos..).unwrap_or_default());
+        match bytes.get(pos) {
+            Some(b'"') => return pos + 1,
+            Some(b'\\') => pos += 2,
+            Some(_) => pos += 1,
+            None => return bytes.len(),
+        }
+    }
+}
+
+/// The position after the value that starts at `pos`.
+fn value_end(bytes: &[u8], mut pos: usize) -> usize {
+    let mut depth = 0_usize;
+    loop {
+        match bytes.get(pos) {
+            Some(b'"') => pos = string_end(bytes, pos + 1),
+            Some(b'{' | b'[') => {
+                depth += 1;
+                pos += 1;
+                continue;
+            }
+            Some(b'}' | b']') => {
+                depth = depth.saturating_sub(1);
+                pos += 1;
+            }
+            Some(b' ' | b'\t' | b'\n' | b'\r' | b',' | b':') if depth > 0 => {
+                pos += 1;
+                continue;
+            }
+            Some(_) => pos = scalar_end(bytes, pos),
+            None => return bytes.len(),
+        }
+        if depth == 0 {
+            return pos.min(bytes.len());
+        }
+    }
+}
+
+/// The position after a number or a word.
+fn scalar_end(bytes: &[u8], pos: usize) -> usize {
+    let rest = bytes.get(pos..).unwrap_or_default();
+    let ends = |byte: &u8| {
+        matches!(
+            byte,
+            b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r' | b':' | b'"'
+        )
+    };
+    // At least one byte, so that no caller can stand still.
+    pos + rest.iter().position(ends).unwrap_or(rest.len()).max(1)
+}
+
+/// Iterator over an object's members.
+#[derive(Clone, Debug)]
+pub struct Members<'a> {
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Members<'a> {
+    fn step(&mut self) -> Option<(&'a [u8], View<'a>)> {
+        if self.cursor.next_byte()? != b'"' {
+            return None;
+        }
+        let key = self.cursor.string();
+        self.cursor.next_byte()?;
+        Some((key, self.cursor.value()))
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, View<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().map(|(key, value)| (text::decode(key), value))
+    }
+}
+
+impl FusedIterator for Members<'_> {}
+
+/// Iterator over an array's elements.
+#[derive(Clone, Debug)]
+pub struct Elements<'a> {
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = View<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.cursor.next_byte()? {
+            b']' => None,
+            _ => Some(self.cursor.value()),
+        }
+    }
+}
+
+impl FusedIterator for Elements<'_> {}
+
+/// One step of [`View::tokens`].
+#[derive(Clone, Debug)]
+pub enum Token<'a> {
+    /// The key of the member whose value comes next.
+    Key(Cow<'a, str>),
+    /// A string, number, boolean or null.
+    Scalar(View<'a>),
+    /// `{` or `[`.
+    Open(JsonKind),
+    /// `}` or `]`.
+    Close,
+}
+
+/// Iterator over everything in a value.
+#[derive(Clone, Debug)]
+pub struct Tokens<'a> {
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let first = self.cursor.next_byte()?;
+        let start = self.cursor.pos;
+        Some(match first {
+            b'{' | b'[' => {
+                self.cursor.pos += 1;
+                Token::Open(if first == b'{' {
+                    JsonKind::Object
+                } else {
+                    JsonKind::Array
+                })
+            }
+            b'}' | b']' => {
+                self.cursor.pos += 1;
+                Token::Close
+            }
+            b'"' => {
+                let body = self.cursor.string();
+                if self.colon_follows() {
+                    Token::Key(text::decode(body))
+                } else {
+                    Token::Scalar(self.cursor.view(start))
+                }
+            }
+            _ => {
+                self.cursor.pos = scalar_end(self.cursor.bytes, start);
+                Token::Scalar(self.cursor.view(start))
+            }
+        })
+    }
+}
+
+impl Tokens<'_> {
+    /// In validated text only a key is followed by a colon.
+    fn colon_follows(&self) -> bool {
+        let rest = self.cursor.bytes.get(self.cursor.pos..).unwrap_or_default();
+        rest.iter()
+            .find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
+            == Some(&b':')
+    }
+}
+
+impl FusedIterator for Tokens<'_> {}
+
+#[cfg(test)]
+mod tests;
