@@ -113,13 +113,17 @@ pub fn outgoing(
     if let Some(name) = mirrored_name(message) {
         fields.push((NAME.to_owned(), encode_value(&name).into_owned()));
     }
-    let known: BTreeSet<String> = annotated(message, tool).iter().map(full_name).collect();
-    for param in annotated(message, tool) {
+    let params = annotated(message, tool);
+    for param in params {
         if let Some(text) = body_value(message, param).and_then(|value| spoken(param, value)) {
             fields.push((full_name(param), encode_value(&text).into_owned()));
         }
     }
-    fields.extend(forwarded.iter().filter(|(name, _)| !known.contains(name)).cloned());
+    let written_anew = |name: &str| {
+        let name = name.strip_prefix(PARAM_PREFIX);
+        params.iter().any(|param| name == Some(&param.header))
+    };
+    fields.extend(forwarded.iter().filter(|(name, _)| !written_anew(name)).cloned());
     fields
 }
 

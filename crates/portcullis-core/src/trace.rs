@@ -124,7 +124,7 @@ fn from_meta(message: &Message) -> Option<(Parent, Option<String>)> {
         return None;
     }
     let parent = Parent::parse(&message.meta(TRACEPARENT)?.as_str()?)?;
-    let state = message.meta(TRACESTATE).and_then(|value| checked_state(value.as_str()?.into_owned()));
+    let state = message.meta(TRACESTATE).and_then(|value| checked_state(&value.as_str()?));
     Some((parent, state))
 }
 
@@ -133,7 +133,7 @@ fn from_headers(traceparents: &[&str], tracestates: &[&str]) -> Option<(Parent, 
     let [traceparent] = traceparents else { return None };
     let parent = Parent::parse(traceparent.trim_matches([' ', '\t']))?;
     // Several `tracestate` fields are one list, in their order (RFC 9110 §5.3).
-    Some((parent, checked_state(tracestates.join(","))))
+    Some((parent, checked_state(&tracestates.join(","))))
 }
 
 impl Parent {
@@ -156,7 +156,10 @@ impl Parent {
 }
 
 /// A `tracestate` list that keeps all rules, as it is; `None` for one that breaks any, or holds nothing.
-fn checked_state(text: String) -> Option<String> {
+fn checked_state(text: &str) -> Option<String> {
+    if text.len() > MOST_STATE {
+        return None;
+    }
     let mut keys = BTreeSet::new();
     for member in text.split(',').map(|member| member.trim_matches([' ', '\t'])) {
         if member.is_empty() {
@@ -167,8 +170,7 @@ fn checked_state(text: String) -> Option<String> {
             return None;
         }
     }
-    let fits = (1..=MOST_MEMBERS).contains(&keys.len()) && text.len() <= MOST_STATE;
-    fits.then_some(text)
+    (1..=MOST_MEMBERS).contains(&keys.len()).then(|| text.to_owned())
 }
 
 /// Level 2's grammar, which holds all keys of level 1.

@@ -67,3 +67,6 @@ fn parse_exponent(text: &str) -> Option<i64> {
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests;

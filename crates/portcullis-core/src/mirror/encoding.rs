@@ -69,3 +69,6 @@ pub(super) fn plain_text(value: &[u8]) -> Option<&str> {
     let plain = value.iter().all(|byte| matches!(byte, 0x20..=0x7E | b'\t'));
     std::str::from_utf8(value).ok().filter(|_| plain)
 }
+
+#[cfg(test)]
+mod tests;

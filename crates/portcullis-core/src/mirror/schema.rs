@@ -1,12 +1,17 @@
 //! `x-mcp-header` annotations in a tool's `inputSchema` (C36–C38). One invalid annotation makes the whole tool invalid for
 //! modern clients (D4), so nothing here skips what it does not like.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use crate::wire::{JsonKind, Token, View};
 
 const ANNOTATION: &str = "x-mcp-header";
+
+/// Most characters of a place in an error. Keys are the server's and may be as long as its message; the log needs the start.
+const MOST_PLACE: usize = 200;
 
 /// One argument that clients repeat as `Mcp-Param-*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +33,8 @@ pub enum ParamKind {
     Boolean,
 }
 
-/// Why a tool's annotations are invalid. `at` is the way to the annotated schema, keys joined by `/`; for the log.
+/// Why a tool's annotations are invalid. `at` is the way to the annotated schema, keys joined by `/`, cut after 200 characters;
+/// for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderParamError {
     /// The annotation is not a string.
@@ -72,10 +78,16 @@ enum Role {
 struct Place<'a> {
     view: View<'a>,
     role: Role,
-    /// Keys from the root, for error texts.
-    at: String,
-    /// Property names from the root, as long as only `properties` were passed.
-    path: Option<Vec<String>>,
+    /// Whether `properties` alone lead here.
+    reachable: bool,
+    way: Option<Rc<Step<'a>>>,
+}
+
+/// One key on the way from the root. Linked, so that neither a long key nor a long way is copied for everything below it.
+struct Step<'a> {
+    key: Cow<'a, str>,
+    is_name: bool,
+    above: Option<Rc<Step<'a>>>,
 }
 
 /// The annotated arguments of an `inputSchema`, ordered by header name.
@@ -89,53 +101,72 @@ pub fn header_params(input_schema: View<'_>) -> Result<Vec<HeaderParam>, HeaderP
         return Ok(Vec::new());
     }
     let mut found = BTreeMap::new();
-    let root = Place { view: input_schema, role: Role::Schema, at: String::new(), path: Some(Vec::new()) };
-    let mut open = vec![root];
+    let mut open = vec![Place { view: input_schema, role: Role::Schema, reachable: true, way: None }];
     while let Some(place) = open.pop() {
         for (key, value) in place.view.members() {
             match (place.role, key.as_ref()) {
                 (Role::Schema, ANNOTATION) => {
                     let param = read_annotation(&place, value)?;
-                    let at = place.at.clone();
                     if found.insert(param.header.clone(), param).is_some() {
-                        return Err(HeaderParamError::Repeated { at });
+                        return Err(HeaderParamError::Repeated { at: place.at() });
                     }
                 }
                 // What stands under these is data, not schema.
                 (Role::Schema, "default" | "const" | "enum" | "examples") => {}
-                (_, key) => push_below(&mut open, &place, key, value),
+                _ => push_below(&mut open, &place, key, value),
             }
         }
     }
     Ok(found.into_values().collect())
 }
 
-fn push_below<'a>(open: &mut Vec<Place<'a>>, above: &Place<'_>, key: &str, value: View<'a>) {
-    let at = if above.at.is_empty() { key.to_owned() } else { format!("{}/{key}", above.at) };
-    let (role, path) = match (above.role, key) {
-        (Role::Schema, "properties") => (Role::Names, above.path.clone()),
-        (Role::Schema, "patternProperties" | "$defs" | "definitions" | "dependentSchemas") => (Role::Names, None),
+fn push_below<'a>(open: &mut Vec<Place<'a>>, above: &Place<'a>, key: Cow<'a, str>, value: View<'a>) {
+    let is_name = above.role == Role::Names;
+    let (role, reachable) = match key.as_ref() {
+        _ if is_name => (Role::Schema, above.reachable),
+        "properties" => (Role::Names, above.reachable),
+        "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => (Role::Names, false),
         // Keywords we do not know may hold schemas too.
-        (Role::Schema, _) => (Role::Schema, None),
-        (Role::Names, name) => {
-            let path = above.path.as_ref().map(|path| [path.as_slice(), &[name.to_owned()]].concat());
-            (Role::Schema, path)
-        }
+        _ => (Role::Schema, false),
     };
+    let way = Some(Rc::new(Step { key, is_name, above: above.way.clone() }));
     let mut views = vec![value];
     while let Some(view) = views.pop() {
         match view.kind() {
-            JsonKind::Object => open.push(Place { view, role, at: at.clone(), path: path.clone() }),
+            JsonKind::Object => open.push(Place { view, role, reachable, way: way.clone() }),
             JsonKind::Array => views.extend(view.elements()),
             _ => {}
         }
     }
 }
 
+impl<'a> Place<'a> {
+    /// The steps from the root.
+    fn steps(&self) -> Vec<&Step<'a>> {
+        let mut steps: Vec<_> = std::iter::successors(self.way.as_deref(), |step| step.above.as_deref()).collect();
+        steps.reverse();
+        steps
+    }
+
+    fn at(&self) -> String {
+        let keys = self.steps().into_iter().enumerate().flat_map(|(index, step)| {
+            let slash = (index > 0).then_some('/');
+            slash.into_iter().chain(step.key.chars())
+        });
+        keys.take(MOST_PLACE).collect()
+    }
+
+    /// The way of an argument, if this is the schema of one.
+    fn path(&self) -> Option<Vec<String>> {
+        let names = self.steps().into_iter().filter(|step| step.is_name);
+        let path: Vec<String> = names.map(|step| step.key.clone().into_owned()).collect();
+        (self.reachable && !path.is_empty()).then_some(path)
+    }
+}
+
 fn read_annotation(place: &Place<'_>, value: View<'_>) -> Result<HeaderParam, HeaderParamError> {
-    let at = || place.at.clone();
-    let path = place.path.clone().filter(|path| !path.is_empty());
-    let path = path.ok_or_else(|| HeaderParamError::Unreachable { at: at() })?;
+    let at = || place.at();
+    let path = place.path().ok_or_else(|| HeaderParamError::Unreachable { at: at() })?;
     let spelled = value.as_str().ok_or_else(|| HeaderParamError::NotText { at: at() })?.into_owned();
     if spelled.is_empty() {
         return Err(HeaderParamError::Empty { at: at() });
@@ -161,3 +192,6 @@ const fn is_token_byte(byte: u8) -> bool {
             b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
         )
 }
+
+#[cfg(test)]
+mod tests;
