@@ -10,6 +10,7 @@ mod limits;
 mod malformed;
 mod message;
 mod method;
+mod outline;
 mod scan;
 mod text;
 mod view;
@@ -24,3 +25,8 @@ pub use self::{
     scan::Span,
     view::{Elements, JsonKind, Members, Token, Tokens, View, view_json},
 };
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 
 use smallvec::SmallVec;
 
-use super::scan::Level;
+use super::outline::Level;
 
 const ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 
@@ -73,20 +73,23 @@ const META: &[&str] = &[
 
 const REFERENCE: &[&str] = &["type", "name", "uri"];
 
+const RESERVED: &[u8] = b"io.modelcontextprotocol/";
+
 /// Longest folded name that can still equal a known one; what is longer is compared no further.
 const LONGEST: usize = 64;
 
 /// Whether `key` (unescaped) is a look-alike of a member that matters at this level.
 pub(super) fn is_variant(level: Level, key: &[u8]) -> bool {
-    let known = match level {
-        Level::Other => return false,
-        Level::Top => ENVELOPE,
-        Level::Params => PARAMS,
-        Level::Result => RESULT,
-        Level::Error => ERROR,
-        Level::ParamsMeta | Level::ResultMeta => META,
-    };
-    is_variant_of(known, key)
+    match level {
+        Level::Other => false,
+        Level::Top => is_variant_of(ENVELOPE, key),
+        Level::Params => is_variant_of(PARAMS, key),
+        Level::Result => is_variant_of(RESULT, key),
+        Level::Error => is_variant_of(ERROR, key),
+        Level::ParamsMeta | Level::ResultMeta => {
+            is_variant_of(META, key) || is_reserved_variant(key)
+        }
+    }
 }
 
 /// The same for the object that `completion/complete` points with.
@@ -103,40 +106,70 @@ fn is_variant_of(known: &[&str], key: &[u8]) -> bool {
     if known.iter().any(|name| name.as_bytes() == key) {
         return false;
     }
-    if key.iter().all(|byte| (1..0x80).contains(byte)) {
-        return known
-            .iter()
-            .any(|name| name.as_bytes().eq_ignore_ascii_case(key));
-    }
-    folded(key).is_some_and(|key| {
+    let alike = |key: &[u8]| {
         known
             .iter()
-            .any(|name| name.as_bytes().eq_ignore_ascii_case(&key))
-    })
+            .any(|name| name.as_bytes().eq_ignore_ascii_case(key))
+    };
+    if key.iter().all(|byte| (1..0x80).contains(byte)) {
+        return alike(key);
+    }
+    let folded = Folded::of(key);
+    folded.is_whole && alike(&folded.start)
 }
 
-/// The key as a lax decoder sees it; `None` when it is longer than any known name.
-fn folded(key: &[u8]) -> Option<SmallVec<[u8; LONGEST]>> {
-    let mut out = SmallVec::new();
-    let mut rest = key;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        let plain = match (byte, tail) {
-            (0, _) => continue,
-            (0xC5, [0xBF, tail @ ..]) => {
-                rest = tail;
-                b's'
-            }
-            (0xE2, [0x84, 0xAA, tail @ ..]) => {
-                rest = tail;
-                b'k'
-            }
-            _ => byte,
-        };
-        if out.len() == LONGEST {
-            return None;
-        }
-        out.push(plain);
+/// Reserved keys are reserved whatever follows their prefix, so any second spelling of the prefix is refused.
+fn is_reserved_variant(key: &[u8]) -> bool {
+    // Cheap for the common case: only these can fold to the prefix's first letter.
+    if key.starts_with(RESERVED) || !matches!(key.first(), Some(b'i' | b'I' | 0)) {
+        return false;
     }
-    Some(out)
+    let folded = Folded::of(key);
+    folded
+        .start
+        .get(..RESERVED.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(RESERVED))
 }
+
+/// A key as a lax decoder sees it, letter case aside.
+struct Folded {
+    start: SmallVec<[u8; LONGEST]>,
+    /// Whether nothing was cut off.
+    is_whole: bool,
+}
+
+impl Folded {
+    fn of(key: &[u8]) -> Self {
+        let mut start = SmallVec::new();
+        let mut rest = key;
+        while let Some((&byte, tail)) = rest.split_first() {
+            rest = tail;
+            let plain = match (byte, tail) {
+                (0, _) => continue,
+                (0xC5, [0xBF, tail @ ..]) => {
+                    rest = tail;
+                    b's'
+                }
+                (0xE2, [0x84, 0xAA, tail @ ..]) => {
+                    rest = tail;
+                    b'k'
+                }
+                _ => byte,
+            };
+            if start.len() == LONGEST {
+                return Self {
+                    start,
+                    is_whole: false,
+                };
+            }
+            start.push(plain);
+        }
+        Self {
+            start,
+            is_whole: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,18 @@
 //! Rewriting by splicing: what is not named stays byte for byte as it came.
 //! The outcome is read again by the strict reader, so that no edit can make a message the reader would refuse.
 
-use std::ops::Range;
+use std::{cmp::Reverse, fmt, ops::Range};
 
 use bytes::Bytes;
 
 use super::{
     Id, Kind, Limits, Malformed, Message, View,
-    scan::{Level, Member, Span},
+    outline::{Level, Member, Slot},
+    scan::Span,
     text, view_json,
 };
 
 /// Changes to one message, collected and then applied at once.
-#[derive(Debug)]
 #[must_use = "an edit does nothing until it is applied"]
 pub struct Edit<'a> {
     message: &'a Message,
@@ -22,11 +22,30 @@ pub struct Edit<'a> {
     refused: bool,
 }
 
-/// Puts `text` in the place of `range`.
-#[derive(Debug)]
+/// Puts something in the place of `range`.
 struct Splice {
     range: Range<usize>,
-    text: String,
+    put: Put,
+}
+
+enum Put {
+    Nothing,
+    /// One JSON value that a caller handed in; not yet checked.
+    Value(String),
+    /// Text that was put together here, of checked values.
+    Members(String),
+}
+
+/// Shows how much is to change, never what: values carry secrets.
+impl fmt::Debug for Edit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Edit({} splices, {} meta members)",
+            self.splices.len(),
+            self.meta.len()
+        )
+    }
 }
 
 impl<'a> Edit<'a> {
@@ -55,7 +74,7 @@ impl<'a> Edit<'a> {
     /// Replaces the value at `view`, which must be a view into this message, with raw JSON.
     pub fn replace(mut self, view: View<'_>, raw: &str) -> Self {
         if self.owns(view) {
-            self.splice(view.span(), raw.to_owned());
+            self.splice(view.span(), Put::Value(raw.to_owned()));
         } else {
             self.refused = true;
         }
@@ -65,12 +84,11 @@ impl<'a> Edit<'a> {
     /// Replaces the id. A notification is not turned into a request by this: refused when applied.
     pub fn set_id(mut self, id: &Id) -> Self {
         let outline = self.message.outline();
-        let bytes = self.message.bytes();
-        match outline.member(bytes, Level::Top, "id") {
-            Some(member) => self.splice(member.value, id.raw().to_owned()),
+        match outline.slot(Slot::Id) {
+            Some(member) => self.splice(member.value, Put::Value(id.raw().to_owned())),
             None if self.message.kind() == Kind::Error => {
                 let at = outline.root.start + 1;
-                self.splice(Span { start: at, end: at }, format!("\"id\":{},", id.raw()));
+                self.insert(at, format!("\"id\":{},", id.raw()));
             }
             None => self.refused = true,
         }
@@ -111,8 +129,16 @@ impl<'a> Edit<'a> {
         if self.is_noop() {
             return Ok(self.message.clone());
         }
+        let sound_meta = |(_, value): &(String, Option<String>)| {
+            value.as_ref().is_none_or(|raw| is_one_value(raw, limits))
+        };
+        let sound = self.meta.iter().all(sound_meta)
+            && self
+                .splices
+                .iter()
+                .all(|splice| splice.put.is_sound(limits));
         self.plan_meta();
-        if self.refused {
+        if self.refused || !sound {
             return Err(Malformed::EditRefused);
         }
         let bytes = self.message.bytes();
@@ -121,17 +147,18 @@ impl<'a> Edit<'a> {
     }
 
     fn want(&mut self, key: &str, value: Option<String>) {
-        if value.as_ref().is_some_and(|raw| !is_one_value(raw)) {
-            self.refused = true;
-        }
         self.meta.retain(|(known, _)| known != key);
         self.meta.push((key.to_owned(), value));
     }
 
-    fn splice(&mut self, span: Span, text: String) {
+    fn insert(&mut self, at: u32, text: String) {
+        self.splice(Span { start: at, end: at }, Put::Members(text));
+    }
+
+    fn splice(&mut self, span: Span, put: Put) {
         self.splices.push(Splice {
             range: span.start as usize..span.end as usize,
-            text,
+            put,
         });
     }
 
@@ -158,7 +185,7 @@ impl<'a> Edit<'a> {
                             .map_or(span.end, |(next, _)| next.start),
                     ),
                 };
-                self.splice(Span { start, end }, String::new());
+                self.splice(Span { start, end }, Put::Nothing);
             }
             previous_end = Some(span.end);
         }
@@ -169,10 +196,10 @@ impl<'a> Edit<'a> {
         if wanted.is_empty() {
             return;
         }
-        let (message, bytes) = (self.message, self.message.bytes());
-        let (holder, holder_name) = match message.kind() {
-            Kind::Request | Kind::Notification => (Level::Params, "params"),
-            Kind::Result => (Level::Result, "result"),
+        let message = self.message;
+        let (holder, holder_slot, meta_slot) = match message.kind() {
+            Kind::Request | Kind::Notification => (Level::Params, Slot::Params, Slot::ParamsMeta),
+            Kind::Result => (Level::Result, Slot::Result, Slot::ResultMeta),
             Kind::Error => {
                 self.refused |= wanted.iter().any(|(_, value)| value.is_some());
                 return;
@@ -185,26 +212,20 @@ impl<'a> Edit<'a> {
             .collect();
         let inserts = inserts.join(",");
         let outline = message.outline();
-        if let Some(meta) = outline.member(bytes, holder, "_meta") {
+        if let Some(meta) = outline.slot(meta_slot) {
             self.plan_members(meta.value, &wanted, &inserts);
         } else if inserts.is_empty() {
-        } else if let Some(outer) = outline.member(bytes, Level::Top, holder_name) {
+        } else if let Some(outer) = outline.slot(holder_slot) {
             let comma = if outline.level(holder).next().is_some() {
                 ","
             } else {
                 ""
             };
             let at = outer.value.start + 1;
-            self.splice(
-                Span { start: at, end: at },
-                format!("\"_meta\":{{{inserts}}}{comma}"),
-            );
-        } else if let Some(method) = outline.member(bytes, Level::Top, "method") {
+            self.insert(at, format!("\"_meta\":{{{inserts}}}{comma}"));
+        } else if let Some(method) = outline.slot(Slot::Method) {
             let at = method.value.end;
-            self.splice(
-                Span { start: at, end: at },
-                format!(",\"params\":{{\"_meta\":{{{inserts}}}}}"),
-            );
+            self.insert(at, format!(",\"params\":{{\"_meta\":{{{inserts}}}}}"));
         }
     }
 
@@ -220,7 +241,7 @@ impl<'a> Edit<'a> {
                 .find(|(wanted, _)| *wanted == key)
                 .map(|(_, value)| value);
             if let Some(Some(raw)) = wish {
-                self.splice(member.value, raw.clone());
+                self.splice(member.value, Put::Value(raw.clone()));
             }
             let whole = Span {
                 start: member.key.start - 1,
@@ -234,14 +255,10 @@ impl<'a> Edit<'a> {
                 Some((span, _)) => (span.end, format!(",{inserts}")),
                 None => (meta.start + 1, inserts.to_owned()),
             };
-            self.splice(Span { start: at, end: at }, text);
+            self.insert(at, text);
         }
         self.drop_items(&items);
     }
-}
-
-fn is_one_value(raw: &str) -> bool {
-    view_json(raw.as_bytes(), &Limits::default()).is_ok()
 }
 
 /// The text with all splices done; `None` when two of them want the same bytes.
@@ -249,25 +266,46 @@ fn spliced(bytes: &[u8], mut splices: Vec<Splice>) -> Option<Vec<u8>> {
     // Insertions come before whatever else starts at their place; among equals the wider comes first and swallows.
     splices.sort_by_key(|splice| {
         let Range { start, end } = splice.range;
-        (start, start != end, std::cmp::Reverse(end))
+        (start, start != end, Reverse(end))
     });
-    let added: usize = splices.iter().map(|splice| splice.text.len()).sum();
+    let added: usize = splices.iter().map(|splice| splice.put.text().len()).sum();
     let mut out = Vec::with_capacity(bytes.len() + added);
     let mut done = 0;
     let mut dropped_until = 0;
-    for Splice { range, text } in splices {
-        if range.end <= dropped_until && range.start < dropped_until {
+    for Splice { range, put } in splices {
+        if range.start < dropped_until && range.end <= dropped_until {
             continue;
         }
         out.extend_from_slice(bytes.get(done..range.start)?);
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(put.text().as_bytes());
         done = range.end;
-        if text.is_empty() {
+        if matches!(put, Put::Nothing) {
             dropped_until = range.end;
         }
     }
     out.extend_from_slice(bytes.get(done..)?);
     Some(out)
+}
+
+impl Put {
+    fn text(&self) -> &str {
+        match self {
+            Self::Nothing => "",
+            Self::Value(text) | Self::Members(text) => text,
+        }
+    }
+
+    /// A value that is more, or less, than one JSON value could smuggle members in.
+    fn is_sound(&self, limits: &Limits) -> bool {
+        match self {
+            Self::Value(raw) => is_one_value(raw, limits),
+            Self::Nothing | Self::Members(_) => true,
+        }
+    }
+}
+
+fn is_one_value(raw: &str, limits: &Limits) -> bool {
+    view_json(raw.as_bytes(), limits).is_ok()
 }
 
 #[cfg(test)]

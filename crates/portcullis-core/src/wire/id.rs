@@ -13,23 +13,54 @@ use super::{JsonKind, Limits, View, text, view_json};
 /// An id. `"a"` and `"\u0061"` are equal; `1` and `"1"` are not.
 #[derive(Clone)]
 pub struct Id {
-    raw: Arc<str>,
-    /// The comparable form, where it differs from `raw`.
+    raw: Text,
+    /// The comparable form, where it differs from `raw`: a string between quotes with its escapes undone.
     meaning: Option<Arc<str>>,
+}
+
+/// Counters and short names stay inside the id; what is longer is shared, so that cloning never copies it.
+#[derive(Clone)]
+enum Text {
+    Short(u8, [u8; SHORT]),
+    Long(Arc<str>),
+}
+
+const SHORT: usize = 22;
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let mut short = [0; SHORT];
+        match (short.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(len)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Short(len, short)
+            }
+            _ => Self::Long(Arc::from(text)),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(len, short) => short.get(..usize::from(*len)).unwrap_or_default(),
+            Self::Long(text) => text.as_bytes(),
+        }
+    }
 }
 
 impl Id {
     /// The id's exact JSON text.
     #[must_use]
     pub fn raw(&self) -> &str {
-        &self.raw
+        match &self.raw {
+            Text::Long(text) => text,
+            short @ Text::Short(..) => std::str::from_utf8(short.bytes()).unwrap_or_default(),
+        }
     }
 
     /// Reads an id from JSON text: one string, or an integer of plain digits.
     #[must_use]
     pub fn from_text(json: &str) -> Option<Self> {
-        let view = view_json(json.as_bytes(), &Limits::default()).ok()?;
-        Self::from_view(view)
+        Self::from_view(view_json(json.as_bytes(), &Limits::default()).ok()?)
     }
 
     /// The id with this string as its value.
@@ -40,7 +71,7 @@ impl Id {
             .contains('\\')
             .then(|| Arc::from(format!("\"{value}\"")));
         Self {
-            raw: Arc::from(raw),
+            raw: Text::new(&raw),
             meaning,
         }
     }
@@ -49,34 +80,39 @@ impl Id {
     #[must_use]
     pub fn number(value: i64) -> Self {
         Self {
-            raw: Arc::from(value.to_string()),
+            raw: Text::new(&value.to_string()),
             meaning: None,
         }
     }
 
-    pub(super) fn from_view(view: View<'_>) -> Option<Self> {
-        let raw = view.text();
-        match view.kind() {
-            JsonKind::String => {
-                let meaning = raw.contains('\\').then(|| view.as_str()).flatten();
-                Some(Self {
-                    raw: Arc::from(raw),
-                    meaning: meaning.map(|value| Arc::from(format!("\"{value}\""))),
-                })
-            }
-            JsonKind::Number if raw.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
-                let meaning = (raw == "-0").then(|| Arc::from("0"));
-                Some(Self {
-                    raw: Arc::from(raw),
-                    meaning,
-                })
-            }
-            _ => None,
-        }
+    /// Whether a value can be an id.
+    pub(super) fn fits(view: View<'_>) -> bool {
+        view.kind() == JsonKind::String || view.is_integer()
     }
 
-    fn meaning(&self) -> &str {
-        self.meaning.as_ref().unwrap_or(&self.raw)
+    pub(super) fn from_view(view: View<'_>) -> Option<Self> {
+        if !Self::fits(view) {
+            return None;
+        }
+        let raw = view.raw();
+        let meaning = if raw == b"-0" {
+            Some(Arc::from("0"))
+        } else if raw.contains(&b'\\') {
+            view.as_str().map(|value| Arc::from(format!("\"{value}\"")))
+        } else {
+            None
+        };
+        Some(Self {
+            raw: Text::new(view.text()),
+            meaning,
+        })
+    }
+
+    fn meaning(&self) -> &[u8] {
+        match &self.meaning {
+            Some(meaning) => meaning.as_bytes(),
+            None => self.raw.bytes(),
+        }
     }
 }
 
@@ -108,13 +144,13 @@ impl PartialOrd for Id {
 
 impl fmt::Debug for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Id({})", self.raw)
+        write!(f, "Id({})", self.raw())
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.raw)
+        f.write_str(self.raw())
     }
 }
 

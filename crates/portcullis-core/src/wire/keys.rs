@@ -10,24 +10,27 @@ use super::{
     text,
 };
 
-/// Up to this many keys are compared pair by pair; above, they are sorted. Sorting by length, then bytes, needs no hash
-/// and so has no bad input.
+/// Up to this many keys are compared pair by pair; above, they are sorted, which needs no hash and so has no bad input.
 const PAIRWISE: usize = 16;
+
+/// Marks a key whose text stands in the message itself.
+const IN_MESSAGE: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
 struct Key {
-    /// In the message, or in the arena when the key has escapes.
-    span: Span,
-    escaped: bool,
+    /// Length, then four of the bytes: tells most different keys apart without looking at their text.
+    head: u64,
     /// Where the key stands in the message.
     at: u32,
+    /// Where its unescaped text stands in the arena, if it had escapes.
+    kept: u32,
 }
 
 pub(super) struct Keys<'a> {
     bytes: &'a [u8],
     /// Unescaped text of the keys with escapes.
     arena: Vec<u8>,
-    stack: SmallVec<[Key; 24]>,
+    stack: SmallVec<[Key; 16]>,
 }
 
 impl<'a> Keys<'a> {
@@ -39,88 +42,114 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.stack.len()
-    }
-
     /// What [`Keys::rewind`] needs to forget all that comes after now.
-    pub(super) fn mark(&self) -> (usize, usize) {
-        (self.stack.len(), self.arena.len())
+    #[inline(always)]
+    pub(super) fn mark(&self) -> (u32, u32) {
+        (small(self.stack.len()), small(self.arena.len()))
     }
 
-    pub(super) fn rewind(&mut self, keys: usize, arena: usize) {
-        self.stack.truncate(keys);
-        self.arena.truncate(arena);
+    #[inline(always)]
+    pub(super) fn rewind(&mut self, keys: u32, arena: u32) {
+        self.stack.truncate(keys as usize);
+        self.arena.truncate(arena as usize);
     }
 
-    pub(super) fn push(&mut self, span: Span, escaped: bool) {
-        let at = span.start;
-        if !escaped {
-            self.stack.push(Key { span, escaped, at });
-            return;
-        }
-        let start = self.arena.len();
-        text::unescape(span.of(self.bytes), &mut self.arena);
-        let kept = Span {
-            start: small(start),
-            end: small(self.arena.len()),
+    /// Adds a key, and gives how many there are now.
+    #[inline(always)]
+    pub(super) fn push(&mut self, span: Span, escaped: bool) -> u32 {
+        let key = if escaped {
+            let from = self.arena.len();
+            text::unescape(span.of(self.bytes), &mut self.arena);
+            let head = head(self.arena.get(from..).unwrap_or_default());
+            Key {
+                head,
+                at: span.start,
+                kept: small(from),
+            }
+        } else {
+            Key {
+                head: head(span.of(self.bytes)),
+                at: span.start,
+                kept: IN_MESSAGE,
+            }
         };
-        self.stack.push(Key {
-            span: kept,
-            escaped,
-            at,
-        });
+        self.stack.push(key);
+        small(self.stack.len())
     }
 
     /// The newest key, unescaped.
     pub(super) fn last(&self) -> &[u8] {
         self.stack
             .last()
-            .map(|key| read(self.bytes, &self.arena, *key))
+            .map(|key| key.text(self.bytes, &self.arena))
             .unwrap_or_default()
     }
 
     /// Where a key stands that equals an earlier one among the keys since `from`.
-    pub(super) fn duplicate<W: Work>(&mut self, from: usize, work: &mut W) -> Option<usize> {
+    #[inline]
+    pub(super) fn duplicate<W: Work>(&mut self, from: u32, work: &mut W) -> Option<usize> {
         let (bytes, arena) = (self.bytes, self.arena.as_slice());
-        let keys = self.stack.get_mut(from..).unwrap_or_default();
+        let keys = self.stack.get_mut(from as usize..).unwrap_or_default();
         if keys.len() <= PAIRWISE {
             let mut rest = &*keys;
             while let Some((last, before)) = rest.split_last() {
-                if before
-                    .iter()
-                    .any(|key| order(bytes, arena, *key, *last, work).is_eq())
-                {
+                work.spend(before.len());
+                let twice = |key: &Key| {
+                    key.head == last.head && order(bytes, arena, key, last, work).is_eq()
+                };
+                if before.iter().any(twice) {
                     return Some(last.at as usize);
                 }
                 rest = before;
             }
             return None;
         }
-        keys.sort_unstable_by(|a, b| order(bytes, arena, *a, *b, work));
-        keys.array_windows().find_map(|[a, b]| {
-            order(bytes, arena, *a, *b, work)
+        keys.sort_unstable_by(|a, b| order(bytes, arena, a, b, work));
+        let twice = |[a, b]: &[Key; 2]| {
+            order(bytes, arena, a, b, work)
                 .is_eq()
                 .then_some(a.at.max(b.at) as usize)
-        })
+        };
+        keys.array_windows().find_map(twice)
     }
 }
 
-fn read<'k>(bytes: &'k [u8], arena: &'k [u8], key: Key) -> &'k [u8] {
-    key.span.of(if key.escaped { arena } else { bytes })
+impl Key {
+    fn text<'k>(&self, bytes: &'k [u8], arena: &'k [u8]) -> &'k [u8] {
+        let (all, start) = if self.kept == IN_MESSAGE {
+            (bytes, self.at)
+        } else {
+            (arena, self.kept)
+        };
+        let len = (self.head >> 32) as usize;
+        all.get(start as usize..start as usize + len)
+            .unwrap_or_default()
+    }
 }
 
-fn order<W: Work>(bytes: &[u8], arena: &[u8], a: Key, b: Key, work: &mut W) -> Ordering {
+/// Length above, the first two and the last two bytes below.
+#[inline(always)]
+fn head(key: &[u8]) -> u64 {
+    let ends = match key {
+        [a, b, .., c, d] => [*a, *b, *c, *d],
+        [a, b, c] => [*a, *b, *c, 0],
+        [a, b] => [*a, *b, 0, 0],
+        [a] => [*a, 0, 0, 0],
+        [] => [0; 4],
+    };
+    ((key.len() as u64) << 32) | u64::from(u32::from_le_bytes(ends))
+}
+
+fn order<W: Work>(bytes: &[u8], arena: &[u8], a: &Key, b: &Key, work: &mut W) -> Ordering {
     work.spend(1);
-    let (a_len, b_len) = (a.span.end - a.span.start, b.span.end - b.span.start);
-    if a_len != b_len {
-        return a_len.cmp(&b_len);
-    }
-    work.spend(a_len as usize);
-    read(bytes, arena, a).cmp(read(bytes, arena, b))
+    a.head.cmp(&b.head).then_with(|| {
+        let (a, b) = (a.text(bytes, arena), b.text(bytes, arena));
+        work.spend(a.len());
+        a.cmp(b)
+    })
 }
 
-/// Arena offsets fit: unescaping never makes text longer, and no text is longer than 1 GiB.
+/// Counts and arena offsets fit: unescaping never makes text longer, and no text is longer than 1 GiB.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "bounded by the scanned text, which is at most 1 GiB"

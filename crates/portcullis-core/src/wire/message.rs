@@ -11,7 +11,8 @@ use bytes::Bytes;
 pub use self::batch::{looks_like_batch, read_batch, salvage_id};
 use super::{
     Edit, Id, Limits, Malformed, MethodInfo, NameSource, Span, View,
-    scan::{Level, Mode, Outline, scan},
+    outline::{Level, Outline, Slot},
+    scan::{Mode, scan},
 };
 
 /// Which way a message travels.
@@ -103,7 +104,7 @@ impl Message {
 
     #[must_use]
     pub fn params(&self) -> Option<View<'_>> {
-        self.member(Level::Top, "params")
+        self.slot(Slot::Params)
     }
 
     #[must_use]
@@ -113,7 +114,7 @@ impl Message {
 
     #[must_use]
     pub fn result(&self) -> Option<View<'_>> {
-        self.member(Level::Top, "result")
+        self.slot(Slot::Result)
     }
 
     #[must_use]
@@ -123,13 +124,13 @@ impl Message {
 
     #[must_use]
     pub fn error(&self) -> Option<View<'_>> {
-        self.member(Level::Top, "error")
+        self.slot(Slot::Error)
     }
 
     /// The error's code; `None` also when it does not fit 64 bits.
     #[must_use]
     pub fn error_code(&self) -> Option<i64> {
-        self.member(Level::Error, "code")?.as_i64()
+        self.slot(Slot::ErrorCode)?.as_i64()
     }
 
     /// A member of `params._meta`, or of `result._meta` for a result.
@@ -149,11 +150,11 @@ impl Message {
     pub fn name_view(&self) -> Option<View<'_>> {
         match self.method.as_ref()?.names() {
             NameSource::Nothing => None,
-            NameSource::Name => self.param("name"),
-            NameSource::Uri => self.param("uri"),
-            NameSource::TaskId => self.param("taskId"),
+            NameSource::Name => self.slot(Slot::Name),
+            NameSource::Uri => self.slot(Slot::Uri),
+            NameSource::TaskId => self.slot(Slot::TaskId),
             NameSource::Ref => {
-                let reference = self.param("ref")?;
+                let reference = self.slot(Slot::Ref)?;
                 match reference.get("type")?.as_str()?.as_ref() {
                     "ref/prompt" => reference.get("name"),
                     "ref/resource" => reference.get("uri"),
@@ -165,15 +166,15 @@ impl Message {
 
     #[must_use]
     pub fn arguments(&self) -> Option<View<'_>> {
-        self.param("arguments")
+        self.slot(Slot::Arguments)
     }
 
     /// The token under which progress is reported: asked for in `params._meta`, or carried by `notifications/progress`.
     #[must_use]
     pub fn progress_token(&self) -> Option<Id> {
         let view = match self.method()? {
-            "notifications/progress" => self.param("progressToken"),
-            _ => self.member(Level::ParamsMeta, "progressToken"),
+            "notifications/progress" => self.slot(Slot::ProgressToken),
+            _ => self.slot(Slot::MetaProgressToken),
         };
         Id::from_view(view?)
     }
@@ -182,7 +183,7 @@ impl Message {
     #[must_use]
     pub fn cancelled_id(&self) -> Option<Id> {
         match self.method()? {
-            "notifications/cancelled" => Id::from_view(self.param("requestId")?),
+            "notifications/cancelled" => Id::from_view(self.slot(Slot::RequestId)?),
             _ => None,
         }
     }
@@ -201,6 +202,12 @@ impl Message {
             Kind::Request | Kind::Notification => Level::ParamsMeta,
             Kind::Result | Kind::Error => Level::ResultMeta,
         }
+    }
+
+    pub(super) fn slot(&self, slot: Slot) -> Option<View<'_>> {
+        self.outline
+            .slot(slot)
+            .map(|member| self.view(member.value))
     }
 
     pub(super) fn member(&self, level: Level, name: &str) -> Option<View<'_>> {

@@ -66,12 +66,12 @@ impl MethodInfo {
 /// The row for `name` in this direction. A method that only travels the other way is unknown here.
 #[must_use]
 pub fn method_info(name: &str, direction: Direction) -> Option<&'static MethodInfo> {
-    any_way(name).filter(|info| info.travels(direction))
+    any_way(name.as_bytes()).filter(|info| info.travels(direction))
 }
 
 /// The row for `name` whoever sent it: shape rules hold for a method sent the wrong way too.
-pub(super) fn any_way(name: &str) -> Option<&'static MethodInfo> {
-    METHODS.iter().find(|info| info.name == name)
+pub(super) fn any_way(name: &[u8]) -> Option<&'static MethodInfo> {
+    METHODS.iter().find(|info| info.name.as_bytes() == name)
 }
 
 const fn request(name: &'static str, direction: Way, names: NameSource, eras: Eras) -> MethodInfo {
@@ -275,3 +275,6 @@ pub const METHODS: &[MethodInfo] = &[
         Eras::Modern,
     ),
 ];
+
+#[cfg(test)]
+mod tests;

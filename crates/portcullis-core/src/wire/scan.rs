@@ -1,9 +1,15 @@
 //! One pass over the bytes: grammar, escapes, duplicate keys, depth and counts, and the offsets of the members that the
 //! gateway decides by. No recursion, no tree, no number is converted; the cost is bounded by n·log n in the bytes.
 
+mod lex;
+
 use smallvec::SmallVec;
 
-use super::{Limits, Malformed, case, keys::Keys, text};
+use super::{
+    Limits, Malformed, case,
+    keys::Keys,
+    outline::{Level, Member, Outline, Slot},
+};
 
 /// A stretch of the message, in bytes from its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,72 +19,22 @@ pub struct Span {
 }
 
 impl Span {
+    /// Offsets fit because no text longer than 1 GiB is scanned.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "scan_counting refuses texts of more than 1 GiB"
+    )]
+    pub(super) const fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
+    }
+
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         bytes
             .get(self.start as usize..self.end as usize)
             .unwrap_or_default()
-    }
-}
-
-/// Which object a member belongs to. Members of all other objects are checked but not remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    Other,
-    Top,
-    Params,
-    ParamsMeta,
-    Result,
-    ResultMeta,
-    Error,
-}
-
-impl Level {
-    /// The level of an object that is the value of `key` in an object of this level.
-    fn below(self, key: &[u8]) -> Self {
-        match (self, key) {
-            (Self::Top, b"params") => Self::Params,
-            (Self::Top, b"result") => Self::Result,
-            (Self::Top, b"error") => Self::Error,
-            (Self::Params, b"_meta") => Self::ParamsMeta,
-            (Self::Result, b"_meta") => Self::ResultMeta,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// One remembered member. `key` is the text between the quotes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
-    pub(super) level: Level,
-    pub(super) escaped: bool,
-    pub(super) key: Span,
-    pub(super) value: Span,
-}
-
-/// What the scan remembers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Outline {
-    pub(super) root: Span,
-    pub(super) members: SmallVec<[Member; 12]>,
-}
-
-impl Outline {
-    /// The member of that name, by its unescaped spelling.
-    pub(super) fn member(&self, bytes: &[u8], level: Level, name: &str) -> Option<&Member> {
-        self.level(level).find(|member| {
-            let key = member.key.of(bytes);
-            if member.escaped {
-                text::decode(key) == name
-            } else {
-                key == name.as_bytes()
-            }
-        })
-    }
-
-    pub(super) fn level(&self, level: Level) -> impl Iterator<Item = &Member> {
-        self.members
-            .iter()
-            .filter(move |member| member.level == level)
     }
 }
 
@@ -102,33 +58,36 @@ pub(super) trait Work {
 pub(super) struct Free;
 
 impl Work for Free {
+    #[inline(always)]
     fn spend(&mut self, _: usize) {}
 }
 
+/// An open container.
 #[derive(Clone, Copy)]
 struct Frame {
+    /// Number of keys on the stack before this object's own.
+    keys_from: u32,
+    /// Unescaped bytes kept before this object's own.
+    arena_from: u32,
+    /// Index of the current member in the outline, when this level is remembered.
+    member: u32,
     is_object: bool,
     level: Level,
     /// The level of an object opened as the value of the current member.
     below: Level,
-    /// Index of the current member in the outline, when this level is remembered.
-    member: usize,
-    /// Number of keys on the stack before this object's own.
-    keys_from: usize,
-    /// Unescaped bytes kept before this object's own.
-    arena_from: usize,
 }
 
 struct Scanner<'a, W> {
     bytes: &'a [u8],
-    at: usize,
     limits: &'a Limits,
     mode: Mode,
-    values: usize,
     frames: SmallVec<[Frame; 8]>,
     keys: Keys<'a>,
-    members: SmallVec<[Member; 12]>,
+    outline: Outline,
     work: &'a mut W,
+    /// Why the scan stopped. Positions travel through the scan as plain numbers, which is twice as fast as a result of
+    /// the full error type.
+    flaw: Option<Malformed>,
 }
 
 /// Checks a whole text.
@@ -156,324 +115,208 @@ pub(super) fn scan_counting<W: Work>(
     }
     let mut scanner = Scanner {
         bytes,
-        at: 0,
         limits,
         mode,
-        values: 0,
         frames: SmallVec::new(),
         keys: Keys::new(bytes),
-        members: SmallVec::new(),
+        outline: Outline::default(),
         work,
+        flaw: None,
     };
-    let root = scanner.run()?;
-    Ok(Outline {
-        root,
-        members: scanner.members,
-    })
-}
-
-/// Offsets fit because no text longer than 1 GiB is scanned.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "scan_counting refuses texts of more than 1 GiB"
-)]
-const fn offset(at: usize) -> u32 {
-    at as u32
+    match scanner.run() {
+        Some(root) => {
+            scanner.outline.root = root;
+            Ok(scanner.outline)
+        }
+        None => Err(scanner.flaw.unwrap_or(Malformed::Syntax { at: 0 })),
+    }
 }
 
 impl<W: Work> Scanner<'_, W> {
-    fn run(&mut self) -> Result<Span, Malformed> {
-        self.skip_space();
-        let start = offset(self.at);
+    /// `None` from here on down means that `flaw` says why.
+    fn run(&mut self) -> Option<Span> {
+        let mut values = 0_usize;
+        let start = lex::space(self.bytes, 0);
+        let mut at = start;
         loop {
-            if self.value()? {
-                continue;
+            values += 1;
+            if values > self.limits.members {
+                return self.fail(Malformed::TooManyMembers {
+                    limit: self.limits.members,
+                });
             }
-            if !self.after_value()? {
-                break;
+            let first = lex::byte(self.bytes, at);
+            at = match first {
+                b'"' => self.string(at + 1)?.0,
+                b'{' | b'[' => {
+                    let is_object = first == b'{';
+                    let inside = lex::space(self.bytes, at + 1);
+                    // The closing bracket stands two after the opening one in ASCII.
+                    if lex::byte(self.bytes, inside) != first + 2 {
+                        self.open(is_object)?;
+                        at = if is_object { self.key(inside)? } else { inside };
+                        continue;
+                    }
+                    self.room()?;
+                    inside + 1
+                }
+                b'-' | b'0'..=b'9' => self.lexed(lex::number(self.bytes, at))?,
+                _ => self.lexed(lex::word(self.bytes, at))?,
+            };
+            // A value has ended: go on to the next one, out of every container that ends here.
+            loop {
+                let Some(&frame) = self.frames.last() else {
+                    return self.finish(start, at);
+                };
+                if frame.level != Level::Other {
+                    self.outline
+                        .end(frame.member as usize, Span::new(at, at).end);
+                }
+                at = lex::space(self.bytes, at);
+                let next = lex::byte(self.bytes, at);
+                if next == b',' {
+                    at = lex::space(self.bytes, at + 1);
+                    if frame.is_object {
+                        at = self.key(at)?;
+                    }
+                    break;
+                }
+                if next != if frame.is_object { b'}' } else { b']' } {
+                    return self.fail(Malformed::Syntax { at });
+                }
+                if frame.is_object {
+                    self.close_object(frame)?;
+                }
+                self.frames.pop();
+                at += 1;
             }
         }
-        let end = offset(self.at);
-        self.skip_space();
-        self.work.spend(self.at);
-        if self.at < self.bytes.len() {
-            return Err(Malformed::TrailingBytes { at: self.at });
-        }
-        Ok(Span { start, end })
     }
 
-    /// Reads one value, or the opening of a container with something in it (then true: the next value follows).
-    fn value(&mut self) -> Result<bool, Malformed> {
-        self.values += 1;
-        if self.values > self.limits.members {
-            return Err(Malformed::TooManyMembers {
-                limit: self.limits.members,
-            });
+    fn finish(&mut self, start: usize, end: usize) -> Option<Span> {
+        let at = lex::space(self.bytes, end);
+        self.work.spend(at);
+        if at < self.bytes.len() {
+            return self.fail(Malformed::TrailingBytes { at });
         }
-        match self.peek() {
-            Some(b'"') => {
-                self.at += 1;
-                self.string()?;
-            }
-            Some(b'{') => return self.open(true),
-            Some(b'[') => return self.open(false),
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b't') => self.word(b"true")?,
-            Some(b'f') => self.word(b"false")?,
-            Some(b'n') => self.word(b"null")?,
-            _ => return Err(self.syntax()),
-        }
-        Ok(false)
+        Some(Span::new(start, end))
     }
 
-    fn open(&mut self, is_object: bool) -> Result<bool, Malformed> {
-        if self.frames.len() >= self.limits.depth {
-            return Err(Malformed::TooDeep {
-                limit: self.limits.depth,
-            });
+    /// Refuses one more container than the limit allows.
+    #[inline]
+    fn room(&mut self) -> Option<()> {
+        if self.frames.len() < self.limits.depth {
+            return Some(());
         }
+        self.fail(Malformed::TooDeep {
+            limit: self.limits.depth,
+        })
+    }
+
+    #[inline]
+    fn open(&mut self, is_object: bool) -> Option<()> {
+        self.room()?;
         let level = match self.frames.last() {
             _ if !is_object => Level::Other,
             Some(parent) => parent.below,
             None if self.mode == Mode::Value => Level::Other,
             None => Level::Top,
         };
-        self.at += 1;
-        self.skip_space();
-        if self.peek() == Some(if is_object { b'}' } else { b']' }) {
-            self.at += 1;
-            return Ok(false);
-        }
         let (keys_from, arena_from) = self.keys.mark();
         self.frames.push(Frame {
+            keys_from,
+            arena_from,
+            member: 0,
             is_object,
             level,
             below: Level::Other,
-            member: 0,
-            keys_from,
-            arena_from,
         });
-        if is_object {
-            self.key()?;
-        }
-        Ok(true)
+        Some(())
     }
 
-    /// What follows a value: the next value of its container (then true), or the end of containers up to the root.
-    fn after_value(&mut self) -> Result<bool, Malformed> {
-        loop {
-            let Some(&frame) = self.frames.last() else {
-                return Ok(false);
-            };
-            if frame.level != Level::Other
-                && let Some(member) = self.members.get_mut(frame.member)
-            {
-                member.value.end = offset(self.at);
-            }
-            self.skip_space();
-            match (self.peek(), frame.is_object) {
-                (Some(b','), true) => {
-                    self.at += 1;
-                    self.skip_space();
-                    self.key()?;
-                    return Ok(true);
-                }
-                (Some(b','), false) => {
-                    self.at += 1;
-                    self.skip_space();
-                    return Ok(true);
-                }
-                (Some(b'}'), true) => self.close_object(frame)?,
-                (Some(b']'), false) => {}
-                _ => return Err(self.syntax()),
-            }
-            self.at += 1;
-            self.frames.pop();
-        }
-    }
-
-    fn close_object(&mut self, frame: Frame) -> Result<(), Malformed> {
+    #[inline]
+    fn close_object(&mut self, frame: Frame) -> Option<()> {
         let forgiving = self.mode == Mode::Salvage && frame.level != Level::Top;
-        let twice = if forgiving {
-            None
-        } else {
-            self.keys.duplicate(frame.keys_from, self.work)
-        };
+        if !forgiving && let Some(at) = self.keys.duplicate(frame.keys_from, self.work) {
+            return self.fail(Malformed::DuplicateKey { at });
+        }
         self.keys.rewind(frame.keys_from, frame.arena_from);
-        twice.map_or(Ok(()), |at| Err(Malformed::DuplicateKey { at }))
+        Some(())
     }
 
-    /// Reads a key and its colon, and stands at the member's value.
-    fn key(&mut self) -> Result<(), Malformed> {
-        if self.peek() != Some(b'"') {
-            return Err(self.syntax());
+    /// Reads a key and its colon, and gives where the member's value starts.
+    #[inline]
+    fn key(&mut self, at: usize) -> Option<usize> {
+        if lex::byte(self.bytes, at) != b'"' {
+            return self.fail(Malformed::Syntax { at });
         }
-        self.at += 1;
-        let start = self.at;
-        let escaped = self.string()?;
-        let end = self.at - 1;
-        let span = Span {
-            start: offset(start),
-            end: offset(end),
-        };
-        self.keys.push(span, escaped);
-        self.skip_space();
-        if self.peek() != Some(b':') {
-            return Err(self.syntax());
+        let (after, escaped) = self.string(at + 1)?;
+        let key = Span::new(at + 1, after - 1);
+        let count = self.keys.push(key, escaped);
+        let colon = lex::space(self.bytes, after);
+        if lex::byte(self.bytes, colon) != b':' {
+            return self.fail(Malformed::Syntax { at: colon });
         }
-        self.at += 1;
-        self.skip_space();
-        let value = Span {
-            start: offset(self.at),
-            end: offset(self.at),
-        };
+        let value = lex::space(self.bytes, colon + 1);
         let Some(frame) = self.frames.last_mut() else {
-            return Ok(());
+            return Some(value);
         };
-        if self.keys.len() - frame.keys_from > self.limits.keys {
-            return Err(Malformed::TooManyKeys {
+        if (count - frame.keys_from) as usize > self.limits.keys {
+            return self.fail(Malformed::TooManyKeys {
                 limit: self.limits.keys,
             });
         }
         if frame.level != Level::Other {
-            let key = self.keys.last();
-            if self.mode == Mode::Message && case::is_variant(frame.level, key) {
-                return Err(Malformed::CaseVariantKey { at: start });
-            }
-            frame.below = frame.level.below(key);
-            frame.member = self.members.len();
-            self.members.push(Member {
-                level: frame.level,
-                escaped,
-                key: span,
-                value,
-            });
-        }
-        Ok(())
-    }
-
-    /// Reads to the closing quote; true when there was an escape.
-    fn string(&mut self) -> Result<bool, Malformed> {
-        let mut escaped = false;
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            self.at += text::plain_prefix(rest);
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(escaped);
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                _ => return Err(self.syntax()),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Malformed> {
-        let start = self.at;
-        self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 1;
-                return Ok(());
-            }
-            Some(b'u') => self.at += 1,
-            _ => return Err(self.syntax()),
-        }
-        match self.four_digits()? {
-            0xD800..0xDC00 => {
-                if !self
-                    .bytes
-                    .get(self.at..)
-                    .unwrap_or_default()
-                    .starts_with(b"\\u")
-                {
-                    return Err(Malformed::LoneSurrogate { at: start });
-                }
-                self.at += 2;
-                match self.four_digits()? {
-                    0xDC00..0xE000 => Ok(()),
-                    _ => Err(Malformed::LoneSurrogate { at: start }),
+            let level = frame.level;
+            let text = self.keys.last();
+            let slot = Slot::of(level, text);
+            if slot.is_none() && self.mode == Mode::Message {
+                self.work.spend(text.len());
+                if case::is_variant(level, text) {
+                    return self.fail(Malformed::CaseVariantKey { at: at + 1 });
                 }
             }
-            0xDC00..0xE000 => Err(Malformed::LoneSurrogate { at: start }),
-            _ => Ok(()),
+            frame.below = slot.map_or(Level::Other, Slot::below);
+            frame.member = Span::new(self.outline.len(), 0).start;
+            self.outline.push(
+                Member {
+                    level,
+                    escaped,
+                    key,
+                    value: Span::new(value, value),
+                },
+                slot,
+            );
         }
+        Some(value)
     }
 
-    fn four_digits(&mut self) -> Result<u16, Malformed> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let unit = rest
-            .first_chunk::<4>()
-            .and_then(|digits| text::hex4(*digits))
-            .ok_or_else(|| self.syntax())?;
-        self.at += 4;
-        Ok(unit)
+    /// Reads from after the opening quote to after the closing one; true when there was an escape.
+    #[inline(always)]
+    fn string(&mut self, at: usize) -> Option<(usize, bool)> {
+        let end = lex::plain_end(self.bytes, at);
+        if lex::byte(self.bytes, end) == b'"' {
+            return Some((end + 1, false));
+        }
+        let end = self.lexed(lex::rest_of_string(self.bytes, end))?;
+        Some((end, true))
     }
 
-    /// The JSON number grammar. The value is never computed: large integers pass through exactly as written.
-    fn number(&mut self) -> Result<(), Malformed> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        match self.peek() {
-            Some(b'0') => self.at += 1,
-            _ => self.digits()?,
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
+    #[inline(always)]
+    fn lexed(&mut self, read: Result<usize, lex::Flaw>) -> Option<usize> {
+        match read {
+            Ok(at) => Some(at),
+            Err(lex::Flaw::Syntax(at)) => self.fail(Malformed::Syntax { at: at as usize }),
+            Err(lex::Flaw::LoneSurrogate(at)) => {
+                self.fail(Malformed::LoneSurrogate { at: at as usize })
             }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), Malformed> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
-        if self.at == start {
-            Err(self.syntax())
-        } else {
-            Ok(())
         }
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {
-        if !self
-            .bytes
-            .get(self.at..)
-            .unwrap_or_default()
-            .starts_with(word)
-        {
-            return Err(self.syntax());
-        }
-        self.at += word.len();
-        Ok(())
-    }
-
-    fn skip_space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn syntax(&self) -> Malformed {
-        Malformed::Syntax { at: self.at }
+    #[cold]
+    fn fail<T>(&mut self, flaw: Malformed) -> Option<T> {
+        self.flaw = Some(flaw);
+        None
     }
 }
 

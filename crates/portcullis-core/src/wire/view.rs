@@ -1,8 +1,11 @@
 //! A cheap cursor over JSON that the scanner has accepted. Nothing is copied until a string with escapes is read.
 //! It must never be made over text that was not scanned: it trusts the grammar and only stays within bounds.
 
+mod tokens;
+
 use std::{borrow::Cow, fmt, iter::FusedIterator};
 
+pub use self::tokens::{Token, Tokens};
 use super::{
     Limits, Malformed,
     scan::{Mode, Span, scan},
@@ -103,6 +106,15 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether this is a number of plain digits, whatever its size.
+    pub(super) fn is_integer(self) -> bool {
+        match self.bytes {
+            [b'-', digits @ ..] | digits => {
+                !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+            }
+        }
+    }
+
     /// The integer, when it is written as plain digits and fits; `1.0` and `1e3` are not integers here, because peers
     /// disagree about them.
     #[must_use]
@@ -161,13 +173,11 @@ impl<'a> View<'a> {
     /// for each level around it; this looks at every byte once.
     #[must_use]
     pub fn tokens(self) -> Tokens<'a> {
-        Tokens {
-            cursor: Cursor {
-                bytes: self.bytes,
-                pos: 0,
-                at: self.at,
-            },
-        }
+        Tokens::new(Cursor {
+            bytes: self.bytes,
+            pos: 0,
+            at: self.at,
+        })
     }
 
     fn inside(self, applies: bool) -> Cursor<'a> {
@@ -338,72 +348,6 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 impl FusedIterator for Elements<'_> {}
-
-/// One step of [`View::tokens`].
-#[derive(Clone, Debug)]
-pub enum Token<'a> {
-    /// The key of the member whose value comes next.
-    Key(Cow<'a, str>),
-    /// A string, number, boolean or null.
-    Scalar(View<'a>),
-    /// `{` or `[`.
-    Open(JsonKind),
-    /// `}` or `]`.
-    Close,
-}
-
-/// Iterator over everything in a value.
-#[derive(Clone, Debug)]
-pub struct Tokens<'a> {
-    cursor: Cursor<'a>,
-}
-
-impl<'a> Iterator for Tokens<'a> {
-    type Item = Token<'a>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let first = self.cursor.next_byte()?;
-        let start = self.cursor.pos;
-        Some(match first {
-            b'{' | b'[' => {
-                self.cursor.pos += 1;
-                Token::Open(if first == b'{' {
-                    JsonKind::Object
-                } else {
-                    JsonKind::Array
-                })
-            }
-            b'}' | b']' => {
-                self.cursor.pos += 1;
-                Token::Close
-            }
-            b'"' => {
-                let body = self.cursor.string();
-                if self.colon_follows() {
-                    Token::Key(text::decode(body))
-                } else {
-                    Token::Scalar(self.cursor.view(start))
-                }
-            }
-            _ => {
-                self.cursor.pos = scalar_end(self.cursor.bytes, start);
-                Token::Scalar(self.cursor.view(start))
-            }
-        })
-    }
-}
-
-impl Tokens<'_> {
-    /// In validated text only a key is followed by a colon.
-    fn colon_follows(&self) -> bool {
-        let rest = self.cursor.bytes.get(self.cursor.pos..).unwrap_or_default();
-        rest.iter()
-            .find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
-            == Some(&b':')
-    }
-}
-
-impl FusedIterator for Tokens<'_> {}
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use super::{Direction, Kind, Message};
 use crate::wire::{
     Id, JsonKind, Limits, Malformed, View, case,
-    scan::{Level, Mode, scan},
+    outline::{Level, Slot},
+    scan::{Mode, scan},
     text, view_json,
 };
 
@@ -82,9 +83,9 @@ pub fn salvage_id(bytes: &[u8], limits: &Limits) -> Option<Id> {
     let lookalike = outline
         .level(Level::Top)
         .any(|member| case::is_id_variant(text::decode(member.key.of(bytes)).as_bytes()));
-    let top = |name| outline.member(bytes, Level::Top, name);
-    let is_answer = top("method").is_none() && (top("result").is_some() || top("error").is_some());
-    let id = View::new(bytes, top("id")?.value);
+    let has = |slot| outline.slot(slot).is_some();
+    let is_answer = !has(Slot::Method) && (has(Slot::Result) || has(Slot::Error));
+    let id = View::new(bytes, outline.slot(Slot::Id)?.value);
     if lookalike || is_answer || id.raw().len() > limits.id {
         return None;
     }

@@ -7,7 +7,7 @@ use super::{Direction, Kind, Message, Method};
 use crate::wire::{
     Id, JsonKind, Limits, Malformed, MethodKind, NameSource, View, case,
     method::any_way,
-    scan::{Level, Outline},
+    outline::{Outline, Slot},
 };
 
 /// Makes a message of scanned text.
@@ -30,20 +30,24 @@ pub(super) fn message(
         method: None,
         outline,
     };
-    let version = message.member(Level::Top, "jsonrpc").and_then(View::as_str);
-    if version.as_deref() != Some("2.0") {
+    // Filled in place: a message is several hundred bytes, and moving it costs more than judging its shape.
+    shape(&mut message, limits)?;
+    Ok(message)
+}
+
+fn shape(message: &mut Message, limits: &Limits) -> Result<(), Malformed> {
+    let version = message.slot(Slot::JsonRpc);
+    let is_two = |version: View<'_>| {
+        version.raw() == br#""2.0""# || version.as_str().as_deref() == Some("2.0")
+    };
+    if !version.is_some_and(is_two) {
         return Err(Malformed::WrongJsonRpc);
     }
-    let method = match message.member(Level::Top, "method") {
-        Some(method) => Some(read_method(method, limits)?),
-        None => None,
+    let Some(method) = message.slot(Slot::Method) else {
+        return answering(message, limits);
     };
-    message.method = method;
-    if message.method.is_some() {
-        asking(message, limits)
-    } else {
-        answering(message, limits)
-    }
+    message.method = Some(read_method(method, limits)?);
+    asking(message, limits)
 }
 
 fn read_method(view: View<'_>, limits: &Limits) -> Result<Method, Malformed> {
@@ -51,19 +55,23 @@ fn read_method(view: View<'_>, limits: &Limits) -> Result<Method, Malformed> {
     if body.len() > limits.name {
         return Err(Malformed::NameTooLong { limit: limits.name });
     }
+    // As written first: a spelling with escapes is found, or kept, by its meaning.
+    if let Some(info) = any_way(body) {
+        return Ok(Method::Known(info));
+    }
     let name = view.as_str().ok_or(Malformed::MethodNotString)?;
-    Ok(match any_way(&name) {
+    Ok(match any_way(name.as_bytes()) {
         Some(info) => Method::Known(info),
         None => Method::Unknown(name.into()),
     })
 }
 
 /// A request or a notification.
-fn asking(mut message: Message, limits: &Limits) -> Result<Message, Malformed> {
+fn asking(message: &mut Message, limits: &Limits) -> Result<(), Malformed> {
     if message.result().is_some() || message.error().is_some() {
         return Err(Malformed::MethodInResponse);
     }
-    message.id = match message.member(Level::Top, "id") {
+    message.id = match message.slot(Slot::Id) {
         Some(id) => Some(read_id(id, limits)?),
         None => None,
     };
@@ -86,29 +94,27 @@ fn asking(mut message: Message, limits: &Limits) -> Result<Message, Malformed> {
         (_, false) => Kind::Notification,
     };
     object_or_absent(message.params(), Malformed::ParamsNotObject)?;
-    object_or_absent(message.param("_meta"), Malformed::MetaNotObject)?;
-    named(&message, limits)?;
-    references(&message, limits)?;
-    Ok(message)
+    object_or_absent(message.slot(Slot::ParamsMeta), Malformed::MetaNotObject)?;
+    named(message, limits)?;
+    references(message, limits)
 }
 
 /// A result or an error.
-fn answering(mut message: Message, limits: &Limits) -> Result<Message, Malformed> {
+fn answering(message: &mut Message, limits: &Limits) -> Result<(), Malformed> {
     message.kind = match (message.result(), message.error()) {
         (Some(_), Some(_)) => return Err(Malformed::BothResultAndError),
         (None, None) => return Err(Malformed::NeitherMethodNorResult),
         (result @ Some(_), None) => {
             object_or_absent(result, Malformed::ResultNotObject)?;
-            object_or_absent(message.result_member("_meta"), Malformed::MetaNotObject)?;
+            object_or_absent(message.slot(Slot::ResultMeta), Malformed::MetaNotObject)?;
             Kind::Result
         }
         (None, error @ Some(_)) => {
             object_or_absent(error, Malformed::ErrorNotObject)?;
-            let code = message.member(Level::Error, "code").and_then(Id::from_view);
-            if code.is_none_or(|code| code.raw().starts_with('"')) {
+            if !message.slot(Slot::ErrorCode).is_some_and(View::is_integer) {
                 return Err(Malformed::ErrorCodeNotInteger);
             }
-            let words = message.member(Level::Error, "message");
+            let words = message.slot(Slot::ErrorMessage);
             if words.is_none_or(|words| words.kind() != JsonKind::String) {
                 return Err(Malformed::ErrorMessageNotString);
             }
@@ -117,13 +123,13 @@ fn answering(mut message: Message, limits: &Limits) -> Result<Message, Malformed
     };
     // A server that could not read a request has no id to answer with (JSON-RPC 2.0 §5); a client always has one.
     let may_lack_id = message.kind == Kind::Error && message.direction == Direction::ToClient;
-    message.id = match message.member(Level::Top, "id") {
+    message.id = match message.slot(Slot::Id) {
         None if !may_lack_id => return Err(Malformed::ResponseWithoutId),
         None => None,
         Some(null) if null.is_null() && may_lack_id => None,
         Some(id) => Some(read_id(id, limits)?),
     };
-    Ok(message)
+    Ok(())
 }
 
 fn read_id(view: View<'_>, limits: &Limits) -> Result<Id, Malformed> {
@@ -150,7 +156,7 @@ fn named(message: &Message, limits: &Limits) -> Result<(), Malformed> {
         .as_ref()
         .map_or(NameSource::Nothing, Method::names);
     if source == NameSource::Ref
-        && let Some(reference) = message.param("ref")
+        && let Some(reference) = message.slot(Slot::Ref)
         && reference
             .members()
             .any(|(key, _)| case::is_reference_variant(key.as_bytes()))
@@ -180,16 +186,16 @@ fn named(message: &Message, limits: &Limits) -> Result<(), Malformed> {
 
 /// Ids of other messages that this one carries. One that we could not match with the same id elsewhere is refused.
 fn references(message: &Message, limits: &Limits) -> Result<(), Malformed> {
-    let is_id = |view: View<'_>| view.raw().len() <= limits.id && Id::from_view(view).is_some();
+    let is_id = |view: View<'_>| view.raw().len() <= limits.id && Id::fits(view);
     let token = match message.method() {
-        Some("notifications/progress") => message.param("progressToken"),
-        _ => message.meta("progressToken"),
+        Some("notifications/progress") => message.slot(Slot::ProgressToken),
+        _ => message.slot(Slot::MetaProgressToken),
     };
     if token.is_some_and(|token| !is_id(token)) {
         return Err(Malformed::ProgressTokenInvalid);
     }
     if message.method() == Some("notifications/cancelled")
-        && message.param("requestId").is_some_and(|id| !is_id(id))
+        && message.slot(Slot::RequestId).is_some_and(|id| !is_id(id))
     {
         return Err(Malformed::CancelledIdInvalid);
     }

@@ -1,0 +1,189 @@
+//! Property tests of the whole reader against the reference.
+
+mod edits;
+mod json;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use self::json::{any_json, any_message, hostile_bytes, mutated};
+use super::{
+    Direction, JsonKind, Kind, Limits, Message, Token, View,
+    reference::{self, Bounds, Opinion},
+    salvage_id, view_json,
+};
+
+/// Small enough that generated texts reach every bound.
+const TIGHT: Limits = Limits {
+    bytes: 1 << 16,
+    depth: 6,
+    keys: 7,
+    members: 40,
+    id: 24,
+    name: 24,
+    batch: 4,
+};
+
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds {
+        depth: limits.depth,
+        keys: limits.keys,
+        members: limits.members,
+    }
+}
+
+/// The value as a tree, read through the cursor only.
+pub(super) fn tree(view: View<'_>) -> Value {
+    match view.kind() {
+        JsonKind::Null => Value::Null,
+        JsonKind::Bool => view.as_bool().unwrap().into(),
+        JsonKind::Number => serde_json::from_str(view.number().unwrap()).unwrap(),
+        JsonKind::String => view.as_str().unwrap().into(),
+        JsonKind::Array => view.elements().map(tree).collect(),
+        JsonKind::Object => Value::Object(
+            view.members()
+                .map(|(key, value)| (key.into_owned(), tree(value)))
+                .collect(),
+        ),
+    }
+}
+
+/// The same through the flat iterator.
+fn tree_of_tokens(view: View<'_>) -> Value {
+    let mut open: Vec<(Value, Option<String>)> = Vec::new();
+    let mut key: Option<String> = None;
+    for token in view.tokens() {
+        let done = match token {
+            Token::Key(name) => {
+                key = Some(name.into_owned());
+                continue;
+            }
+            Token::Open(kind) => {
+                let empty = if kind == JsonKind::Object {
+                    Value::Object(Default::default())
+                } else {
+                    Value::Array(vec![])
+                };
+                open.push((empty, key.take()));
+                continue;
+            }
+            Token::Scalar(scalar) => (tree(scalar), key.take()),
+            Token::Close => open.pop().unwrap(),
+        };
+        match (open.last_mut(), done) {
+            (None, (value, _)) => return value,
+            (Some((Value::Object(members), _)), (value, Some(key))) => {
+                drop(members.insert(key, value))
+            }
+            (Some((Value::Array(items), _)), (value, None)) => items.push(value),
+            (parent, done) => panic!("{done:?} cannot go into {parent:?}"),
+        }
+    }
+    panic!("the value never closed")
+}
+
+fn agrees_with_reference(bytes: &[u8], limits: &Limits) -> Result<(), TestCaseError> {
+    let ours = view_json(bytes, limits);
+    match (&ours, reference::read(bytes, bounds(limits))) {
+        (_, Err(Opinion::None)) | (Err(_), Err(_)) => {}
+        (Ok(view), Ok(value)) => {
+            prop_assert_eq!(tree(*view), value.clone());
+            prop_assert_eq!(tree_of_tokens(*view), value);
+        }
+        (ours, theirs) => prop_assert!(false, "{ours:?} but the reference says {theirs:?}"),
+    }
+    Ok(())
+}
+
+/// What must hold of every message that was accepted, said in terms of the tree.
+fn accepted_is_sound(bytes: &[u8], direction: Direction) -> Result<(), TestCaseError> {
+    let Ok(message) = Message::read(Bytes::copy_from_slice(bytes), direction, &TIGHT) else {
+        return Ok(());
+    };
+    let Ok(value) = reference::read(bytes, bounds(&TIGHT)) else {
+        return Ok(());
+    };
+    prop_assert_eq!(&value["jsonrpc"], "2.0");
+    prop_assert_eq!(message.bytes().as_ref(), bytes);
+    prop_assert_eq!(message.method(), value["method"].as_str());
+    prop_assert_eq!(message.params().map(tree), value.get("params").cloned());
+    prop_assert_eq!(message.result().map(tree), value.get("result").cloned());
+    prop_assert_eq!(message.error().map(tree), value.get("error").cloned());
+    prop_assert_eq!(
+        message.arguments().map(tree),
+        value
+            .get("params")
+            .and_then(|params| params.get("arguments"))
+            .cloned()
+    );
+    match message.kind() {
+        Kind::Request | Kind::Notification => {
+            prop_assert!(
+                value["method"].is_string()
+                    && value.get("result").is_none()
+                    && value.get("error").is_none()
+            );
+            prop_assert!(value.get("params").is_none_or(Value::is_object));
+            prop_assert_eq!(message.kind() == Kind::Request, value.get("id").is_some());
+        }
+        Kind::Result => prop_assert!(value["result"].is_object() && value.get("error").is_none()),
+        Kind::Error => {
+            prop_assert!(value["error"]["code"].is_number() && value.get("result").is_none())
+        }
+    }
+    if let Some(id) = message.id() {
+        let raw: Value = serde_json::from_str(id.raw()).unwrap();
+        prop_assert!(raw.is_string() || raw.is_number());
+        prop_assert_eq!(&raw, &value["id"]);
+    }
+    if let Some(params) = value["params"].as_object() {
+        for key in params.keys() {
+            prop_assert_eq!(message.param(key).map(tree), params.get(key).cloned());
+        }
+    }
+    prop_assert!(message.edit().is_noop());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn generated_json_is_read_as_the_reference_reads_it(text in any_json()) {
+        agrees_with_reference(text.as_bytes(), &Limits::default())?;
+        agrees_with_reference(text.as_bytes(), &TIGHT)?;
+    }
+
+    #[test]
+    fn damaged_json_is_refused_exactly_when_the_reference_refuses_it(bytes in mutated(any_json())) {
+        agrees_with_reference(&bytes, &TIGHT)?;
+    }
+
+    #[test]
+    fn hostile_bytes_are_refused_exactly_when_the_reference_refuses_them(bytes in hostile_bytes()) {
+        agrees_with_reference(&bytes, &TIGHT)?;
+    }
+
+    #[test]
+    fn an_accepted_message_says_what_its_tree_says(text in any_message()) {
+        accepted_is_sound(text.as_bytes(), Direction::ToServer)?;
+        accepted_is_sound(text.as_bytes(), Direction::ToClient)?;
+    }
+
+    #[test]
+    fn a_damaged_message_never_panics_and_stays_sound_if_accepted(bytes in mutated(any_message())) {
+        accepted_is_sound(&bytes, Direction::ToServer)?;
+        drop(salvage_id(&bytes, &TIGHT));
+    }
+
+    /// H1: whatever is accepted as a request can also be answered.
+    #[test]
+    fn salvaging_agrees_with_reading(text in any_message()) {
+        if let Ok(message) = Message::read(Bytes::from(text.clone()), Direction::ToServer, &TIGHT)
+            && message.kind() == Kind::Request
+        {
+            prop_assert_eq!(salvage_id(text.as_bytes(), &TIGHT), message.id().cloned());
+        }
+    }
+}
