@@ -258,6 +258,8 @@ pub enum FaultKind {
     AnswerUnmatched,
     /// The server does not know our session any more; the client must initialize again.
     SessionLost,
+    /// The server offers no standalone stream, or nothing to resume (A11: its 405 becomes ours).
+    NoStream,
     /// Client and server speak different eras; carries what the server speaks.
     EraMismatch { served: Era },
     /// The server refused our credentials (its 401 or 403 never goes through).
@@ -279,6 +281,7 @@ impl FaultKind {
             Self::Died => "upstream_died",
             Self::AnswerUnmatched => "upstream_answer_unmatched",
             Self::SessionLost => "upstream_session_lost",
+            Self::NoStream => "upstream_no_stream",
             Self::EraMismatch { .. } => "era_mismatch",
             Self::Unauthorized => "upstream_unauthorized",
             Self::Overloaded => "upstream_overloaded",
@@ -297,6 +300,7 @@ impl FaultKind {
             Self::Died => "the MCP server ended the connection before it answered",
             Self::AnswerUnmatched => "the MCP server answered something nobody asked",
             Self::SessionLost => "session not found; send `initialize` again",
+            Self::NoStream => "the MCP server offers no stream here",
             Self::EraMismatch { served: Era::Legacy } => {
                 "this MCP server speaks only protocol versions up to 2025-11-25; send `initialize`"
             }

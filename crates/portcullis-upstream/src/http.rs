@@ -1,0 +1,263 @@
+//! An upstream over Streamable HTTP, both eras. It never sends a header of the client's, never follows a redirect,
+//! never repeats a request that may have arrived.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::header::HeaderValue;
+use http::{Method, Uri};
+use portcullis_core::call::{Call, SessionKey, Subject};
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::gate::Cleared;
+use portcullis_core::mirror;
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::{Media, Pending, Reply, Upstream};
+use portcullis_core::version::Era;
+use portcullis_core::wire::{Kind, Limits, Message};
+
+use crate::answers::Awaiting;
+use crate::settings::{HttpSettings, SettingsError};
+use crate::standing::Standing;
+
+mod contact; // what we ask on our own account
+mod door; // connections: TLS, time limits
+mod events; // an SSE body as arrivals
+mod exchange; // one HTTP request and the beginning of its answer
+mod headers; // what we send beside the body
+mod reply; // status and media type -> Reply or Fault
+mod sessions; // legacy sessions we hold with the server
+
+use self::exchange::Outbound;
+use self::headers::Fixed;
+use self::reply::Expecting;
+use self::sessions::{Opening, Sessions, UpstreamSession};
+
+/// Time for the end of one session at the server. 5 s: a courtesy that must not hold up anything.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// Sessions ended at the same time when we stop. 16: quick, and no flood.
+const GOODBYES_AT_ONCE: usize = 16;
+
+/// A server reached over Streamable HTTP.
+#[derive(Debug)]
+pub struct HttpUpstream {
+    inner: Arc<Inner>,
+}
+
+/// Shared with replies under way.
+struct Inner {
+    name: Arc<str>,
+    endpoint: Uri,
+    fixed: Fixed,
+    client: door::Door,
+    limits: Limits,
+    first_byte: Duration,
+    idle: Option<Duration>,
+    probe: Duration,
+    sessions: Sessions,
+    standing: Standing,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpUpstream").field("name", &self.name).field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl HttpUpstream {
+    /// Checks the settings; opens no connection. `limits` bound each message the server sends.
+    ///
+    /// # Errors
+    /// A setting that cannot work, naming its key.
+    pub fn new(name: Arc<str>, settings: &HttpSettings, limits: Limits) -> Result<Arc<Self>, SettingsError> {
+        let endpoint = headers::endpoint(settings)?;
+        let fixed = Fixed::new(&settings.headers)?;
+        let secure = endpoint.scheme_str() == Some("https");
+        let inner = Inner {
+            name,
+            endpoint,
+            fixed,
+            client: door::open(secure, Duration::from_millis(settings.connect_timeout_ms))?,
+            limits,
+            first_byte: Duration::from_millis(settings.first_byte_timeout_ms),
+            idle: settings.idle_timeout_ms.map(Duration::from_millis),
+            probe: Duration::from_millis(settings.probe_timeout_ms),
+            sessions: Sessions::default(),
+            standing: Standing::new(settings.era),
+        };
+        Ok(Arc::new(Self { inner: Arc::new(inner) }))
+    }
+}
+
+impl Upstream for HttpUpstream {
+    fn name(&self) -> &Arc<str> {
+        &self.inner.name
+    }
+
+    /// For a server that speaks both eras: the newer. [`Upstream::send`] takes both.
+    fn era(&self) -> Option<Era> {
+        self.inner.standing.served().map(crate::probe::Served::newest)
+    }
+
+    fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>> {
+        Box::pin(async move { self.inner.deliver(cleared.call()).await })
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        self.inner.standing.catalogue()
+    }
+
+    fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
+        Box::pin(self.inner.refresh())
+    }
+
+    fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
+        Box::pin(async move {
+            if let Some(session) = self.inner.sessions.remove(session) {
+                self.inner.say_goodbye(session).await;
+            }
+        })
+    }
+
+    fn shut_down(&self) -> Pending<'_, ()> {
+        Box::pin(async move {
+            if !self.inner.standing.close() {
+                return;
+            }
+            let all = self.inner.sessions.take_all();
+            let goodbyes = futures_util::stream::iter(all).for_each_concurrent(GOODBYES_AT_ONCE, |session| self.inner.say_goodbye(session));
+            // The deadline is for all together: we stop even when the server does not listen.
+            let _ = tokio::time::timeout(GOODBYE, goodbyes).await;
+        })
+    }
+}
+
+impl Inner {
+    async fn deliver(self: &Arc<Self>, call: &Call) -> Result<Reply, Fault> {
+        if self.standing.is_closing() {
+            return Err(Fault::before_sending(FaultKind::ShuttingDown, "the gateway is shutting down"));
+        }
+        self.know_era().await?;
+        self.standing.admit(call.era())?;
+        match &call.subject {
+            Subject::Message(message) => self.post(call, message).await,
+            Subject::Stream { last_event_id } => self.listen(call, last_event_id.as_deref()).await,
+            Subject::Close => self.close(call).await,
+        }
+    }
+
+    /// The legacy session a call belongs to, as the server knows it. `None` for modern calls and for `initialize`.
+    fn session_of(&self, call: &Call) -> Result<Option<UpstreamSession>, Fault> {
+        let opens = call.direction() == portcullis_core::wire::Direction::ToServer && call.method() == "initialize";
+        match &call.context.session {
+            Some(session) if call.era() == Era::Legacy && !opens => {
+                let known = self.sessions.find(session.key);
+                let lost = || Fault::before_sending(FaultKind::SessionLost, "no session with the server for this client session");
+                known.map(Some).ok_or_else(lost)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn post(self: &Arc<Self>, call: &Call, message: &Message) -> Result<Reply, Fault> {
+        let session = self.session_of(call)?;
+        let opens = message.method() == Some("initialize") && call.era() == Era::Legacy;
+        let mut outbound = Outbound::new(Method::POST, message.bytes().clone());
+        outbound.headers = self.fixed.post();
+        headers::trace(&mut outbound.headers, &call.context.trace);
+        match call.era() {
+            Era::Modern => {
+                headers::version(&mut outbound.headers, call.context.version);
+                let tool = call.tool().map(AsRef::as_ref);
+                for (name, value) in mirror::outgoing(message, tool, &call.context.param_headers) {
+                    headers::mirrored(&mut outbound.headers, &name, &value)?;
+                }
+            }
+            // B5: from the second message on.
+            Era::Legacy if !opens => {
+                headers::session(&mut outbound.headers, session.as_ref());
+                let version = session.as_ref().map_or(call.context.version, |session| session.version);
+                headers::version(&mut outbound.headers, version);
+            }
+            Era::Legacy => {}
+        }
+        let key = call.context.session.as_ref().map(|session| session.key);
+        let expecting = Expecting {
+            awaiting: message.id().filter(|_| message.kind() == Kind::Request).map(|id| Awaiting::new(id.clone())),
+            era: call.era(),
+            session: key.filter(|_| session.as_ref().is_some_and(|session| session.id.is_some())),
+            opening: key.filter(|_| opens).map(Opening::of),
+            batches: session.as_ref().is_some_and(|session| session.version.allows_batches()),
+        };
+        let response = self.exchange(outbound).await?;
+        self.read_reply(expecting, response).await
+    }
+
+    /// The standalone stream, or what is left of a broken one (A11, B9).
+    async fn listen(self: &Arc<Self>, call: &Call, last_event_id: Option<&str>) -> Result<Reply, Fault> {
+        let session = self.session_of(call)?;
+        let mut outbound = Outbound::new(Method::GET, Bytes::new());
+        outbound.headers = self.fixed.get();
+        headers::trace(&mut outbound.headers, &call.context.trace);
+        headers::session(&mut outbound.headers, session.as_ref());
+        headers::version(&mut outbound.headers, session.as_ref().map_or(call.context.version, |session| session.version));
+        if let Some(last) = last_event_id {
+            let value = HeaderValue::from_bytes(last.as_bytes())
+                .map_err(|_| Fault::before_sending(FaultKind::NoStream, "the event id cannot stand in a header"))?;
+            outbound.headers.insert("last-event-id", value);
+        }
+        let batches = session.as_ref().is_some_and(|session| session.version.allows_batches());
+        let key = call.context.session.as_ref().map(|session| session.key);
+        let session = key.filter(|_| session.is_some_and(|session| session.id.is_some()));
+        let response = self.exchange(outbound).await?;
+        self.read_stream(session, last_event_id.is_some(), batches, response)
+    }
+
+    /// Ours is gone whatever the server says: 405 and 404 are good answers (B8), and a server that is down has forgotten it too.
+    async fn close(&self, call: &Call) -> Result<Reply, Fault> {
+        if let Some(session) = call.context.session.as_ref().and_then(|session| self.sessions.remove(session.key)) {
+            self.say_goodbye(session).await;
+        }
+        Ok(accepted())
+    }
+
+    async fn say_goodbye(&self, session: UpstreamSession) {
+        if session.id.is_none() {
+            return;
+        }
+        let mut outbound = Outbound::new(Method::DELETE, Bytes::new());
+        outbound.headers = self.fixed.get();
+        headers::session(&mut outbound.headers, Some(&session));
+        headers::version(&mut outbound.headers, session.version);
+        match tokio::time::timeout(GOODBYE, self.exchange(outbound)).await {
+            Ok(Ok(response)) => tracing::debug!(server = %self.name, status = response.status().as_u16(), "session ended"),
+            Ok(Err(fault)) => tracing::info!(server = %self.name, %fault, "the server was not told that a session ended"),
+            Err(_) => tracing::info!(server = %self.name, "the server did not answer the end of a session"),
+        }
+    }
+
+    /// Watches what passes: a server that says its tools changed is asked for them (once, a little later).
+    fn notice(self: &Arc<Self>, message: &Message) {
+        if message.method() == Some("notifications/tools/list_changed") && self.standing.becomes_due() {
+            let later = Arc::downgrade(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(contact::REFRESH_DELAY).await;
+                let Some(inner) = later.upgrade() else { return };
+                if inner.standing.begins()
+                    && let Err(fault) = inner.refresh().await
+                {
+                    tracing::warn!(server = %inner.name, %fault, "the changed tool list could not be read");
+                }
+            });
+        }
+    }
+}
+
+/// The server took a message that has no answer.
+fn accepted() -> Reply {
+    Reply { media: Media::Accepted, status: None, arrivals: Box::pin(futures_util::stream::empty()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! What we ask an HTTP server on our own account: which era it speaks (G1–G5, D14), and its tools.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use http::{HeaderMap, Method, StatusCode};
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::Reply;
+use portcullis_core::version::{Era, Version};
+use portcullis_core::wire::{Kind, Message};
+
+use super::exchange::Outbound;
+use super::reply::Expecting;
+use super::sessions::{self, UpstreamSession};
+use super::{Inner, headers};
+use crate::answers::Awaiting;
+use crate::probe::{self, Ask, Discovered, Probe, Served};
+
+/// Between a `list_changed` and the refresh it asks for. 1 s: changes come in bursts, and a server that sends thousands costs one list a second.
+pub(super) const REFRESH_DELAY: Duration = Duration::from_secs(1);
+
+impl Inner {
+    pub(super) async fn refresh(self: &Arc<Self>) -> Result<Arc<Catalogue>, Fault> {
+        self.standing.refresh(|| self.contact_in_time()).await
+    }
+
+    /// Asks for the era if nobody did, or if the last time nobody answered. The tools may stay unread; the era is what sending needs.
+    pub(super) async fn know_era(self: &Arc<Self>) -> Result<(), Fault> {
+        if self.standing.served().is_some() {
+            return Ok(());
+        }
+        match self.standing.join(|| self.contact_in_time()).await {
+            Err(fault) if self.standing.served().is_none() => Err(Fault { never_left: true, ..fault }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn contact_in_time(self: &Arc<Self>) -> Result<Catalogue, Fault> {
+        tokio::time::timeout(self.probe, self.contact()).await.unwrap_or_else(|_| {
+            Err(Fault::new(FaultKind::TimedOut, format!("the server did not answer our own questions within {:?}", self.probe)))
+        })
+    }
+
+    async fn contact(self: &Arc<Self>) -> Result<Catalogue, Fault> {
+        let modern = match self.standing.served() {
+            Some(served) => served.modern,
+            None => self.discover().await?,
+        };
+        if modern {
+            return probe::list_tools(&mut Modern(self), Era::Modern, 2).await;
+        }
+        let mut session = Legacy { inner: self, headers: HeaderMap::new(), opened: None };
+        let listed = session.list().await;
+        // Also after a failure: what was opened is closed (B8).
+        if let Some(opened) = session.opened.take() {
+            self.say_goodbye(opened).await;
+        }
+        listed
+    }
+
+    /// Whether the server proved to be modern. An error of transport, authorization or load proves nothing (G4).
+    async fn discover(self: &Arc<Self>) -> Result<bool, Fault> {
+        let question = Probe::discover(1);
+        let response = self.exchange(self.modern_question(&question)?).await?;
+        let status = response.status();
+        let inconclusive = status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+        let answer = match self.read_reply(expecting(&question, Era::Modern), response).await {
+            Ok(reply) => answer_of(reply).await,
+            Err(fault) => Err(fault),
+        };
+        match answer {
+            Ok(_) if inconclusive => Err(Fault::new(FaultKind::Unreachable, format!("`server/discover` was answered with {}", status.as_u16()))),
+            Ok(answer) => match probe::discovered(&answer) {
+                Discovered::Serves(served) => {
+                    self.standing.proven(served);
+                    Ok(true)
+                }
+                Discovered::MaybeLegacy => Ok(false),
+                Discovered::Foreign => Err(Fault::new(FaultKind::Garbage, "the server speaks only protocol versions newer than ours")),
+            },
+            // Any other refusal is what servers say that do not know the method (G3): a candidate, to be proven by `initialize`.
+            Err(fault) if fault.kind == FaultKind::Garbage && !inconclusive && !status.is_redirection() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn modern_question(&self, question: &Probe) -> Result<Outbound, Fault> {
+        let mut outbound = Outbound::new(Method::POST, question.body().clone());
+        outbound.headers = self.fixed.post();
+        headers::version(&mut outbound.headers, Version::LATEST_MODERN);
+        headers::mirrored(&mut outbound.headers, "mcp-method", question.method())?;
+        Ok(outbound)
+    }
+}
+
+fn expecting(question: &Probe, era: Era) -> Expecting {
+    Expecting { awaiting: question.id().cloned().map(Awaiting::new), era, session: None, opening: None, batches: false }
+}
+
+/// The response in a reply; what else is in it is not for us.
+async fn answer_of(mut reply: Reply) -> Result<Message, Fault> {
+    while let Some(arrival) = reply.arrivals.next().await {
+        if let Some(message) = arrival?.message
+            && matches!(message.kind(), Kind::Result | Kind::Error)
+        {
+            return Ok(message);
+        }
+    }
+    Err(Fault::new(FaultKind::Died, "the stream ended before the response"))
+}
+
+struct Modern<'a>(&'a Arc<Inner>);
+
+impl Ask for Modern<'_> {
+    async fn ask(&mut self, question: Probe) -> Result<Message, Fault> {
+        let response = self.0.exchange(self.0.modern_question(&question)?).await?;
+        answer_of(self.0.read_reply(expecting(&question, Era::Modern), response).await?).await
+    }
+
+    async fn tell(&mut self, _: Probe) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// A session of our own, beside those of clients.
+struct Legacy<'a> {
+    inner: &'a Arc<Inner>,
+    headers: HeaderMap,
+    opened: Option<UpstreamSession>,
+}
+
+impl Legacy<'_> {
+    async fn list(&mut self) -> Result<Catalogue, Fault> {
+        let hello = probe::handshake(self, 2).await?;
+        self.inner.standing.proven(Served::LEGACY);
+        if hello.has_tools { probe::list_tools(self, Era::Legacy, 3).await } else { Ok(probe::no_tools()) }
+    }
+
+    async fn deliver(&mut self, question: &Probe) -> Result<Reply, Fault> {
+        let mut outbound = Outbound::new(Method::POST, question.body().clone());
+        outbound.headers = self.inner.fixed.post();
+        outbound.headers.extend(self.headers.clone());
+        let response = self.inner.exchange(outbound).await?;
+        let id = if question.method() == "initialize" { sessions::session_id(response.headers())? } else { None };
+        if let Some(id) = id {
+            let opened = UpstreamSession { id: Some(id), version: Version::LATEST_LEGACY };
+            headers::session(&mut self.headers, Some(&opened));
+            self.opened = Some(opened);
+        }
+        self.inner.read_reply(expecting(question, Era::Legacy), response).await
+    }
+}
+
+impl Ask for Legacy<'_> {
+    async fn ask(&mut self, question: Probe) -> Result<Message, Fault> {
+        let answer = answer_of(self.deliver(&question).await?).await?;
+        if question.method() == "initialize" && answer.kind() == Kind::Result {
+            let version = probe::legacy_version(&answer)?;
+            headers::version(&mut self.headers, version);
+            if let Some(opened) = &mut self.opened {
+                opened.version = version;
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn tell(&mut self, question: Probe) -> Result<(), Fault> {
+        self.deliver(&question).await.map(drop)
+    }
+}

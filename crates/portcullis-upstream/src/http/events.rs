@@ -1,0 +1,215 @@
+//! An SSE body as arrivals: each event is given when it is there, and nothing is read before it is asked for (back-pressure).
+//! Dropping it closes the stream, which is what cancels a modern request (C8).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::{Arrivals, Arrived};
+use portcullis_core::version::Era;
+use portcullis_core::wire::{Direction, Kind, Message, looks_like_batch, read_batch};
+
+use super::reply::{Expecting, arrived, garbage};
+use super::sessions::Opening;
+use super::{Inner, exchange};
+use crate::answers::{Awaiting, Step};
+use crate::sse::{SseEvent, SseLimits, SseReader};
+
+/// Unmatched answers on one stream before it is given up. 16: a confused server is tolerated, a flood is not.
+const MOST_UNMATCHED: u8 = 16;
+
+/// Where the messages of a stream belong.
+enum Purpose {
+    /// Answers one request.
+    Reply(Awaiting),
+    /// Stands on its own: no responses (A12).
+    Standing,
+    /// The rest of a broken stream, whatever it was (A12, A20).
+    Resumed,
+}
+
+pub(super) struct Events {
+    owner: Arc<Inner>,
+    /// Dropped as soon as the reply is over, so that the connection is freed or closed.
+    body: Option<Incoming>,
+    reader: SseReader,
+    purpose: Purpose,
+    opening: Option<Opening>,
+    era: Era,
+    batches: bool,
+    /// An event id was given: a legacy stream may break off and be resumed (A15, B9).
+    resumable: bool,
+    unmatched: u8,
+    ready: VecDeque<Result<Arrived, Fault>>,
+}
+
+impl Events {
+    pub(super) fn of_reply(owner: Arc<Inner>, body: Incoming, awaiting: Awaiting, expecting: Expecting) -> Self {
+        let Expecting { era, opening, batches, .. } = expecting;
+        Self::new(owner, body, Purpose::Reply(awaiting), opening, era, batches)
+    }
+
+    pub(super) fn standing(owner: Arc<Inner>, body: Incoming, resumes: bool, batches: bool) -> Self {
+        let purpose = if resumes { Purpose::Resumed } else { Purpose::Standing };
+        Self::new(owner, body, purpose, None, Era::Legacy, batches)
+    }
+
+    fn new(owner: Arc<Inner>, body: Incoming, purpose: Purpose, opening: Option<Opening>, era: Era, batches: bool) -> Self {
+        let reader = SseReader::new(SseLimits::for_messages(owner.limits.bytes));
+        Self { owner, body: Some(body), reader, purpose, opening, era, batches, resumable: false, unmatched: 0, ready: VecDeque::new() }
+    }
+
+    pub(super) fn arrivals(self) -> Arrivals {
+        Box::pin(futures_util::stream::unfold(self, |mut events| async move {
+            let next = events.next().await?;
+            Some((next, events))
+        }))
+    }
+
+    async fn next(&mut self) -> Option<Result<Arrived, Fault>> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some(item);
+            }
+            self.body.as_ref()?;
+            match self.reader.next_event() {
+                Err(error) => self.fail(Fault::new(FaultKind::TooLarge, error.to_string())),
+                Ok(Some(event)) => self.take(event),
+                Ok(None) => match self.chunk().await {
+                    Ok(Some(chunk)) => self.reader.feed(chunk),
+                    Ok(None) => self.at_end("the stream ended"),
+                    Err(fault) if fault.kind == FaultKind::Died => self.at_end(&fault.detail),
+                    Err(fault) => self.fail(fault),
+                },
+            }
+        }
+    }
+
+    /// The next bytes; `None` at the orderly end.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
+        let Some(body) = self.body.as_mut() else { return Ok(None) };
+        loop {
+            let frame = match self.owner.idle {
+                None => body.frame().await,
+                Some(limit) => tokio::time::timeout(limit, body.frame())
+                    .await
+                    .map_err(|_| Fault::new(FaultKind::TimedOut, format!("the stream was silent for {limit:?}")))?,
+            };
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(Fault::new(FaultKind::Died, exchange::chain(&error))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, fault: Fault) {
+        self.body = None;
+        self.ready.push_back(Err(fault));
+    }
+
+    /// Half an event is dropped. What is owed decides whether the end is a fault.
+    fn at_end(&mut self, how: &str) {
+        let owed = matches!(&self.purpose, Purpose::Reply(awaiting) if !awaiting.is_answered());
+        if owed && !(self.resumable && self.era == Era::Legacy) {
+            let half = if self.reader.is_inside_event() { ", inside an event" } else { "" };
+            self.fail(Fault::new(FaultKind::Died, format!("{how} before the response{half}")));
+        } else {
+            self.body = None;
+        }
+    }
+
+    fn take(&mut self, event: SseEvent) {
+        let SseEvent { ref data, ref id, retry, .. } = event;
+        self.resumable |= id.is_some();
+        if data.is_empty() || !event.is_message() {
+            // It may still prime the stream or set the retry delay (A14, A15); foreign event types mean nothing to MCP.
+            if id.is_some() || retry.is_some() {
+                self.ready.push_back(Ok(Arrived { message: None, event_id: event.id, retry }));
+            }
+            return;
+        }
+        let limits = self.owner.limits;
+        let messages = if self.batches && looks_like_batch(data) {
+            read_batch(data.clone(), Direction::ToClient, &limits)
+        } else {
+            Message::read(data.clone(), Direction::ToClient, &limits).map(|message| vec![message])
+        };
+        match messages {
+            Err(error) => self.fail(garbage(&error)),
+            Ok(messages) => {
+                for message in messages {
+                    self.sort(message);
+                }
+                self.label(event.id, retry);
+            }
+        }
+    }
+
+    /// One message to its place.
+    fn sort(&mut self, message: Message) {
+        let owner = Arc::clone(&self.owner);
+        owner.notice(&message);
+        if self.era == Era::Modern && message.kind() == Kind::Request {
+            // C6: a modern server has no requests, and nobody could answer one.
+            tracing::warn!(server = %owner.name, "a request on a modern stream was dropped");
+            return;
+        }
+        let is_response = matches!(message.kind(), Kind::Result | Kind::Error);
+        let step = match &mut self.purpose {
+            Purpose::Reply(awaiting) => awaiting.step(message, &owner.limits),
+            Purpose::Standing if is_response => Step::Unmatched("a response on a standalone stream"),
+            Purpose::Standing | Purpose::Resumed => Step::Give(message),
+        };
+        match step {
+            Step::Give(message) => self.ready.push_back(Ok(arrived(message))),
+            Step::Last(message) => {
+                if let Err(fault) = owner.settle(self.opening.take(), &message) {
+                    return self.fail(fault);
+                }
+                self.ready.push_back(Ok(arrived(message)));
+                self.look_behind();
+            }
+            Step::Unmatched(detail) => self.unmatched(detail),
+        }
+    }
+
+    /// After the response nothing more is read (A16). What came in the same piece is looked at once, so that a second
+    /// answer is noticed.
+    fn look_behind(&mut self) {
+        self.body = None;
+        while let Ok(Some(event)) = self.reader.next_event() {
+            let extra = Message::read(event.data, Direction::ToClient, &self.owner.limits);
+            if extra.is_ok_and(|extra| matches!(extra.kind(), Kind::Result | Kind::Error)) {
+                return self.unmatched("a second response after the first");
+            }
+        }
+    }
+
+    /// Reported, and the stream goes on: the right answer may still come.
+    fn unmatched(&mut self, detail: &str) {
+        self.unmatched = self.unmatched.saturating_add(1);
+        if self.unmatched > MOST_UNMATCHED {
+            return self.fail(Fault::new(FaultKind::Garbage, "too many answers to nobody"));
+        }
+        self.ready.push_back(Err(Fault::new(FaultKind::AnswerUnmatched, detail)));
+    }
+
+    /// The event's id and delay go with the last message that was made of it.
+    fn label(&mut self, event_id: Option<String>, retry: Option<std::time::Duration>) {
+        if event_id.is_none() && retry.is_none() {
+            return;
+        }
+        match self.ready.iter_mut().rev().find_map(|item| item.as_mut().ok()) {
+            Some(last) => (last.event_id, last.retry) = (event_id, retry),
+            None => self.ready.push_back(Ok(Arrived { message: None, event_id, retry })),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What goes to the server beside the body. Built anew for each request: nothing of the client's own headers is copied (F33).
+
+use std::collections::BTreeMap;
+
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::uri::Scheme;
+use http::Uri;
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::trace::TraceContext;
+use portcullis_core::version::Version;
+
+use super::UpstreamSession;
+use crate::settings::{HttpSettings, Secret, SettingsError};
+
+/// Names the connection or the protocol needs for itself.
+const RESERVED: [&str; 15] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "last-event-id",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The same with every request: what the operator configured, and what B1 asks for.
+pub(super) struct Fixed {
+    post: HeaderMap,
+    get: HeaderMap,
+}
+
+impl Fixed {
+    pub(super) fn new(configured: &BTreeMap<String, Secret>) -> Result<Self, SettingsError> {
+        let mut common = HeaderMap::new();
+        common.insert(USER_AGENT, HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))));
+        for (name, secret) in configured {
+            let bad = || SettingsError::BadHeader { name: name.clone() };
+            let lower = name.to_ascii_lowercase();
+            if RESERVED.contains(&lower.as_str()) || lower.starts_with("mcp-") {
+                return Err(SettingsError::ReservedHeader { name: name.clone() });
+            }
+            let value = secret.resolve(&format!("headers.{name}"))?;
+            let mut value = HeaderValue::from_str(&value).map_err(|_| bad())?;
+            value.set_sensitive(true);
+            common.insert(HeaderName::from_bytes(lower.as_bytes()).map_err(|_| bad())?, value);
+        }
+        let mut get = common.clone();
+        get.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let mut post = common;
+        post.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        post.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(Self { post, get })
+    }
+
+    pub(super) fn post(&self) -> HeaderMap {
+        self.post.clone()
+    }
+
+    pub(super) fn get(&self) -> HeaderMap {
+        self.get.clone()
+    }
+}
+
+pub(super) fn version(headers: &mut HeaderMap, version: Version) {
+    headers.insert("mcp-protocol-version", HeaderValue::from_static(version.as_str()));
+}
+
+pub(super) fn session(headers: &mut HeaderMap, session: Option<&UpstreamSession>) {
+    if let Some(id) = session.and_then(|session| session.id.as_ref()) {
+        headers.insert("mcp-session-id", id.clone());
+    }
+}
+
+/// W3C trace context; the body carries the same, spliced in before the call was judged.
+pub(super) fn trace(headers: &mut HeaderMap, trace: &TraceContext) {
+    if let Ok(parent) = HeaderValue::try_from(trace.traceparent()) {
+        headers.insert("traceparent", parent);
+    }
+    if let Some(state) = &trace.state
+        && let Ok(state) = HeaderValue::from_str(state)
+    {
+        headers.insert("tracestate", state);
+    }
+}
+
+/// A field that mirrors the body (D1, D3, E2).
+pub(super) fn mirrored(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Fault> {
+    let unfit = |_| Fault::before_sending(FaultKind::Garbage, "a mirrored value cannot stand in a header".to_owned());
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit(()))?;
+    let mut value = HeaderValue::from_str(value).map_err(|_| unfit(()))?;
+    // C35: arguments in headers are arguments.
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+/// The server's endpoint, if its URL is one we may use.
+pub(super) fn endpoint(settings: &HttpSettings) -> Result<Uri, SettingsError> {
+    let bad = |reason| SettingsError::BadUrl { reason };
+    if settings.url.contains('#') {
+        return Err(bad("has a fragment"));
+    }
+    let uri: Uri = settings.url.parse().map_err(|_| bad("is not a URL"))?;
+    let authority = uri.authority().ok_or_else(|| bad("has no host"))?;
+    if authority.as_str().contains('@') {
+        return Err(bad("carries credentials; use `headers.authorization`"));
+    }
+    let host = authority.host();
+    if host.is_empty() {
+        return Err(bad("has no host"));
+    }
+    match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTPS => {}
+        Some(scheme) if *scheme == Scheme::HTTP && (settings.allow_plain_http || is_loopback(host)) => {}
+        Some(scheme) if *scheme == Scheme::HTTP => return Err(SettingsError::PlainHttp { host: host.to_owned() }),
+        _ => return Err(bad("is neither `http` nor `https`")),
+    }
+    for (key, millis) in [
+        ("connect_timeout_ms", settings.connect_timeout_ms),
+        ("first_byte_timeout_ms", settings.first_byte_timeout_ms),
+        ("idle_timeout_ms", settings.idle_timeout_ms.unwrap_or(1)),
+        ("probe_timeout_ms", settings.probe_timeout_ms),
+    ] {
+        if millis == 0 {
+            return Err(SettingsError::Zero { key });
+        }
+    }
+    Ok(uri)
+}
+
+/// This host, by name or by address. Names other than `localhost` count as foreign: what they resolve to can change.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}

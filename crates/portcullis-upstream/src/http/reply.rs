@@ -1,0 +1,239 @@
+//! What an HTTP answer means: status and media type become a reply or a fault. No status of the server goes through as such.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use portcullis_core::call::SessionKey;
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::{Arrived, Media, Reply};
+use portcullis_core::version::Era;
+use portcullis_core::wire::{Direction, Kind, Malformed, Message, looks_like_batch, read_batch};
+
+use super::events::Events;
+use super::sessions::{self, Opening};
+use super::{Inner, accepted, exchange};
+use crate::answers::{Awaiting, Step};
+use crate::probe;
+
+/// Bytes read of an answer that is an error anyway. 64 KiB: a JSON-RPC error with data is a few hundred.
+const ERROR_BYTES: usize = 64 << 10;
+/// Time to read such an answer. 10 s: it is one small packet.
+const ERROR_TIME: Duration = Duration::from_secs(10);
+
+/// What the request leads us to expect.
+pub(super) struct Expecting {
+    /// Absent for notifications and responses.
+    pub(super) awaiting: Option<Awaiting>,
+    pub(super) era: Era,
+    /// The session whose id was sent: a 404 ends it.
+    pub(super) session: Option<SessionKey>,
+    /// Set for `initialize`.
+    pub(super) opening: Option<Opening>,
+    /// The negotiated version has batches.
+    pub(super) batches: bool,
+}
+
+/// Media types we asked for.
+enum Form {
+    Json,
+    EventStream,
+    Other(String),
+}
+
+impl Inner {
+    pub(super) async fn read_reply(self: &Arc<Self>, mut expecting: Expecting, response: Response<Incoming>) -> Result<Reply, Fault> {
+        let (head, body) = response.into_parts();
+        self.check_status(head.status, expecting.session)?;
+        let form = form(&head.headers)?;
+        let Some(awaiting) = expecting.awaiting.take() else {
+            return if head.status.is_success() { Ok(accepted()) } else { Err(unexpected(head.status, &form)) };
+        };
+        if !head.status.is_success() {
+            return self.read_refusal(awaiting, head.status, form, body).await;
+        }
+        if let Some(opening) = &mut expecting.opening {
+            opening.id = sessions::session_id(&head.headers)?;
+        }
+        match form {
+            Form::Json => {
+                let bytes = tokio::time::timeout(self.first_byte, read_body(body, self.limits.bytes))
+                    .await
+                    .map_err(|_| Fault::new(FaultKind::TimedOut, "the answer's body did not end in time"))??;
+                self.read_document(expecting, awaiting, bytes)
+            }
+            Form::EventStream => {
+                let events = Events::of_reply(Arc::clone(self), body, awaiting, expecting);
+                Ok(Reply { media: Media::EventStream, status: None, arrivals: events.arrivals() })
+            }
+            form @ Form::Other(_) => Err(unexpected(head.status, &form)),
+        }
+    }
+
+    /// The answer to a GET.
+    pub(super) fn read_stream(
+        self: &Arc<Self>,
+        session: Option<SessionKey>,
+        resumes: bool,
+        batches: bool,
+        response: Response<Incoming>,
+    ) -> Result<Reply, Fault> {
+        let (head, body) = response.into_parts();
+        if head.status == StatusCode::METHOD_NOT_ALLOWED || (head.status == StatusCode::NOT_FOUND && session.is_none()) {
+            return Err(Fault::new(FaultKind::NoStream, format!("GET was answered with {}", head.status.as_u16())));
+        }
+        self.check_status(head.status, session)?;
+        match form(&head.headers)? {
+            Form::EventStream if head.status.is_success() => {
+                let events = Events::standing(Arc::clone(self), body, resumes, batches);
+                Ok(Reply { media: Media::EventStream, status: None, arrivals: events.arrivals() })
+            }
+            form => Err(unexpected(head.status, &form)),
+        }
+    }
+
+    /// Statuses that mean the same whatever was asked. Their bodies are not read.
+    fn check_status(&self, status: StatusCode, session: Option<SessionKey>) -> Result<(), Fault> {
+        let with = |kind, words: &str| Err(Fault::new(kind, format!("the server answered {}: {words}", status.as_u16())));
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                with(FaultKind::Unauthorized, "check the `headers` of this upstream")
+            }
+            // B7. Only our own session's 404 means this (A24).
+            StatusCode::NOT_FOUND if session.is_some() => {
+                if let Some(key) = session {
+                    self.sessions.remove(key);
+                }
+                with(FaultKind::SessionLost, "it does not know our session any more")
+            }
+            StatusCode::TOO_MANY_REQUESTS => with(FaultKind::Overloaded, "too many requests"),
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                with(FaultKind::Unreachable, "something in front of it cannot reach it")
+            }
+            status if status.is_redirection() => with(FaultKind::Garbage, "a redirect, which is never followed"),
+            _ => Ok(()),
+        }
+    }
+
+    /// A 4xx or 500: a JSON-RPC error about our request, or nothing of MCP (H1).
+    async fn read_refusal(&self, mut awaiting: Awaiting, status: StatusCode, form: Form, body: Incoming) -> Result<Reply, Fault> {
+        if !matches!(form, Form::Json) {
+            return Err(unexpected(status, &form));
+        }
+        let read = tokio::time::timeout(ERROR_TIME, read_body(body, self.limits.bytes.min(ERROR_BYTES))).await;
+        let Ok(Ok(bytes)) = read else { return Err(unexpected(status, &form)) };
+        let message = Message::read(bytes, Direction::ToClient, &self.limits).ok().filter(|message| message.kind() == Kind::Error);
+        let Some(message) = message else { return Err(unexpected(status, &form)) };
+        if message.error_code() == Some(-32022) {
+            self.standing.contradicted();
+        }
+        match awaiting.step(message, &self.limits) {
+            Step::Last(message) => Ok(one(message, Some(status.as_u16()))),
+            Step::Give(_) => Err(unexpected(status, &form)),
+            Step::Unmatched(detail) => Err(Fault::new(FaultKind::AnswerUnmatched, detail)),
+        }
+    }
+
+    /// A whole JSON answer: one message, or a batch where the version has them.
+    fn read_document(self: &Arc<Self>, mut expecting: Expecting, mut awaiting: Awaiting, bytes: Bytes) -> Result<Reply, Fault> {
+        let messages = if expecting.batches && looks_like_batch(&bytes) {
+            read_batch(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?
+        } else {
+            vec![Message::read(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?]
+        };
+        let mut arrivals = Vec::with_capacity(messages.len());
+        for message in messages {
+            self.notice(&message);
+            match awaiting.step(message, &self.limits) {
+                Step::Give(message) => arrivals.push(Ok(arrived(message))),
+                Step::Last(message) => {
+                    self.settle(expecting.opening.take(), &message)?;
+                    arrivals.push(Ok(arrived(message)));
+                }
+                Step::Unmatched(detail) if awaiting.is_answered() => {
+                    arrivals.push(Err(Fault::new(FaultKind::AnswerUnmatched, detail)));
+                }
+                Step::Unmatched(detail) => return Err(Fault::new(FaultKind::AnswerUnmatched, detail)),
+            }
+        }
+        if !awaiting.is_answered() {
+            return Err(Fault::new(FaultKind::Garbage, "a JSON answer without the response"));
+        }
+        Ok(Reply { media: Media::Json, status: None, arrivals: Box::pin(futures_util::stream::iter(arrivals)) })
+    }
+
+    /// An answered `initialize` opens the session; one in a version we do not speak does not (B4).
+    pub(super) fn settle(&self, opening: Option<Opening>, response: &Message) -> Result<(), Fault> {
+        match opening {
+            Some(opening) if response.kind() == Kind::Result => self.sessions.open(opening, probe::legacy_version(response)?),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A reply of one message.
+fn one(message: Message, status: Option<u16>) -> Reply {
+    let only = futures_util::stream::iter([Ok(arrived(message))]);
+    Reply { media: Media::Json, status, arrivals: Box::pin(only) }
+}
+
+pub(super) fn arrived(message: Message) -> Arrived {
+    Arrived { message: Some(message), event_id: None, retry: None }
+}
+
+/// A text of the server that the strict reader refuses.
+pub(super) fn garbage(error: &Malformed) -> Fault {
+    let kind = if matches!(error, Malformed::TooLarge { .. }) { FaultKind::TooLarge } else { FaultKind::Garbage };
+    Fault::new(kind, format!("{}: {error}", error.code()))
+}
+
+fn unexpected(status: StatusCode, form: &Form) -> Fault {
+    let form = match form {
+        Form::Json => "JSON that is no answer",
+        Form::EventStream => "an event stream",
+        Form::Other(name) if name.is_empty() => "no media type",
+        Form::Other(name) => name.as_str(),
+    };
+    Fault::new(FaultKind::Garbage, format!("the server answered {} with {form}", status.as_u16()))
+}
+
+fn form(headers: &HeaderMap) -> Result<Form, Fault> {
+    // We asked for none, and a compressed body would be inspected unread.
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Fault::new(FaultKind::Garbage, "the answer is compressed, which was not asked for"));
+    }
+    let value = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    Ok(match essence.to_ascii_lowercase().as_slice() {
+        b"application/json" => Form::Json,
+        b"text/event-stream" => Form::EventStream,
+        other => Form::Other(String::from_utf8_lossy(other).chars().take(64).collect()),
+    })
+}
+
+/// A body of at most `limit` bytes.
+async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Fault> {
+    let mut whole: Option<Bytes> = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Fault::new(FaultKind::Died, exchange::chain(&error)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let length = whole.as_ref().map_or(0, Bytes::len) + data.len();
+        if length > limit {
+            return Err(Fault::new(FaultKind::TooLarge, format!("the answer is larger than {limit} bytes")));
+        }
+        whole = Some(match whole.take() {
+            None => data,
+            // Amortised: the sole owner of the joined bytes gets its buffer back.
+            Some(first) => {
+                let mut joined = first.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+                joined.extend_from_slice(&data);
+                joined.freeze()
+            }
+        });
+    }
+    Ok(whole.unwrap_or_default())
+}

@@ -1,0 +1,168 @@
+//! Which era a server speaks: proven, never guessed, never fallen back to because something failed (G1–G5).
+
+use portcullis_core::call::Subject;
+use portcullis_core::refusal::FaultKind;
+use portcullis_core::upstream::Upstream;
+use portcullis_core::version::Era;
+use tokio::io::AsyncWriteExt;
+
+use super::{CALL, kind, upstream};
+use crate::settings::EraSetting;
+use crate::testing::{Canned, all, id_of, json, legacy, modern, modern_call};
+
+/// A server that answers `server/discover` with `discover` and everything of a legacy session properly.
+async fn legacy_server(discover: (u16, &'static str)) -> Canned {
+    Canned::scripted(move |heard, mut socket| async move {
+        let result = |id: &str, result: &str| json(200, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
+        let answer = match &heard.body {
+            body if body.contains("server/discover") => json(discover.0, &discover.1.replace("ID", &id_of(body))),
+            body if body.contains("\"initialize\"") => {
+                result(&id_of(body), r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}}}"#)
+                    .replacen("content-type", "mcp-session-id: probe\r\ncontent-type", 1)
+            }
+            body if body.contains("nextpage") => result(&id_of(body), r#"{"tools":[{"name":"b","inputSchema":{}}]}"#),
+            body if body.contains("tools/list") => result(&id_of(body), r#"{"tools":[{"name":"a"}],"nextCursor":"nextpage"}"#),
+            _ => "HTTP/1.1 202 X\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        };
+        socket.write_all(answer.as_bytes()).await.ok()?;
+        Some(socket)
+    })
+    .await
+}
+
+async fn modern_server(discover: &'static str) -> Canned {
+    Canned::scripted(move |heard, mut socket| async move {
+        let answer = if heard.body.contains("server/discover") {
+            json(200, &discover.replace("ID", &id_of(&heard.body)))
+        } else {
+            json(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"resultType":"complete","tools":[{{"name":"m"}}]}}}}"#, id_of(&heard.body)))
+        };
+        socket.write_all(answer.as_bytes()).await.ok()?;
+        Some(socket)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_legacy_servers_say_to_discover_is_a_candidate_that_initialize_proves_g3() {
+    for discover in [
+        (200, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32601,"message":"x"}}"#),
+        (400, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32600,"message":"missing session id"}}"#),
+        (400, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"x"}}"#),
+        (200, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32602,"message":"x"}}"#),
+        (404, "not found"),
+        (405, ""),
+        (200, r#"{"jsonrpc":"2.0","id":ID,"result":{"supportedVersions":["2025-11-25"]}}"#),
+        (400, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32022,"message":"x","data":{"supported":["2025-11-25"]}}}"#),
+    ] {
+        let server = legacy_server(discover).await;
+        let upstream = upstream(&server.url, EraSetting::Auto);
+        assert_eq!(upstream.era(), None);
+        let catalogue = upstream.refresh().await.unwrap();
+        assert_eq!(upstream.era(), Some(Era::Legacy), "{discover:?}");
+        let names: Vec<_> = catalogue.tools().map(|tool| tool.name.clone()).collect();
+        assert_eq!(names, ["a", "b"], "all pages");
+        let heard = server.heard();
+        let goodbye = heard.last().unwrap();
+        assert_eq!((goodbye.method(), goodbye.header("mcp-session-id")), ("DELETE", Some("probe")));
+        assert!(heard[1..].iter().skip(1).all(|request| request.header("mcp-protocol-version") == Some("2025-06-18")));
+        let fault = upstream.send(modern().say(&modern_call("7"))).await.unwrap_err();
+        assert_eq!((fault.kind, fault.never_left), (FaultKind::EraMismatch { served: Era::Legacy }, true));
+    }
+}
+
+#[tokio::test]
+async fn a_modern_server_is_known_by_its_version_list_only_g2() {
+    let discover = r#"{"jsonrpc":"2.0","id":ID,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}"#;
+    let server = modern_server(discover).await;
+    let upstream = upstream(&server.url, EraSetting::Auto);
+    // The first call asks; nobody had to connect before.
+    all(upstream.send(modern().say(&modern_call("7"))).await.unwrap()).await;
+    assert_eq!(upstream.era(), Some(Era::Modern));
+    assert!(upstream.catalogue().tool("m").is_some());
+    let heard = server.heard();
+    assert_eq!(heard[0].header("mcp-method"), Some("server/discover"));
+    assert_eq!(heard[0].header("mcp-protocol-version"), Some("2026-07-28"));
+    let fault = upstream.send(legacy(1).say(CALL)).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::EraMismatch { served: Era::Modern });
+}
+
+#[tokio::test]
+async fn a_server_that_lists_both_eras_gets_calls_of_both() {
+    let discover = r#"{"jsonrpc":"2.0","id":ID,"result":{"supportedVersions":["2025-11-25","2026-07-28"]}}"#;
+    let server = modern_server(discover).await;
+    let upstream = upstream(&server.url, EraSetting::Auto);
+    upstream.refresh().await.unwrap();
+    assert!(upstream.send(modern().say(&modern_call("7"))).await.is_ok());
+    assert_eq!(kind(upstream.send(legacy(1).say(CALL)).await), FaultKind::SessionLost, "taken for what it is");
+}
+
+#[tokio::test]
+async fn failures_are_no_answer_and_nothing_is_remembered_of_them_g4() {
+    for (status, expected) in [(401, FaultKind::Unauthorized), (403, FaultKind::Unauthorized), (429, FaultKind::Overloaded), (500, FaultKind::Unreachable), (503, FaultKind::Unreachable)] {
+        let server = legacy_server((status, "{}")).await;
+        let upstream = upstream(&server.url, EraSetting::Auto);
+        let fault = upstream.refresh().await.unwrap_err();
+        assert!(fault.kind == expected || status == 500, "{status}: {fault}");
+        assert_eq!(upstream.era(), None);
+        assert_eq!(server.heard().len(), 1, "no `initialize` after {status}");
+        let again = upstream.send(legacy(1).say(CALL)).await.unwrap_err();
+        assert!(again.never_left);
+        assert_eq!(server.heard().len(), 2, "asked again");
+    }
+}
+
+#[tokio::test]
+async fn a_set_era_is_not_probed_g1() {
+    let server = legacy_server((200, "{}")).await;
+    let upstream = upstream(&server.url, EraSetting::Legacy);
+    assert_eq!(upstream.era(), Some(Era::Legacy));
+    assert_eq!(kind(upstream.send(modern().say(&modern_call("7"))).await), FaultKind::EraMismatch { served: Era::Legacy });
+    assert!(server.heard().is_empty());
+}
+
+fn greetings(server: &Canned) -> usize {
+    server.heard().iter().filter(|request| request.body.contains("\"initialize\"")).count()
+}
+
+#[tokio::test]
+async fn asking_anew_is_single_flight() {
+    let server = legacy_server((404, "")).await;
+    let upstream = upstream(&server.url, EraSetting::Legacy);
+    let (a, b, c, d) = tokio::join!(upstream.refresh(), upstream.refresh(), upstream.refresh(), upstream.refresh());
+    assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok());
+    assert_eq!(greetings(&server), 2, "one that had begun already, and one for all who came later");
+}
+
+#[tokio::test]
+async fn the_first_calls_share_one_probe() {
+    let server = legacy_server((404, "")).await;
+    let upstream = upstream(&server.url, EraSetting::Auto);
+    let call = || upstream.send(legacy(1).say(CALL));
+    let (a, b, c) = tokio::join!(call(), call(), call());
+    assert!(a.is_err() && b.is_err() && c.is_err(), "no session was opened");
+    assert_eq!(greetings(&server), 1);
+}
+
+#[tokio::test]
+async fn a_changed_tool_list_is_read_again_once() {
+    let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    let (server, upstream) = super::with_session("2025-11-25", move |heard| match heard.method() {
+        "GET" => crate::testing::events(&format!("data: {changed}\n\n").repeat(50)),
+        _ if heard.body.contains("tools/list") => {
+            json(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"tools":[{{"name":"new"}}]}}}}"#, id_of(&heard.body)))
+        }
+        _ => json(202, ""),
+    })
+    .await;
+    let stream = Subject::Stream { last_event_id: None };
+    assert_eq!(all(upstream.send(legacy(1).clear(stream)).await.unwrap()).await.len(), 50);
+    for _ in 0..100 {
+        if upstream.catalogue().tool("new").is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(upstream.catalogue().tool("new").is_some());
+    assert_eq!(server.heard().iter().filter(|request| request.body.contains("tools/list")).count(), 1);
+}

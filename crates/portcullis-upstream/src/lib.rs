@@ -1,0 +1,15 @@
+//! Upstreams: the MCP servers behind the gateway, over Streamable HTTP and stdio.
+//!
+//! An upstream accepts only what the gate cleared. What the gateway asks a server on its own account is a `Probe`.
+
+pub mod settings; // what an operator may set
+pub mod sse; // chunks -> events
+mod answers; // one response to one request
+mod probe; // what the gateway itself asks
+mod standing; // era and tools, as known between calls
+pub mod http; // Streamable HTTP
+#[cfg(test)]
+mod testing;
+
+pub use self::http::HttpUpstream;
+pub use self::settings::{EraSetting, HttpSettings, Secret, SettingsError, StdioSettings};

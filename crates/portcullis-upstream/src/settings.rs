@@ -1,0 +1,204 @@
+//! What an operator may set for one upstream. Raw types mirror the file; checking them happens where an upstream is made.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+mod secret;
+
+pub use self::secret::Secret;
+
+/// Which era of the protocol is spoken with a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EraSetting {
+    /// Ask the server (`server/discover`, then `initialize`). The default, because it is right for every server that
+    /// follows the specification; an attacker cannot use it to downgrade, because errors of transport or authorization never
+    /// count as an answer (G4).
+    #[default]
+    Auto,
+    /// Protocol versions up to 2025-11-25, with `initialize`.
+    Legacy,
+    /// Protocol version 2026-07-28, without sessions.
+    Modern,
+}
+
+/// A server reached over Streamable HTTP.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    /// The server's MCP endpoint. Plain `http` only to loopback addresses, unless `allow_plain_http` is set.
+    pub url: String,
+    /// Era to speak. Default `auto`.
+    #[serde(default)]
+    pub era: EraSetting,
+    /// Headers sent with every request, such as `authorization`. Names that the protocol itself uses are refused.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    /// Allows `http://` to other hosts than this one. Default false: whoever is on the path reads and changes everything.
+    #[serde(default)]
+    pub allow_plain_http: bool,
+    /// Milliseconds to reach the server, TLS included. Default 10 000: three TCP retransmissions.
+    #[serde(default = "connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// Milliseconds until the answer to a request begins. Default 300 000: a tool may compute, or wait for a person, for
+    /// minutes before the first byte when the server answers with plain JSON.
+    #[serde(default = "first_byte_timeout_ms")]
+    pub first_byte_timeout_ms: u64,
+    /// Milliseconds a stream may be silent. Default none: standing streams are silent for hours, and not every server sends
+    /// keep-alive comments.
+    #[serde(default)]
+    pub idle_timeout_ms: Option<u64>,
+    /// Milliseconds for what the gateway itself asks the server: its era and its tools. Default 30 000: start-up of the gateway waits for it.
+    #[serde(default = "probe_timeout_ms")]
+    pub probe_timeout_ms: u64,
+}
+
+/// A server that runs as a child process and speaks on its standard input and output.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StdioSettings {
+    /// The program: a path, or a name looked up in `PATH`.
+    pub command: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Environment variables for the child. It gets these, and of ours only `PATH`, `HOME`, `LANG`, `TMPDIR` and `USER`: what
+    /// programs need to run at all, and nothing that holds secrets (E13).
+    #[serde(default)]
+    pub env: BTreeMap<String, Secret>,
+    /// Working directory. Default: the gateway's own.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// Era to speak. Default `auto`.
+    #[serde(default)]
+    pub era: EraSetting,
+    /// Children alive at once; a legacy server has one for each client session. Default 32: at 50–100 MB for a usual
+    /// Node or Python server that is what a small machine holds.
+    #[serde(default = "max_children")]
+    pub max_children: usize,
+    /// Milliseconds until the answer to a request begins. Default 300 000, as over HTTP.
+    #[serde(default = "first_byte_timeout_ms")]
+    pub first_byte_timeout_ms: u64,
+    /// Milliseconds for what the gateway itself asks the server at start. Default 60 000: `npx` may have to download the server first.
+    #[serde(default = "stdio_probe_timeout_ms")]
+    pub probe_timeout_ms: u64,
+    /// Milliseconds a client may let one message of its stream wait before that stream is given up. Default 30 000: one
+    /// channel carries all answers of a child, so a client that stops reading would stop the others for ever.
+    #[serde(default = "stall_timeout_ms")]
+    pub stall_timeout_ms: u64,
+    /// Bytes of address space for each child. Default none: Node and Go reserve far more than they use.
+    #[serde(default)]
+    pub max_memory: Option<u64>,
+    /// Files each child may have open. Default none: the system's own limit.
+    #[serde(default)]
+    pub max_open_files: Option<u64>,
+}
+
+impl StdioSettings {
+    /// A command with everything else at its default: what `portcullis run -- COMMAND ARGS…` means.
+    #[must_use]
+    pub fn of_command(command: String, args: Vec<String>) -> Self {
+        Self {
+            command,
+            args,
+            env: BTreeMap::new(),
+            cwd: None,
+            era: EraSetting::Auto,
+            max_children: max_children(),
+            first_byte_timeout_ms: first_byte_timeout_ms(),
+            probe_timeout_ms: stdio_probe_timeout_ms(),
+            stall_timeout_ms: stall_timeout_ms(),
+            max_memory: None,
+            max_open_files: None,
+        }
+    }
+}
+
+impl HttpSettings {
+    /// A URL with everything else at its default: what `portcullis run --upstream URL` means.
+    #[must_use]
+    pub fn of_url(url: String) -> Self {
+        Self {
+            url,
+            era: EraSetting::Auto,
+            headers: BTreeMap::new(),
+            allow_plain_http: false,
+            connect_timeout_ms: connect_timeout_ms(),
+            first_byte_timeout_ms: first_byte_timeout_ms(),
+            idle_timeout_ms: None,
+            probe_timeout_ms: probe_timeout_ms(),
+        }
+    }
+}
+
+const fn connect_timeout_ms() -> u64 {
+    10_000
+}
+
+const fn first_byte_timeout_ms() -> u64 {
+    300_000
+}
+
+const fn probe_timeout_ms() -> u64 {
+    30_000
+}
+
+const fn stdio_probe_timeout_ms() -> u64 {
+    60_000
+}
+
+const fn stall_timeout_ms() -> u64 {
+    30_000
+}
+
+const fn max_children() -> usize {
+    32
+}
+
+/// Why an upstream cannot be made. Each names the key and the way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettingsError {
+    /// `url` is not an absolute `http` or `https` URL, or carries what a URL here must not.
+    BadUrl { reason: &'static str },
+    /// Plain HTTP to a host that is not this one.
+    PlainHttp { host: String },
+    /// A header name or value that HTTP does not allow.
+    BadHeader { name: String },
+    /// A header that the protocol or the connection needs for itself.
+    ReservedHeader { name: String },
+    /// A secret's file or environment variable cannot be read.
+    SecretUnreadable { key: String, reason: String },
+    /// `command` is empty, or an environment variable's name or value holds what the system forbids.
+    BadCommand { reason: String },
+    /// The system's root certificates cannot be read, or TLS cannot be set up.
+    Tls { reason: String },
+    /// A limit of zero.
+    Zero { key: &'static str },
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadUrl { reason } => write!(f, "`url`: {reason}; expected something like `https://host/mcp`"),
+            Self::PlainHttp { host } => write!(
+                f,
+                "`url`: plain `http` to `{host}` would show every message to the network; use `https`, or set `allow_plain_http: true`"
+            ),
+            Self::BadHeader { name } => write!(f, "`headers.{name}`: not a legal header name or value"),
+            Self::ReservedHeader { name } => write!(f, "`headers.{name}`: the gateway sets this header itself; remove it"),
+            Self::SecretUnreadable { key, reason } => write!(f, "`{key}`: {reason}"),
+            Self::BadCommand { reason } => write!(f, "`command`: {reason}"),
+            Self::Tls { reason } => write!(f, "TLS cannot be set up: {reason}"),
+            Self::Zero { key } => write!(f, "`{key}`: must be at least 1"),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+#[cfg(test)]
+mod tests;

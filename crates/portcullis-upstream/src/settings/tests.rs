@@ -1,0 +1,38 @@
+//! The file's shape: unknown keys are errors, defaults are what the documentation says, secrets are not shown.
+
+use super::{EraSetting, HttpSettings, Secret, SettingsError, StdioSettings};
+
+#[test]
+fn an_unknown_key_is_an_error() {
+    assert!(serde_json::from_str::<HttpSettings>(r#"{"url":"http://127.0.0.1/","retries":3}"#).is_err());
+    assert!(serde_json::from_str::<StdioSettings>(r#"{"command":"x","shell":true}"#).is_err());
+}
+
+#[test]
+fn the_short_form_has_the_defaults_of_the_file() {
+    let file: HttpSettings = serde_json::from_str(r#"{"url":"http://127.0.0.1/"}"#).unwrap();
+    assert_eq!(format!("{file:?}"), format!("{:?}", HttpSettings::of_url("http://127.0.0.1/".to_owned())));
+    let file: StdioSettings = serde_json::from_str(r#"{"command":"x","args":["y"]}"#).unwrap();
+    let short = StdioSettings::of_command("x".to_owned(), vec!["y".to_owned()]);
+    assert_eq!(format!("{file:?}"), format!("{short:?}"));
+    assert_eq!(file.era, EraSetting::Auto);
+}
+
+#[test]
+fn a_secret_is_never_printed() {
+    let text = r#"{"url":"http://127.0.0.1/","headers":{"authorization":{"value":"Bearer hunter2"}}}"#;
+    let settings: HttpSettings = serde_json::from_str(text).unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_secret_in_a_file_loses_its_line_end_and_a_missing_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "s3cret\r\n").unwrap();
+    assert_eq!(Secret::File(path).resolve("headers.x"), Ok("s3cret".to_owned()));
+    let missing = Secret::File(folder.path().join("none")).resolve("headers.x");
+    assert!(matches!(missing, Err(SettingsError::SecretUnreadable { key, .. }) if key == "headers.x"));
+    let variable = Secret::Env("PORTCULLIS_TEST_NO_SUCH_VARIABLE".to_owned()).resolve("env.X");
+    assert!(variable.is_err());
+}

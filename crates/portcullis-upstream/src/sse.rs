@@ -1,0 +1,261 @@
+//! An incremental reader of `text/event-stream`: chunks in, whole events out, in any chunking the same.
+//! It never holds more than one event and one line, never waits, and knows nothing of JSON.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// How much of a stream may be held at once.
+#[derive(Clone, Copy, Debug)]
+pub struct SseLimits {
+    /// Bytes of one line without its end.
+    pub line: usize,
+    /// Bytes of the joined `data` of one event.
+    pub event: usize,
+}
+
+/// Bytes of `id` and `event` values. 1024: event ids of known servers stay under 100, and one is kept for each stream.
+const FIELD_LIMIT: usize = 1024;
+/// `data: ` and a little air; a data line is as long as its payload and this.
+const FIELD_NAME_ROOM: usize = 16;
+
+impl SseLimits {
+    /// Events that hold a message of up to `bytes` bytes.
+    #[must_use]
+    pub const fn for_messages(bytes: usize) -> Self {
+        Self { line: bytes.saturating_add(FIELD_NAME_ROOM), event: bytes }
+    }
+}
+
+/// A stream that asks for more memory than it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SseError {
+    /// A line over the limit. Unit: bytes.
+    LineTooLong { limit: usize },
+    /// An event over the limit. Unit: bytes.
+    EventTooLarge { limit: usize },
+}
+
+impl std::fmt::Display for SseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LineTooLong { limit } => write!(f, "an event-stream line is longer than {limit} bytes"),
+            Self::EventTooLarge { limit } => write!(f, "an event is larger than {limit} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for SseError {}
+
+/// One event: everything between two empty lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SseEvent {
+    /// All `data` lines joined by line feeds; empty when there were none.
+    pub data: Bytes,
+    /// The last `id` of this event; one that holds a NUL is ignored, as the standard asks.
+    pub id: Option<String>,
+    /// The `event` type; absent means `message`.
+    pub kind: Option<String>,
+    /// Reconnection delay of this event's `retry` field.
+    pub retry: Option<Duration>,
+}
+
+impl SseEvent {
+    /// Whether the event is of the type that carries messages.
+    #[must_use]
+    pub fn is_message(&self) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind.is_empty() || kind == "message")
+    }
+}
+
+/// The reader. Feed a chunk, take events until there are none, feed the next.
+#[derive(Debug)]
+pub struct SseReader {
+    limits: SseLimits,
+    /// What is left of the latest chunk.
+    chunk: Bytes,
+    /// A line that began in an earlier chunk.
+    partial: BytesMut,
+    /// The latest line ended with CR: a line feed that follows belongs to that end.
+    after_cr: bool,
+    /// No line was read yet: a byte order mark may stand here.
+    at_start: bool,
+    event: SseEvent,
+    data: Data,
+    /// Whether the event has any field at all.
+    begun: bool,
+}
+
+/// `data` so far: one line is a slice of its chunk, more lines are copied together.
+#[derive(Debug, Default)]
+enum Data {
+    #[default]
+    None,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Data {
+    fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(line) => line.len(),
+            Self::Many(lines) => lines.len(),
+        }
+    }
+
+    fn add(self, line: Bytes) -> Self {
+        match self {
+            Self::None => Self::One(line),
+            Self::One(first) => {
+                let mut lines = BytesMut::with_capacity(first.len() + line.len() + 1);
+                lines.extend_from_slice(&first);
+                Self::Many(lines).add(line)
+            }
+            Self::Many(mut lines) => {
+                lines.extend_from_slice(b"\n");
+                lines.extend_from_slice(&line);
+                Self::Many(lines)
+            }
+        }
+    }
+
+    fn finish(self) -> Bytes {
+        match self {
+            Self::None => Bytes::new(),
+            Self::One(line) => line,
+            Self::Many(lines) => lines.freeze(),
+        }
+    }
+}
+
+impl SseReader {
+    /// A reader at the start of a stream.
+    #[must_use]
+    pub fn new(limits: SseLimits) -> Self {
+        Self {
+            limits,
+            chunk: Bytes::new(),
+            partial: BytesMut::new(),
+            after_cr: false,
+            at_start: true,
+            event: SseEvent::default(),
+            data: Data::None,
+            begun: false,
+        }
+    }
+
+    /// Takes the next piece of the stream. The previous one must be used up: [`SseReader::next_event`] gave `None`.
+    pub fn feed(&mut self, chunk: Bytes) {
+        if self.chunk.is_empty() {
+            self.chunk = chunk;
+        } else {
+            let mut joined = BytesMut::from(std::mem::take(&mut self.chunk));
+            joined.extend_from_slice(&chunk);
+            self.chunk = joined.freeze();
+        }
+    }
+
+    /// The next whole event, or `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// A line or an event over its limit. The reader must not be used afterwards.
+    pub fn next_event(&mut self) -> Result<Option<SseEvent>, SseError> {
+        while let Some(line) = self.next_line()? {
+            if !line.is_empty() {
+                self.take_field(line)?;
+            } else if self.begun {
+                self.begun = false;
+                let mut event = std::mem::take(&mut self.event);
+                event.data = std::mem::take(&mut self.data).finish();
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the stream, if it ended here, would end inside an event. Such an event must be dropped.
+    #[must_use]
+    pub fn is_inside_event(&self) -> bool {
+        self.begun || !self.partial.is_empty()
+    }
+
+    fn next_line(&mut self) -> Result<Option<Bytes>, SseError> {
+        if self.after_cr && !self.chunk.is_empty() {
+            self.after_cr = false;
+            if self.chunk.first() == Some(&b'\n') {
+                self.chunk.advance(1);
+            }
+        }
+        let end = memchr::memchr2(b'\r', b'\n', &self.chunk);
+        let length = self.partial.len() + end.unwrap_or(self.chunk.len());
+        if length > self.limits.line {
+            return Err(SseError::LineTooLong { limit: self.limits.line });
+        }
+        let Some(end) = end else {
+            self.partial.extend_from_slice(&self.chunk);
+            self.chunk = Bytes::new();
+            return Ok(None);
+        };
+        let piece = self.chunk.split_to(end);
+        self.after_cr = self.chunk.first() == Some(&b'\r');
+        self.chunk.advance(1);
+        let mut line = if self.partial.is_empty() {
+            piece
+        } else {
+            self.partial.extend_from_slice(&piece);
+            std::mem::take(&mut self.partial).freeze()
+        };
+        if std::mem::take(&mut self.at_start) && line.starts_with(b"\xEF\xBB\xBF") {
+            line.advance(3);
+        }
+        Ok(Some(line))
+    }
+
+    fn take_field(&mut self, mut line: Bytes) -> Result<(), SseError> {
+        let colon = memchr::memchr(b':', &line);
+        let name = line.split_to(colon.unwrap_or(line.len()));
+        if colon.is_some() {
+            line.advance(1);
+        }
+        if line.first() == Some(&b' ') {
+            line.advance(1);
+        }
+        match name.as_ref() {
+            b"data" => {
+                // Each further line costs its bytes and the line feed that joins it, so empty lines are not free.
+                let joined = self.data.len() + line.len() + usize::from(!matches!(self.data, Data::None));
+                if joined > self.limits.event {
+                    return Err(SseError::EventTooLarge { limit: self.limits.event });
+                }
+                self.data = std::mem::take(&mut self.data).add(line);
+            }
+            b"id" if !line.contains(&0) => self.event.id = Some(short_text(&line)?),
+            b"event" => self.event.kind = Some(short_text(&line)?),
+            b"retry" => match digits(&line) {
+                Some(millis) => self.event.retry = Some(Duration::from_millis(millis)),
+                None => return Ok(()),
+            },
+            // Comments have an empty name; unknown fields are ignored, as the standard asks.
+            _ => return Ok(()),
+        }
+        self.begun = true;
+        Ok(())
+    }
+}
+
+fn short_text(value: &[u8]) -> Result<String, SseError> {
+    if value.len() > FIELD_LIMIT {
+        return Err(SseError::LineTooLong { limit: FIELD_LIMIT });
+    }
+    Ok(String::from_utf8_lossy(value).into_owned())
+}
+
+/// ASCII digits only, as the standard asks.
+fn digits(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

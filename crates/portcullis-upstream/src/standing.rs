@@ -1,0 +1,145 @@
+//! What an upstream knows of its server between calls: era and tools. Asking anew is single flight.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::version::Era;
+use tokio::sync::Mutex;
+
+use crate::probe::Served;
+use crate::settings::EraSetting;
+
+/// Shared by every call of one upstream.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    setting: EraSetting,
+    served: ArcSwapOption<Served>,
+    catalogue: ArcSwap<Catalogue>,
+    /// How many contacts were begun and how many ended; with `flight` they tell a waiter whether someone else's will do.
+    begun: AtomicU64,
+    ended: AtomicU64,
+    /// The latest contact that ended: its number and its outcome.
+    flight: Mutex<(u64, Result<(), Fault>)>,
+    /// A refresh was asked for by the server and did not begin yet.
+    due: AtomicBool,
+    closing: AtomicBool,
+}
+
+impl Standing {
+    pub(crate) fn new(setting: EraSetting) -> Self {
+        let served = match setting {
+            EraSetting::Auto => None,
+            EraSetting::Legacy => Some(Arc::new(Served::LEGACY)),
+            EraSetting::Modern => Some(Arc::new(Served::MODERN)),
+        };
+        Self {
+            setting,
+            served: ArcSwapOption::from(served),
+            catalogue: ArcSwap::from_pointee(Catalogue::default()),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            flight: Mutex::new((0, Ok(()))),
+            due: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn served(&self) -> Option<Served> {
+        self.served.load().as_deref().copied()
+    }
+
+    /// Remembers what was proven; never overrides the operator.
+    pub(crate) fn proven(&self, served: Served) {
+        if self.setting == EraSetting::Auto {
+            self.served.store(Some(Arc::new(served)));
+        }
+    }
+
+    /// The server contradicted what we knew: the next call asks again (G4).
+    pub(crate) fn contradicted(&self) {
+        if self.setting == EraSetting::Auto {
+            self.served.store(None);
+        }
+    }
+
+    pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.load_full()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether this was the first to say so.
+    pub(crate) fn close(&self) -> bool {
+        !self.closing.swap(true, Ordering::AcqRel)
+    }
+
+    /// Runs `contact`, or takes the outcome of someone else's that began after this call: an older one may have read what
+    /// has changed since.
+    pub(crate) async fn refresh<F>(&self, contact: impl FnOnce() -> F) -> Result<Arc<Catalogue>, Fault>
+    where
+        F: Future<Output = Result<Catalogue, Fault>>,
+    {
+        self.contact_after(self.begun.load(Ordering::Acquire), contact).await
+    }
+
+    /// The same, but a contact that is under way already will do: for what does not change, the era.
+    pub(crate) async fn join<F>(&self, contact: impl FnOnce() -> F) -> Result<Arc<Catalogue>, Fault>
+    where
+        F: Future<Output = Result<Catalogue, Fault>>,
+    {
+        self.contact_after(self.ended.load(Ordering::Acquire), contact).await
+    }
+
+    async fn contact_after<F>(&self, earlier: u64, contact: impl FnOnce() -> F) -> Result<Arc<Catalogue>, Fault>
+    where
+        F: Future<Output = Result<Catalogue, Fault>>,
+    {
+        let mut latest = self.flight.lock().await;
+        if latest.0 > earlier {
+            latest.1.clone()?;
+            return Ok(self.catalogue());
+        }
+        if self.is_closing() {
+            return Err(Fault::before_sending(FaultKind::ShuttingDown, "the gateway is shutting down"));
+        }
+        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let outcome = contact().await.map(|catalogue| self.catalogue.store(Arc::new(catalogue)));
+        *latest = (number, outcome.clone());
+        self.ended.store(number, Ordering::Release);
+        outcome?;
+        Ok(self.catalogue())
+    }
+
+    /// Whether the caller is the one to schedule the refresh that a `list_changed` asks for.
+    pub(crate) fn becomes_due(&self) -> bool {
+        !self.is_closing() && !self.due.swap(true, Ordering::AcqRel)
+    }
+
+    /// The scheduled refresh begins: later changes need another.
+    pub(crate) fn begins(&self) -> bool {
+        self.due.store(false, Ordering::Release);
+        !self.is_closing()
+    }
+
+    /// Refuses a call of an era that the server does not speak, before anything is sent.
+    pub(crate) fn admit(&self, era: Era) -> Result<(), Fault> {
+        match self.served() {
+            None => Err(Fault::before_sending(FaultKind::Unreachable, "the server's era is not known yet")),
+            Some(served) if served.speaks(era) => Ok(()),
+            Some(served) => {
+                let served = served.newest();
+                let detail = format!("a {era} call for a server that speaks {served}");
+                Err(Fault::before_sending(FaultKind::EraMismatch { served }, detail))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
