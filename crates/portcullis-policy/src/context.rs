@@ -1,0 +1,128 @@
+//! From a call to a Cedar context that holds only what the candidate policies mention. Nothing here trusts the caller's words to name
+//! types: entities and extension values are made from the tool's schema, never from the JSON (`__entity` is just a key).
+
+mod facts;
+mod number;
+mod values;
+mod web;
+
+use cedar_policy::{Context, RestrictedExpression};
+use portcullis_core::call;
+use portcullis_core::catalogue::Annotations;
+use portcullis_core::wire::View;
+
+pub(crate) use self::facts::Facts;
+pub(crate) use self::number::decimal;
+use crate::mentions::Needs;
+use crate::schema::Type;
+use crate::vocabulary::{Shape, direction_word};
+
+/// Why a call's facts cannot be put before the policies. Names places, never values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unfit(pub(crate) String);
+
+impl Unfit {
+    pub(crate) fn new(place: &str, why: &str) -> Self {
+        Self(format!("`{place}`: {why}"))
+    }
+}
+
+type Pairs = Vec<(String, RestrictedExpression)>;
+
+/// The part of the facts that `needs` names.
+///
+/// # Errors
+/// A mentioned fact that has no Cedar value: wrong JSON type, too precise a number, an unreadable URL, an argument the tool does not declare.
+pub(crate) fn build(facts: &Facts<'_>, needs: &Needs, types: Option<&Type>) -> Result<Context, Unfit> {
+    if needs.is_empty() {
+        return Ok(Context::empty());
+    }
+    let mut pairs = Pairs::new();
+    let wants = |name: &str| needs.below(name);
+    for (name, value) in [
+        ("method", facts.method),
+        ("direction", direction_word(facts.direction)),
+        ("era", facts.context.version.era().as_str()),
+        ("version", facts.context.version.as_str()),
+    ] {
+        if wants(name).is_some() {
+            pairs.push((name.to_owned(), RestrictedExpression::new_string(value.to_owned())));
+        }
+    }
+    if wants("now").is_some() {
+        pairs.push(("now".to_owned(), RestrictedExpression::new_datetime(facts.context.now.to_string())));
+    }
+    if let (Some(_), Some(session)) = (wants("session"), &facts.context.session) {
+        pairs.push(("session".to_owned(), session_record(session)?));
+    }
+    subject(facts, needs, &mut pairs)?;
+    if let (Some(needs), Shape::Tool) = (wants("args"), facts.shape) {
+        pairs.push(("args".to_owned(), arguments(facts.arguments, needs, types)?));
+    }
+    Context::from_pairs(pairs).map_err(|_| Unfit::new("context", "Cedar cannot hold these values"))
+}
+
+/// What the message is about.
+fn subject(facts: &Facts<'_>, needs: &Needs, pairs: &mut Pairs) -> Result<(), Unfit> {
+    let wants = |name: &str| needs.below(name);
+    if facts.shape != Shape::Plain
+        && let (Some(_), Some(name)) = (wants("name"), &facts.name)
+    {
+        pairs.push(("name".to_owned(), RestrictedExpression::new_string(name.to_string())));
+    }
+    if wants("tool").is_some() && facts.shape == Shape::Tool {
+        let Some(hints) = facts.hints else {
+            return Err(Unfit::new("tool", "the server's tools are not known yet"));
+        };
+        pairs.push(("tool".to_owned(), tool_record(facts.name.as_deref().unwrap_or_default(), hints)?));
+    }
+    if let (Some(_), Some(mode)) = (wants("mode"), facts.mode()?) {
+        pairs.push(("mode".to_owned(), RestrictedExpression::new_string(mode.into_owned())));
+    }
+    if let (Some(_), Some(uri)) = (wants("uri"), facts.uri()) {
+        pairs.push(("uri".to_owned(), RestrictedExpression::new_string(uri.to_owned())));
+    }
+    if wants("url").is_some() || wants("host").is_some() {
+        web::push(facts, needs, pairs)?;
+    }
+    Ok(())
+}
+
+fn tool_record(name: &str, hints: Annotations) -> Result<RestrictedExpression, Unfit> {
+    let mut fields = vec![("name".to_owned(), RestrictedExpression::new_string(name.to_owned()))];
+    let hints = [
+        ("readOnly", hints.read_only),
+        ("destructive", hints.destructive),
+        ("idempotent", hints.idempotent),
+        ("openWorld", hints.open_world),
+    ];
+    fields.extend(hints.into_iter().filter_map(|(name, hint)| Some((name.to_owned(), RestrictedExpression::new_bool(hint?)))));
+    record(fields)
+}
+
+fn session_record(session: &call::Session) -> Result<RestrictedExpression, Unfit> {
+    let long = |count: u64| RestrictedExpression::new_long(i64::try_from(count).unwrap_or(i64::MAX));
+    record(vec![("calls".to_owned(), long(session.calls)), ("toolCalls".to_owned(), long(session.tool_calls))])
+}
+
+fn arguments(arguments: Option<View<'_>>, needs: &Needs, types: Option<&Type>) -> Result<RestrictedExpression, Unfit> {
+    let types = match types {
+        Some(Type::Record(record)) => record,
+        Some(Type::Opaque(opaque)) => return Err(Unfit::new("args", opaque.why())),
+        Some(_) => return Err(Unfit::new("args", "the tool's schema does not describe an object")),
+        None => return Err(Unfit::new("args", "the tool is not known, so its arguments have no types")),
+    };
+    let mut budget = values::Budget::default();
+    match arguments {
+        Some(arguments) => values::record(arguments, types, needs, &values::Place::root("args"), &mut budget),
+        // No arguments is an empty object (the member is optional in MCP).
+        None => record(Vec::new()),
+    }
+}
+
+fn record(fields: Pairs) -> Result<RestrictedExpression, Unfit> {
+    RestrictedExpression::new_record(fields).map_err(|_| Unfit::new("context", "the same name twice in one record"))
+}
+
+#[cfg(test)]
+mod tests;

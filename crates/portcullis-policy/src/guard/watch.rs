@@ -1,0 +1,167 @@
+//! What a reply may show: lists without what the caller may not use, and embedded server requests only where policy lets them through.
+//! Lists are edited by cutting elements out; every other byte stays as the server wrote it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use portcullis_core::call::{self, Call};
+use portcullis_core::catalogue::Annotations;
+use portcullis_core::guard::{Decision, Effect, Finding, Sight, Watch};
+use portcullis_core::refusal::{Denial, DenialCode, Manner};
+use portcullis_core::version::Era;
+use portcullis_core::wire::{Direction, JsonKind, Kind, Message, View};
+
+use super::NAME;
+use crate::context::Facts;
+use crate::judge::Judge;
+use crate::visibility::Unknown;
+use crate::vocabulary::{TOOLS_CALL, asks_client};
+
+/// The watcher a call's reply needs, if any.
+pub(super) fn appoint(judge: &Arc<Judge>, call: &Call) -> Option<Box<dyn Watch>> {
+    if call.direction() != Direction::ToServer {
+        return None;
+    }
+    let list = List::of(call.method());
+    let embedded = call.context.version.era() == Era::Modern;
+    (list.is_some() || embedded)
+        .then(|| Box::new(Reply { judge: Arc::clone(judge), context: Arc::clone(&call.context), list, embedded }) as Box<dyn Watch>)
+}
+
+/// Holds one reply to the policies.
+#[derive(Debug)]
+struct Reply {
+    judge: Arc<Judge>,
+    context: Arc<call::Context>,
+    list: Option<&'static List>,
+    /// Modern replies may carry server requests inside (C58, C59, C77).
+    embedded: bool,
+}
+
+/// A list method and how its items are used.
+#[derive(Debug)]
+struct List {
+    method: &'static str,
+    member: &'static str,
+    /// The action that uses an item.
+    action: &'static str,
+    /// Member of an item that the action will name; `None` when it is not known before the call.
+    name: Option<&'static str>,
+}
+
+static LISTS: [List; 4] = [
+    List { method: "tools/list", member: "tools", action: TOOLS_CALL, name: Some("name") },
+    List { method: "prompts/list", member: "prompts", action: "prompts/get", name: Some("name") },
+    List { method: "resources/list", member: "resources", action: "resources/read", name: Some("uri") },
+    List { method: "resources/templates/list", member: "resourceTemplates", action: "resources/read", name: None },
+];
+
+impl List {
+    fn of(method: &str) -> Option<&'static Self> {
+        LISTS.iter().find(|list| list.method == method)
+    }
+}
+
+impl Watch for Reply {
+    fn see(&mut self, message: &Message) -> Sight {
+        if self.embedded
+            && let Some(denial) = self.embedded_refusal(message)
+        {
+            return Sight::Cut(denial);
+        }
+        match (self.list, message.kind()) {
+            (Some(list), Kind::Result) => self.filter(list, message),
+            _ => Sight::Keep,
+        }
+    }
+}
+
+impl Reply {
+    /// Replaces the list by the part of it that the caller may use.
+    fn filter(&self, list: &List, message: &Message) -> Sight {
+        let Some(items) = message.result_member(list.member) else { return Sight::Keep };
+        if items.kind() != JsonKind::Array {
+            return Sight::Cut(garbled("the list is not an array"));
+        }
+        let keep: Vec<bool> = items.elements().map(|item| self.shows(list, item)).collect();
+        let hidden = keep.iter().filter(|keep| !**keep).count();
+        if hidden == 0 {
+            return Sight::Keep;
+        }
+        let mut edit = message.edit().remove_elements(items, &|index| keep.get(index).copied().unwrap_or_default());
+        // What was filtered for one caller must not be served to another from a shared cache (C45).
+        if let Some(scope) = message.result_member("cacheScope")
+            && scope.as_str().is_some_and(|scope| scope == "public")
+        {
+            edit = edit.replace(scope, "\"private\"");
+        }
+        match edit.apply(&self.judge.limits) {
+            Ok(filtered) => {
+                let detail = format!("{hidden} of {} hidden", keep.len());
+                let finding = Finding { guard: NAME, code: "list_filtered", detail, effect: Effect::Replaced };
+                Sight::Replace(Box::new(filtered), Some(finding))
+            }
+            Err(error) => Sight::Cut(garbled(&format!("the filtered list cannot be written: {error}"))),
+        }
+    }
+
+    /// Whether the caller may see this item. What cannot be named cannot be judged and is not shown.
+    fn shows(&self, list: &List, item: View<'_>) -> bool {
+        let Some(member) = list.name else {
+            let facts = Facts::of_item(&self.context, list.action, None);
+            return self.judge.visible(&facts, Unknown::Subject);
+        };
+        let Some(name) = item.get(member).and_then(View::as_str) else { return false };
+        let mut facts = Facts::of_item(&self.context, list.action, Some(name));
+        if list.action == TOOLS_CALL {
+            let hint = |key: &str| item.path(&["annotations", key]).and_then(View::as_bool);
+            facts.hints = Some(Annotations {
+                read_only: hint("readOnlyHint"),
+                destructive: hint("destructiveHint"),
+                idempotent: hint("idempotentHint"),
+                open_world: hint("openWorldHint"),
+            });
+        }
+        self.judge.visible(&facts, Unknown::Call)
+    }
+
+    /// Judges every member of every `inputRequests` in the message as the server request it is.
+    fn embedded_refusal(&self, message: &Message) -> Option<Box<Denial>> {
+        let holders = [
+            message.result_member("inputRequests"),
+            message.result().and_then(|result| result.path(&["task", "inputRequests"])),
+            message.param("inputRequests"),
+            message.params().and_then(|params| params.path(&["task", "inputRequests"])),
+        ];
+        holders.into_iter().flatten().find_map(|requests| {
+            if requests.kind() != JsonKind::Object {
+                return Some(garbled("`inputRequests` is not an object"));
+            }
+            requests.members().find_map(|(_, request)| self.refuses(request))
+        })
+    }
+
+    fn refuses(&self, request: View<'_>) -> Option<Box<Denial>> {
+        let method = request.get("method").and_then(View::as_str).unwrap_or(Cow::Borrowed(""));
+        if !asks_client(&method) {
+            return Some(garbled("`inputRequests` holds something that is no server request"));
+        }
+        let facts = Facts::of_embedded(&self.context, &method, request.get("params"));
+        match self.judge.check(&facts, None) {
+            Decision::Pass(_) => None,
+            // Nobody can approve in the middle of a reply: the tool's call could be held, its answer cannot.
+            Decision::Hold(denial) | Decision::Deny(denial) => Some(denial),
+        }
+    }
+}
+
+fn garbled(detail: &str) -> Box<Denial> {
+    Box::new(Denial {
+        code: DenialCode::PolicyError,
+        guard: NAME,
+        public: Cow::Borrowed("the server's answer could not be judged, so it is withheld"),
+        detail: detail.to_owned(),
+        policies: Vec::new(),
+        manner: Manner::Plain,
+    })
+}

@@ -1,0 +1,170 @@
+//! Finds the policies whose scope fits a request, so that Cedar evaluates those and no others. A policy whose scope does not fit can
+//! neither apply nor fail, therefore the slice decides exactly like the full set (a property test holds it to that).
+
+use std::collections::HashMap;
+
+use cedar_policy::pst::{ActionConstraint, EntityOrSlot, EntityUID, PrincipalConstraint, ResourceConstraint, Template};
+
+/// Who and what a request is about, as far as scopes look at it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    /// Name of the caller.
+    pub(crate) caller: String,
+    /// No scope looks at it, but the caller's attributes do, and those are remembered by target.
+    pub(crate) proof: &'static str,
+    /// Groups of the caller.
+    pub(crate) groups: Vec<String>,
+    /// Type and id of the action.
+    pub(crate) action: (String, String),
+    /// Ids of all groups the action is in; all of them are `Mcp::Action`s.
+    pub(crate) parents: Vec<String>,
+    /// Name of the upstream server.
+    pub(crate) server: String,
+}
+
+/// A scope constraint on principal or resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fit {
+    Any,
+    Eq(Uid),
+    In(Uid),
+    Is(String),
+    IsIn(String, Uid),
+    Never,
+}
+
+/// Type and id.
+type Uid = (String, String);
+
+/// A policy's scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    principal: Fit,
+    /// `None`: any action.
+    actions: Option<Vec<Uid>>,
+    /// `==` fits only the action itself, `in` also its members.
+    members: bool,
+    resource: Fit,
+}
+
+impl Scope {
+    pub(crate) fn of(policy: &Template) -> Self {
+        let (actions, members) = match &policy.action {
+            ActionConstraint::Any => (None, true),
+            ActionConstraint::Eq(uid) => (Some(vec![plain(uid)]), false),
+            ActionConstraint::In(uids) => (Some(uids.iter().map(plain).collect()), true),
+        };
+        let principal = match &policy.principal {
+            PrincipalConstraint::Any => Fit::Any,
+            PrincipalConstraint::Eq(uid) => entity(uid).map_or(Fit::Never, Fit::Eq),
+            PrincipalConstraint::In(uid) => entity(uid).map_or(Fit::Never, Fit::In),
+            PrincipalConstraint::Is(ty) => Fit::Is(ty.to_string()),
+            PrincipalConstraint::IsIn(ty, uid) => entity(uid).map_or(Fit::Never, |uid| Fit::IsIn(ty.to_string(), uid)),
+        };
+        let resource = match &policy.resource {
+            ResourceConstraint::Any => Fit::Any,
+            ResourceConstraint::Eq(uid) => entity(uid).map_or(Fit::Never, Fit::Eq),
+            ResourceConstraint::In(uid) => entity(uid).map_or(Fit::Never, Fit::In),
+            ResourceConstraint::Is(ty) => Fit::Is(ty.to_string()),
+            ResourceConstraint::IsIn(ty, uid) => entity(uid).map_or(Fit::Never, |uid| Fit::IsIn(ty.to_string(), uid)),
+        };
+        Self { principal, actions, members, resource }
+    }
+
+    /// The actions the scope names; `None` when it takes any.
+    pub(crate) fn actions(&self) -> Option<&[Uid]> {
+        self.actions.as_deref()
+    }
+
+    /// Names that a resource constraint pins down.
+    pub(crate) fn server(&self) -> Option<&str> {
+        match &self.resource {
+            Fit::Eq((_, id)) | Fit::In((_, id)) | Fit::IsIn(_, (_, id)) => Some(id),
+            Fit::Any | Fit::Is(_) | Fit::Never => None,
+        }
+    }
+
+    /// Whether the scope fits this action.
+    pub(crate) fn fits_action(&self, action: &Uid, parents: &[String]) -> bool {
+        self.actions.as_ref().is_none_or(|actions| {
+            actions.iter().any(|named| {
+                named == action || (self.members && named.0 == crate::names::ACTION && parents.contains(&named.1))
+            })
+        })
+    }
+
+    pub(crate) fn fits(&self, target: &Target) -> bool {
+        let groups = target.groups.iter().map(String::as_str);
+        self.fits_action(&target.action, &target.parents)
+            && self.principal.fits(crate::names::CALLER, &target.caller, groups)
+            && self.resource.fits(crate::names::SERVER, &target.server, std::iter::empty())
+    }
+}
+
+impl Fit {
+    fn fits<'a>(&self, ty: &str, id: &str, mut groups: impl Iterator<Item = &'a str>) -> bool {
+        let is = |uid: &Uid| uid.0 == ty && uid.1 == id;
+        let mut within = |uid: &Uid| is(uid) || (uid.0 == crate::names::GROUP && groups.any(|group| group == uid.1));
+        match self {
+            Self::Any => true,
+            Self::Eq(uid) => is(uid),
+            Self::In(uid) => within(uid),
+            Self::Is(wanted) => wanted == ty,
+            Self::IsIn(wanted, uid) => wanted == ty && within(uid),
+            Self::Never => false,
+        }
+    }
+}
+
+fn plain(uid: &EntityUID) -> Uid {
+    (uid.ty.to_string(), uid.eid.to_string())
+}
+
+fn entity(uid: &EntityOrSlot) -> Option<Uid> {
+    match uid {
+        EntityOrSlot::Entity(uid) => Some(plain(uid)),
+        EntityOrSlot::Slot(_) => None,
+    }
+}
+
+/// Policies by the actions their scopes name.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    by_action: HashMap<Uid, Vec<usize>>,
+    any_action: Vec<usize>,
+}
+
+impl Index {
+    pub(crate) fn new<'a>(scopes: impl Iterator<Item = &'a Scope>) -> Self {
+        let mut index = Self::default();
+        for (at, scope) in scopes.enumerate() {
+            match scope.actions() {
+                None => index.any_action.push(at),
+                Some(actions) => {
+                    for action in actions {
+                        index.by_action.entry(action.clone()).or_default().push(at);
+                    }
+                }
+            }
+        }
+        index
+    }
+
+    /// Whether some scope names exactly this action.
+    pub(crate) fn names(&self, action: &Uid) -> bool {
+        self.by_action.contains_key(action)
+    }
+
+    /// Numbers of the policies that may fit the target's action, ascending, each once. Their scopes are still to be tried.
+    pub(crate) fn near(&self, target: &Target) -> Vec<usize> {
+        let mut near = self.any_action.clone();
+        near.extend(self.by_action.get(&target.action).into_iter().flatten());
+        for parent in &target.parents {
+            let group = (crate::names::ACTION.to_owned(), parent.clone());
+            near.extend(self.by_action.get(&group).into_iter().flatten());
+        }
+        near.sort_unstable();
+        near.dedup();
+        near
+    }
+}

@@ -1,0 +1,147 @@
+//! The Cedar schema as text: what the checker validates against and what a person reads with `policy schema` are the same words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use portcullis_core::catalogue::{Catalogue, Tool};
+use portcullis_core::wire::Limits;
+
+use super::types::{Record, Type, project};
+use crate::names::{quote, server_group};
+use crate::vocabulary::{GROUPS, Shape, TOOLS_CALL, groups, methods, shape};
+
+/// Names that policies use and no catalogue declares. Declared without arguments, so that the rest of the policy can be checked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Placeholders {
+    /// Tools by server.
+    pub(crate) tools: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) servers: BTreeSet<String>,
+}
+
+const HEAD: &str = r#"namespace Mcp {
+  // Who calls. Groups come from the gateway's configuration.
+  entity Group;
+  entity Caller in [Group] = { name: String, proof: String };
+  // The upstream server.
+  entity Server = { name: String };
+
+  type Url = { scheme: String, host?: String, port?: Long, path: String };
+  type Session = { calls: Long, toolCalls: Long };
+  // Hints of the server about itself; absent hints stay absent.
+  type Tool = { name: String, readOnly?: Bool, destructive?: Bool, idempotent?: Bool, openWorld?: Bool };
+
+"#;
+
+const BASE: &str = "method: String, direction: String, era: String, version: String, now: datetime, session?: ";
+
+/// The Cedar schema of one server, for a person to read. Tools and arguments that Cedar cannot express are comments.
+#[must_use]
+pub fn schema_text(catalogue: &Catalogue, server: &str) -> String {
+    schema_source([(server, catalogue)], &Placeholders::default())
+}
+
+/// The Cedar schema of several servers.
+pub(crate) fn schema_source<'a>(
+    catalogues: impl IntoIterator<Item = (&'a str, &'a Catalogue)>,
+    placeholders: &Placeholders,
+) -> String {
+    let catalogues: Vec<_> = catalogues.into_iter().collect();
+    let mut out = String::from(HEAD);
+    for group in GROUPS {
+        let _ = writeln!(out, "  action {};", quote(group));
+    }
+    let mut servers = placeholders.servers.clone();
+    servers.extend(catalogues.iter().map(|(server, _)| (*server).to_owned()));
+    servers.extend(placeholders.tools.keys().cloned());
+    for server in &servers {
+        let _ = writeln!(out, "  // All tools of the server `{server}`.\n  action {};", quote(&server_group(server)));
+    }
+    out.push('\n');
+    for method in methods() {
+        let parents: Vec<String> = groups(method).into_iter().map(quote).collect();
+        let members = if parents.is_empty() { String::new() } else { format!(" in [{}]", parents.join(", ")) };
+        let extra = match shape(method) {
+            Shape::Plain => "",
+            Shape::Tool => ", name: String, tool: Tool",
+            Shape::Named => ", name: String",
+            Shape::Resource => ", name: String, uri: String, url: Url, host?: String",
+            Shape::Completion => ", name?: String, uri?: String",
+            Shape::Elicitation => ", mode: String, url?: Url, host?: String",
+        };
+        let _ = writeln!(
+            out,
+            "  action {}{members} appliesTo {{ principal: Caller, resource: Server, context: {{ {BASE}Session{extra} }} }};",
+            quote(method)
+        );
+    }
+    out.push_str("}\n");
+    for server in servers {
+        let listed = catalogues.iter().find(|(name, _)| **name == server).map(|(_, catalogue)| *catalogue);
+        push_server(&mut out, &server, listed, placeholders.tools.get(&server));
+    }
+    out
+}
+
+fn push_server(out: &mut String, server: &str, catalogue: Option<&Catalogue>, extra: Option<&BTreeSet<String>>) {
+    let _ = writeln!(out, "\nnamespace {server} {{");
+    for tool in catalogue.into_iter().flat_map(Catalogue::tools) {
+        push_tool(out, server, tool);
+    }
+    for name in extra.into_iter().flatten() {
+        push_action(out, server, name, "");
+    }
+    out.push_str("}\n");
+}
+
+fn push_tool(out: &mut String, server: &str, tool: &Tool) {
+    match project(tool.input_schema.as_deref(), &Limits::default()) {
+        Type::Record(record) => {
+            for (name, field) in &record.fields {
+                if let Type::Opaque(opaque) = &field.ty {
+                    let _ = writeln!(out, "  // {}: no argument {}: {}.", quote(&tool.name), quote(name), opaque.why());
+                }
+            }
+            push_action(out, server, &tool.name, &format!(", args: {}", record_text(&record)));
+        }
+        Type::Opaque(opaque) => {
+            let _ = writeln!(out, "  // {}: no arguments: {}.", quote(&tool.name), opaque.why());
+            push_action(out, server, &tool.name, "");
+        }
+        // `inputSchema` of a tool that takes no object: such a tool cannot be called by MCP's rules.
+        _ => push_action(out, server, &tool.name, ""),
+    }
+}
+
+fn push_action(out: &mut String, server: &str, tool: &str, args: &str) {
+    let _ = writeln!(
+        out,
+        "  action {} in [Mcp::Action::{}, Mcp::Action::{}] appliesTo {{ principal: Mcp::Caller, resource: Mcp::Server, context: {{ \
+         {BASE}Mcp::Session, name: String, tool: Mcp::Tool{args} }} }};",
+        quote(tool),
+        quote(TOOLS_CALL),
+        quote(&server_group(server)),
+    );
+}
+
+/// A type in Cedar's words. Opaque types have none; fields with one are left out.
+pub(crate) fn type_text(ty: &Type) -> String {
+    match ty {
+        Type::Bool => "Bool".to_owned(),
+        Type::Long => "Long".to_owned(),
+        Type::Decimal => "decimal".to_owned(),
+        Type::String => "String".to_owned(),
+        Type::Set(item) => format!("Set<{}>", type_text(item)),
+        Type::Record(record) => record_text(record),
+        Type::Opaque(_) => "{}".to_owned(),
+    }
+}
+
+fn record_text(record: &Record) -> String {
+    let fields: Vec<String> = record
+        .fields
+        .iter()
+        .filter(|(_, field)| !matches!(field.ty, Type::Opaque(_)))
+        .map(|(name, field)| format!("{}{}: {}", quote(name), if field.required { "" } else { "?" }, type_text(&field.ty)))
+        .collect();
+    if fields.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", fields.join(", ")) }
+}

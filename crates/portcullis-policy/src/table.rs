@@ -1,0 +1,234 @@
+//! Policy tests as tables: a call in a few words, and what the policies must say of it. Every case becomes a real message, read by the
+//! strict reader and judged by the same guard as traffic; there is no second path.
+
+mod build;
+
+use std::fmt;
+use std::sync::Arc;
+
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::guard::{Decision, Guard as _};
+use portcullis_core::refusal::{Denial, Manner};
+use portcullis_core::wire::Limits;
+use serde::Deserialize;
+
+use crate::explain::{Verdict, explain};
+use crate::guard::PolicyGuard;
+use crate::policies::Policies;
+
+/// A file of policy tests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestFile {
+    /// Policy files or folders, relative to this file. The command line can name others.
+    #[serde(default)]
+    pub policies: Vec<String>,
+    /// A saved `tools/list` of the server, relative to this file.
+    #[serde(default)]
+    pub catalogue: Option<String>,
+    /// Name of the server in the policies. Default `server`, like an upstream without a name.
+    #[serde(default = "default_server")]
+    pub server: String,
+    pub tests: Vec<Case>,
+}
+
+fn default_server() -> String {
+    "server".to_owned()
+}
+
+/// One call and what must become of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Case {
+    /// What the case shows; the subject of the report.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Default: the anonymous caller without groups.
+    #[serde(default)]
+    pub caller: Option<CaseCaller>,
+    /// Default: `tools/call` when `tool` is given.
+    #[serde(default)]
+    pub method: Option<String>,
+    #[serde(default)]
+    pub tool: Option<String>,
+    /// `params.arguments`.
+    #[serde(default)]
+    pub arguments: Option<serde_json::Value>,
+    /// `params.name` of a prompt, `params.taskId` of a task.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// `params.uri` of a resource method.
+    #[serde(default)]
+    pub uri: Option<String>,
+    /// `params.url` of an elicitation; makes its mode `url`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// All of `params`, instead of the fields above.
+    #[serde(default)]
+    pub params: Option<serde_json::Value>,
+    /// The legacy session's counts, this call included.
+    #[serde(default)]
+    pub session: Option<CaseSession>,
+    /// RFC 3339 in UTC, such as `2026-07-28T09:30:00Z`. Default: noon of 2026-01-01, a Thursday.
+    #[serde(default)]
+    pub now: Option<String>,
+    /// Instead of the file's server.
+    #[serde(default)]
+    pub server: Option<String>,
+    /// Protocol revision. Default: 2025-11-25.
+    #[serde(default)]
+    pub version: Option<String>,
+    pub expect: Expectation,
+    /// `@id` of a policy that must be among those that decided.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// Text that the refused caller must read, exactly.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Who calls in a case.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseCaller {
+    pub name: String,
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+/// Counts of the session in a case.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CaseSession {
+    pub calls: u64,
+    /// Default: as many as `calls`.
+    #[serde(default)]
+    pub tool_calls: Option<u64>,
+}
+
+/// What must become of a call.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Expectation {
+    Allow,
+    Deny,
+    /// Held for a person.
+    Ask,
+    /// Denied as if it did not exist, and not listed.
+    Hidden,
+}
+
+impl Expectation {
+    /// The word in the test file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Ask => "ask",
+            Self::Hidden => "hidden",
+        }
+    }
+}
+
+/// How the tests went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestReport {
+    pub passed: usize,
+    pub failures: Vec<CaseFailure>,
+}
+
+/// A case that came out otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseFailure {
+    /// From 1.
+    pub number: usize,
+    pub name: String,
+    /// Lines that say what was expected, what came, and what each policy in scope said.
+    pub lines: Vec<String>,
+}
+
+impl TestReport {
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+impl fmt::Display for TestReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for failure in &self.failures {
+            writeln!(f, "FAILED {}. {}", failure.number, failure.name)?;
+            for line in &failure.lines {
+                writeln!(f, "  {line}")?;
+            }
+        }
+        write!(f, "{} passed, {} failed", self.passed, self.failures.len())
+    }
+}
+
+/// Runs all cases of a file. Cases that cannot be built (an unreadable time, an unknown revision) are failures that say so.
+#[must_use]
+pub fn run_tests(file: &TestFile, policies: &Arc<Policies>, catalogue: Option<&Arc<Catalogue>>) -> TestReport {
+    let guard = PolicyGuard::new(Arc::clone(policies), Limits::default());
+    let mut report = TestReport::default();
+    for (index, case) in file.tests.iter().enumerate() {
+        match run(&guard, file, case, catalogue) {
+            Ok(()) => report.passed += 1,
+            Err(lines) => report.failures.push(CaseFailure { number: index + 1, name: title(case), lines }),
+        }
+    }
+    report
+}
+
+fn title(case: &Case) -> String {
+    let what = || case.tool.as_deref().or(case.method.as_deref()).unwrap_or("case");
+    case.name.clone().unwrap_or_else(|| format!("{} → {}", what(), case.expect.as_str()))
+}
+
+fn run(guard: &PolicyGuard, file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<(), Vec<String>> {
+    let call = build::call(file, case, catalogue).map_err(|problem| vec![problem])?;
+    let decision = guard.check(&call);
+    let (came, ids, public) = outcome(&decision);
+    let mut lines = Vec::new();
+    let agrees = came == case.expect || (case.expect == Expectation::Deny && came == Expectation::Hidden);
+    if !agrees {
+        lines.push(format!("expected {}, came {}", case.expect.as_str(), came.as_str()));
+    }
+    if let Some(wanted) = &case.policy
+        && !ids.contains(wanted)
+    {
+        let decided = if ids.is_empty() { "no policy".to_owned() } else { ids.join(", ") };
+        lines.push(format!("expected policy `{wanted}` to decide, decided by {decided}"));
+    }
+    if let Some(wanted) = &case.reason
+        && Some(wanted.as_str()) != public
+    {
+        lines.push(format!("expected the caller to read {wanted:?}, it reads {:?}", public.unwrap_or_default()));
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    if let Decision::Deny(denial) | Decision::Hold(denial) = &decision {
+        lines.push(format!("{}: {}", denial.code.as_str(), denial.detail));
+    }
+    for policy in explain(guard, &call) {
+        if policy.verdict != Verdict::OutOfScope {
+            lines.push(format!("{} `{}` ({}:{}): {}", policy.effect, policy.id, policy.file, policy.line, policy.verdict.as_str()));
+        }
+    }
+    Err(lines)
+}
+
+fn outcome(decision: &Decision) -> (Expectation, Vec<String>, Option<&str>) {
+    let of_denial = |denial: &Denial| denial.policies.iter().map(ToString::to_string).collect();
+    match decision {
+        Decision::Pass(pass) => {
+            let ids = pass.policies.iter().flat_map(|ids| ids.iter()).map(ToString::to_string).collect();
+            (Expectation::Allow, ids, None)
+        }
+        Decision::Hold(denial) => (Expectation::Ask, of_denial(denial), Some(&denial.public)),
+        Decision::Deny(denial) if denial.manner == Manner::Unknown => (Expectation::Hidden, of_denial(denial), Some(&denial.public)),
+        Decision::Deny(denial) => (Expectation::Deny, of_denial(denial), Some(&denial.public)),
+    }
+}

@@ -1,0 +1,156 @@
+//! From a case to a call.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_core::call::{Call, Context, SESSION_CLOSE, STREAM_OPEN, Session, SessionKey, Subject};
+use portcullis_core::caller::{Caller, Proof};
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::clock::Timestamp;
+use portcullis_core::trace::TraceContext;
+use portcullis_core::version::Version;
+use portcullis_core::wire::{Direction, Limits, METHODS, Message, MethodKind, Way};
+use serde_json::{Map, Value, json};
+
+use super::{Case, TestFile};
+
+/// 2026-01-01T12:00:00Z, when a case does not say.
+const NOON: Timestamp = Timestamp(1_767_268_800_000);
+
+/// The call a case describes.
+///
+/// # Errors
+/// What in the case cannot be understood, for the report.
+pub(super) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Call, String> {
+    let context = context(file, case, catalogue)?;
+    let method = case.method.as_deref().or(case.tool.as_ref().map(|_| "tools/call")).ok_or("a case needs `tool` or `method`")?;
+    let subject = match method {
+        STREAM_OPEN => Subject::Stream { last_event_id: None },
+        SESSION_CLOSE => Subject::Close,
+        _ => Subject::Message(message(case, method)?),
+    };
+    Ok(Call { context: Arc::new(context), subject })
+}
+
+fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Context, String> {
+    let caller = case.caller.as_ref().map_or_else(Caller::anonymous, |caller| Caller {
+        name: caller.name.clone(),
+        proof: Proof::ApiKey,
+        groups: caller.groups.clone(),
+    });
+    let version = match case.version.as_deref() {
+        None => Version::LATEST_LEGACY,
+        Some(text) => Version::parse(text).ok_or_else(|| format!("unknown protocol version `{text}`"))?,
+    };
+    let now = match case.now.as_deref() {
+        None => NOON,
+        Some(text) => timestamp(text).ok_or_else(|| format!("`now: {text}` is not a time such as 2026-07-28T09:30:00Z"))?,
+    };
+    let session = case.session.map(|session| Session {
+        key: SessionKey(1),
+        hash: Arc::from("test"),
+        calls: session.calls,
+        tool_calls: session.tool_calls.unwrap_or(session.calls),
+    });
+    Ok(Context {
+        caller: Arc::new(caller),
+        version,
+        session,
+        server: Arc::from(case.server.as_deref().unwrap_or(&file.server)),
+        trace: TraceContext::from_request(&[], &[], None, [1; 16], [1; 8]),
+        now,
+        catalogue: catalogue.cloned().unwrap_or_default(),
+        param_headers: Vec::new(),
+        answers: None,
+    })
+}
+
+fn message(case: &Case, method: &str) -> Result<Message, String> {
+    let info = METHODS.iter().find(|info| info.name == method);
+    let direction = match info.map(|info| info.direction) {
+        Some(Way::ToClient) => Direction::ToClient,
+        Some(Way::ToServer | Way::Both) | None => Direction::ToServer,
+    };
+    let params = match &case.params {
+        Some(params) => params.clone(),
+        None => params(case, method),
+    };
+    let mut text = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+    let notification = info.is_some_and(|info| info.kind == MethodKind::Notification);
+    if let (false, Some(members)) = (notification, text.as_object_mut()) {
+        members.insert("id".to_owned(), json!(1));
+    }
+    Message::read(Bytes::from(text.to_string()), direction, &Limits::default()).map_err(|error| format!("not a message: {error}"))
+}
+
+fn params(case: &Case, method: &str) -> Value {
+    let mut params = Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            params.insert(name.to_owned(), value);
+        }
+    };
+    put("name", case.tool.clone().map(Value::String));
+    let subject = case.subject.clone().map(Value::String);
+    put(if method.contains("tasks/") { "taskId" } else { "name" }, subject);
+    put("uri", case.uri.clone().map(Value::String));
+    put("arguments", case.arguments.clone());
+    if method == "elicitation/create" {
+        put("message", Some(json!("test")));
+        put("mode", Some(json!(if case.url.is_some() { "url" } else { "form" })));
+        put("url", case.url.clone().map(Value::String));
+    }
+    Value::Object(params)
+}
+
+/// `YYYY-MM-DDTHH:MM:SS[.mmm]Z`.
+pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(number);
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let (time, millis) = match time.split_once('.') {
+        Some((time, millis)) if millis.len() == 3 => (time, number(millis)?),
+        Some(_) => return None,
+        None => (time, 0),
+    };
+    let mut time = time.splitn(3, ':').map(number);
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = days_before(year, month)?.checked_add(day.checked_sub(1)?)?;
+    if days >= days_before(if month == 12 { year + 1 } else { year }, month % 12 + 1)? {
+        return None;
+    }
+    Some(Timestamp((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + millis))
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Days from 1970-01-01 to the first of this month.
+fn days_before(year: u64, month: u64) -> Option<u64> {
+    let leaps = |year: u64| year / 4 - year / 100 + year / 400;
+    let before_year = (year - 1970) * 365 + leaps(year - 1) - leaps(1969);
+    let leap = u64::from(leaps(year) > leaps(year - 1));
+    let lengths = [31, 28 + leap, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let months = lengths.iter().take(usize::try_from(month).ok()?.checked_sub(1)?).sum::<u64>();
+    Some(before_year + months)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_core_writes_them() {
+        for millis in [0, 951_827_696_789, 1_785_231_000_000, NOON.0, 1_709_164_800_000] {
+            assert_eq!(timestamp(&Timestamp(millis).to_string()), Some(Timestamp(millis)));
+        }
+        assert_eq!(NOON.to_string(), "2026-01-01T12:00:00.000Z");
+        for bad in ["2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01", "2026-01-00T00:00:00Z", "x"] {
+            assert_eq!(timestamp(bad), None, "{bad}");
+        }
+    }
+}
