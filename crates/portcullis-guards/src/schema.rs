@@ -1,0 +1,207 @@
+//! A tool's JSON Schema, compiled once and then asked many times.
+//!
+//! Schemas come from servers and are as hostile as any other input: nothing is ever fetched (C48), and a schema is refused
+//! before it is compiled when it could make validation costly (C49). Instances are parsed here only to be judged; the text
+//! that is forwarded stays the original.
+
+mod cache;
+mod explain;
+mod survey;
+
+use std::collections::HashSet;
+use std::fmt;
+
+use jsonschema::{Draft, PatternOptions, Retrieve, Uri, Validator};
+use portcullis_core::wire::{Limits, Token, View, view_json};
+use serde_json::Value;
+
+pub(crate) use self::cache::Cache;
+
+/// Bytes of one schema's text. 256 KiB: the largest published tool schemas are about 60 KiB.
+pub(crate) const SCHEMA_BYTES: usize = 256 << 10;
+/// Nesting of the schema's text. The reader's own limit for messages.
+pub(crate) const SCHEMA_DEPTH: usize = 64;
+/// Members of one object in a schema (so: properties of one object that the schema describes). 4096: the reader's own limit.
+pub(crate) const SCHEMA_KEYS: usize = 4096;
+/// Subschemas reachable from the root. 4096: schemas generated from large API descriptions have some hundreds.
+pub(crate) const SUBSCHEMAS: usize = 4096;
+/// Regular expressions in one schema. 128: honest tools use a handful.
+pub(crate) const PATTERNS: usize = 128;
+/// Memory of all compiled regular expressions of one schema. 32 MiB, of which each of up to 8 may take 4 MiB (enough for
+/// `^.{0,1024}$`), and each of more an equal share.
+pub(crate) const PATTERN_BYTES: usize = 32 << 20;
+/// Subschemas that may apply one after another to the same value, through `$ref`, `allOf` and the like. 24: bounds the stack.
+pub(crate) const IN_PLACE: usize = 24;
+/// Subschemas on one path from the root, references followed. 192: bounds the stack while compiling.
+pub(crate) const PATH: usize = 192;
+/// Subschema evaluations that one path through an instance may cost. 65,536: about 2 ms.
+pub(crate) const WORK: u64 = 1 << 16;
+/// [`WORK`] of a schema times the size of an instance (its values, and one for every 64 bytes). 134,217,728: one or two seconds at
+/// the very worst; an instance of 4 MiB may meet schemas that cost 400 on one path.
+pub(crate) const BUDGET: u64 = 1 << 27;
+/// Nesting of an instance. The reader's default, kept even when the reader is configured to allow more: it bounds the stack.
+pub(crate) const INSTANCE_DEPTH: usize = 64;
+
+/// Why a schema cannot be used. The text names keywords and places in the schema, never anything of a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// Not JSON, or over one of the text limits above.
+    Text(String),
+    /// Neither an object nor a boolean.
+    NotASchema,
+    /// `$schema` names a dialect we do not know (C47).
+    Dialect,
+    /// A reference that leaves the document (C48).
+    RemoteReference { keyword: &'static str },
+    /// A reference inside the document that leads nowhere, or to more than one place.
+    LostReference,
+    /// Legal, but it would defeat the bounds: `$dynamicRef`, an embedded resource with its own `$id` or dialect.
+    Unsupported { keyword: &'static str },
+    /// Over one of the limits on shape above.
+    TooLarge { what: &'static str, limit: u64 },
+    /// A subschema that applies itself to the same value again, without end.
+    Endless,
+    /// The validator refuses it: not valid by its meta-schema, or a pattern that linear-time matching does not have.
+    Invalid { at: String },
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(why) => write!(f, "the schema's text is refused: {why}"),
+            Self::NotASchema => f.write_str("the schema is neither an object nor a boolean"),
+            Self::Dialect => f.write_str("`$schema` names an unknown dialect"),
+            Self::RemoteReference { keyword } => write!(f, "`{keyword}` leaves the document; nothing is ever fetched"),
+            Self::LostReference => f.write_str("a reference leads nowhere, or to more than one place"),
+            Self::Unsupported { keyword } => write!(f, "`{keyword}` is not supported here"),
+            Self::TooLarge { what, limit } => write!(f, "more than {limit} {what}"),
+            Self::Endless => f.write_str("a subschema applies itself to the same value without end"),
+            Self::Invalid { at } => write!(f, "not valid at `{at}`"),
+        }
+    }
+}
+
+/// A schema ready for use.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    validator: Validator,
+    /// Deepest instance whose errors may be spelled out: finding errors, unlike finding out *whether*, is not memoised.
+    explain_depth: usize,
+    work: u64,
+    /// Property names the schema itself names: the only names that may appear in a text we write.
+    names: HashSet<Box<str>>,
+}
+
+/// Why an instance was refused. The text never holds anything of the instance: neither values nor names the schema does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// Does not fit; what is expected and where.
+    Misfit(String),
+    /// Over [`INSTANCE_DEPTH`] or the guard's own byte limit, or holds a number that no double can hold.
+    Unjudgeable(String),
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Misfit(text) | Self::Unjudgeable(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Refuses to fetch. Set explicitly because another crate of the build could switch the validator's own fetching on.
+struct NothingIsFetched;
+
+impl Retrieve for NothingIsFetched {
+    fn retrieve(&self, _uri: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        Err("nothing is fetched".into())
+    }
+}
+
+impl Compiled {
+    /// Checks every bound, then compiles.
+    pub(crate) fn new(text: &[u8]) -> Result<Self, Unusable> {
+        let limits = Limits { bytes: SCHEMA_BYTES, depth: SCHEMA_DEPTH, keys: SCHEMA_KEYS, ..Limits::default() };
+        view_json(text, &limits).map_err(|malformed| Unusable::Text(malformed.to_string()))?;
+        let schema: Value = serde_json::from_slice(text).map_err(|error| Unusable::Text(error.to_string()))?;
+        let draft = dialect(&schema)?;
+        let survey = survey::survey(&schema)?;
+        let share = PATTERN_BYTES / survey.patterns.max(8);
+        let validator = jsonschema::options()
+            .with_draft(draft)
+            .with_retriever(NothingIsFetched)
+            // Linear time in the input, whatever the pattern; look-around is refused when compiling.
+            .with_pattern_options(PatternOptions::regex().size_limit(share).dfa_size_limit(share))
+            // `format` is an annotation unless a schema's vocabulary says otherwise (2020-12 validation, 7.2.1); servers disagree
+            // about the finer points of almost every format, so asserting it would refuse honest calls.
+            .should_validate_formats(false)
+            .build(&schema)
+            .map_err(|error| Unusable::Invalid { at: error.instance_path().as_str().chars().take(120).collect() })?;
+        Ok(Self { validator, explain_depth: survey.explain_depth, work: survey.work, names: survey.names })
+    }
+
+    /// Judges one instance by its exact text. `most` is the guard's own limit in bytes.
+    pub(crate) fn check(&self, instance: View<'_>, most: usize) -> Result<(), Mismatch> {
+        if instance.raw().len() > most {
+            return Err(Mismatch::Unjudgeable(format!("larger than {most} bytes, so it cannot be checked")));
+        }
+        let (depth, values) = size_of(instance);
+        if depth > INSTANCE_DEPTH {
+            return Err(Mismatch::Unjudgeable(format!("nested deeper than {INSTANCE_DEPTH}, so it cannot be checked")));
+        }
+        let size = values.saturating_add(instance.raw().len() as u64 / 64);
+        if size.saturating_mul(self.work) > BUDGET {
+            return Err(Mismatch::Unjudgeable("too large for so large a schema, so it cannot be checked".to_owned()));
+        }
+        // Only judged, never forwarded: what the parser does to large numbers reaches nobody.
+        let value: Value = serde_json::from_slice(instance.raw())
+            .map_err(|_| Mismatch::Unjudgeable("holds a number too large to be checked".to_owned()))?;
+        if self.validator.is_valid(&value) {
+            return Ok(());
+        }
+        let text = if depth > self.explain_depth {
+            "does not fit the schema".to_owned()
+        } else {
+            explain::explain(&self.validator, &self.names, &value, instance.raw().len())
+        };
+        Err(Mismatch::Misfit(text))
+    }
+}
+
+/// 2020-12 unless the schema says otherwise (C47).
+fn dialect(schema: &Value) -> Result<Draft, Unusable> {
+    if !schema.is_object() && !schema.is_boolean() {
+        return Err(Unusable::NotASchema);
+    }
+    let Some(declared) = schema.get("$schema") else {
+        return Ok(Draft::Draft202012);
+    };
+    match declared.as_str().map(|uri| uri.strip_suffix('#').unwrap_or(uri)) {
+        Some("https://json-schema.org/draft/2020-12/schema") => Ok(Draft::Draft202012),
+        Some("https://json-schema.org/draft/2019-09/schema") => Ok(Draft::Draft201909),
+        Some("http://json-schema.org/draft-07/schema" | "https://json-schema.org/draft-07/schema") => Ok(Draft::Draft7),
+        Some("http://json-schema.org/draft-06/schema") => Ok(Draft::Draft6),
+        Some("http://json-schema.org/draft-04/schema") => Ok(Draft::Draft4),
+        _ => Err(Unusable::Dialect),
+    }
+}
+
+/// Nesting (a scalar has none) and number of values.
+fn size_of(instance: View<'_>) -> (usize, u64) {
+    let (mut depth, mut deepest, mut values) = (0_usize, 0, 0);
+    for token in instance.tokens() {
+        match token {
+            Token::Open(_) => {
+                depth += 1;
+                deepest = deepest.max(depth);
+                values += 1;
+            }
+            Token::Close => depth = depth.saturating_sub(1),
+            Token::Key(_) => {}
+            Token::Scalar(_) => values += 1,
+        }
+    }
+    (deepest, values)
+}
+
+#[cfg(test)]
+mod tests;
