@@ -44,8 +44,8 @@ pub(crate) struct Outputs {
 
 impl Configured for Outputs {
     const ABOUT: &'static About = &ABOUT;
-    // Servers MUST keep to their own schema (A48) and the official SDKs refuse to send what does not fit, so honest traffic
-    // is not blocked; what is left is a server that has changed or lies.
+    // Servers MUST keep to their own schema (A48) so conforming servers are not blocked; what is left is a server that
+    // has changed or lies. Operators with servers that do not conform start with `shadow`.
     const DEFAULT_MODE: Mode = Mode::Enforce;
     type Settings = OutputsSettings;
 

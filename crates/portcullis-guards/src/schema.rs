@@ -17,15 +17,15 @@ use serde_json::Value;
 
 pub(crate) use self::cache::Cache;
 
-/// Bytes of one schema's text. 256 KiB: the largest published tool schemas are about 60 KiB.
+/// Bytes of one schema's text. 256 KiB: a model has to read every tool's schema, so useful ones stay far smaller.
 pub(crate) const SCHEMA_BYTES: usize = 256 << 10;
 /// Nesting of the schema's text. The reader's own limit for messages.
 pub(crate) const SCHEMA_DEPTH: usize = 64;
 /// Members of one object in a schema (so: properties of one object that the schema describes). 4096: the reader's own limit.
 pub(crate) const SCHEMA_KEYS: usize = 4096;
-/// Subschemas reachable from the root. 4096: schemas generated from large API descriptions have some hundreds.
+/// Subschemas reachable from the root. 4096: as many as one object may have names; more is made to be slow.
 pub(crate) const SUBSCHEMAS: usize = 4096;
-/// Regular expressions in one schema. 128: honest tools use a handful.
+/// Regular expressions in one schema. 128: each costs memory and a pass over the string.
 pub(crate) const PATTERNS: usize = 128;
 /// Memory of all compiled regular expressions of one schema. 32 MiB, of which each of up to 8 may take 4 MiB (enough for
 /// `^.{0,1024}$`), and each of more an equal share.
@@ -34,11 +34,11 @@ pub(crate) const PATTERN_BYTES: usize = 32 << 20;
 pub(crate) const IN_PLACE: usize = 24;
 /// Subschemas on one path from the root, references followed. 192: bounds the stack while compiling.
 pub(crate) const PATH: usize = 192;
-/// Subschema evaluations that one path through an instance may cost. 65,536: honest schemas cost
-/// some dozens; the largest unions of generated schemas some thousands.
+/// Subschema evaluations that one path through an instance may cost. 65,536: sixteen times the
+/// subschemas there can be, so that only references used over and over get there.
 pub(crate) const WORK: u64 = 1 << 16;
 /// [`WORK`] of a schema times the size of an instance (its values, and one for every 64 bytes). 134,217,728: an instance of
-/// 4 MiB may still meet schemas that cost 400 on one path; honest ones cost some dozens. An evaluation is tens of nanoseconds.
+/// 4 MiB may still meet schemas that cost 400 on one path. A reckoning, not a measured time.
 pub(crate) const BUDGET: u64 = 1 << 27;
 /// Nesting of an instance. The reader's default, kept even when the reader is configured to allow more: it bounds the stack.
 pub(crate) const INSTANCE_DEPTH: usize = 64;
