@@ -2,14 +2,18 @@
 
 mod edits;
 mod json;
+mod tree;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use self::json::{any_json, any_message, hostile_bytes, mutated};
+use self::{
+    json::{any_json, any_message, hostile_bytes, mutated},
+    tree::{tree, tree_of_tokens},
+};
 use super::{
-    Direction, JsonKind, Kind, Limits, Message, Token, View,
+    Direction, Kind, Limits, Message,
     reference::{self, Bounds, Opinion},
     salvage_id, view_json,
 };
@@ -31,56 +35,6 @@ fn bounds(limits: &Limits) -> Bounds {
         keys: limits.keys,
         members: limits.members,
     }
-}
-
-/// The value as a tree, read through the cursor only.
-pub(super) fn tree(view: View<'_>) -> Value {
-    match view.kind() {
-        JsonKind::Null => Value::Null,
-        JsonKind::Bool => view.as_bool().unwrap().into(),
-        JsonKind::Number => serde_json::from_str(view.number().unwrap()).unwrap(),
-        JsonKind::String => view.as_str().unwrap().into(),
-        JsonKind::Array => view.elements().map(tree).collect(),
-        JsonKind::Object => Value::Object(
-            view.members()
-                .map(|(key, value)| (key.into_owned(), tree(value)))
-                .collect(),
-        ),
-    }
-}
-
-/// The same through the flat iterator.
-fn tree_of_tokens(view: View<'_>) -> Value {
-    let mut open: Vec<(Value, Option<String>)> = Vec::new();
-    let mut key: Option<String> = None;
-    for token in view.tokens() {
-        let done = match token {
-            Token::Key(name) => {
-                key = Some(name.into_owned());
-                continue;
-            }
-            Token::Open(kind) => {
-                let empty = if kind == JsonKind::Object {
-                    Value::Object(Default::default())
-                } else {
-                    Value::Array(vec![])
-                };
-                open.push((empty, key.take()));
-                continue;
-            }
-            Token::Scalar(scalar) => (tree(scalar), key.take()),
-            Token::Close => open.pop().unwrap(),
-        };
-        match (open.last_mut(), done) {
-            (None, (value, _)) => return value,
-            (Some((Value::Object(members), _)), (value, Some(key))) => {
-                drop(members.insert(key, value))
-            }
-            (Some((Value::Array(items), _)), (value, None)) => items.push(value),
-            (parent, done) => panic!("{done:?} cannot go into {parent:?}"),
-        }
-    }
-    panic!("the value never closed")
 }
 
 fn agrees_with_reference(bytes: &[u8], limits: &Limits) -> Result<(), TestCaseError> {

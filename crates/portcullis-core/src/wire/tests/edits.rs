@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
-use super::tree;
+use super::tree::tree;
 use crate::wire::{Direction, Id, Limits, Message, view_json};
 
 #[derive(Clone, Debug)]
