@@ -44,6 +44,11 @@ impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
         map.insert(key, value);
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().unwrap().len()).sum()
+    }
+
     fn shard(&self, key: &K) -> Option<&RwLock<HashMap<K, V>>> {
         let hash = self.hasher.hash_one(key);
         self.shards.get(usize::try_from(hash >> 32).unwrap_or_default() % SHARDS)

@@ -54,10 +54,15 @@ pub(crate) fn check(sources: &[Source], parsed: &[Parsed], known: &Known<'_>) ->
     for error in result.validation_errors() {
         findings.extend(of_error(error, sources, parsed, known));
     }
-    for warning in result.validation_warnings() {
-        findings.extend(of_warning(warning, sources, parsed, &scopes));
-    }
     arguments::warn_opaque(sources, parsed, known, &mut findings);
+    for warning in result.validation_warnings() {
+        // Who has read an error or why the policy cannot see an argument learns nothing from "its condition is always false".
+        let id = warning.policy_id().to_string();
+        let explained = findings.iter().any(|finding| finding.key.as_ref() == Some(&id));
+        if !(explained && is_never(warning)) {
+            findings.extend(of_warning(warning, sources, parsed));
+        }
+    }
     findings
 }
 
@@ -77,9 +82,7 @@ fn of_error(error: &ValidationError, sources: &[Source], parsed: &[Parsed], know
         ValidationError::UnsafeOptionalAttributeAccess(_) => {
             Some(format!("it may be absent; ask first: `{}`", arguments::has_guard(snippet)))
         }
-        ValidationError::UnrecognizedActionId(_) => error.help().map(|help| help.to_string()).or_else(|| {
-            Some("actions of methods are `Mcp::Action::\"METHOD\"`, actions of tools are `SERVER::Action::\"TOOL\"`".to_owned())
-        }),
+        ValidationError::UnrecognizedActionId(_) => Some(scope::action_help(snippet)),
         ValidationError::UnrecognizedEntityType(_) => {
             Some("callers are `Mcp::Caller`, groups `Mcp::Group`, servers `Mcp::Server`".to_owned())
         }
@@ -91,19 +94,19 @@ fn of_error(error: &ValidationError, sources: &[Source], parsed: &[Parsed], know
     Some(finding)
 }
 
-fn of_warning(warning: &ValidationWarning, sources: &[Source], parsed: &[Parsed], scopes: &scope::Scopes) -> Option<Finding> {
-    let position = parsed.iter().position(|policy| warning.policy_id().to_string() == policy.id)?;
-    let policy = parsed.get(position)?;
+const fn is_never(warning: &ValidationWarning) -> bool {
+    matches!(warning, ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_))
+}
+
+fn of_warning(warning: &ValidationWarning, sources: &[Source], parsed: &[Parsed]) -> Option<Finding> {
+    let policy = parsed.iter().find(|policy| warning.policy_id().to_string() == policy.id)?;
     let source = sources.get(policy.file)?;
     let offset = first_label(warning).map(|(offset, _)| offset).or(policy.start);
     let (message, help) = match warning {
-        ValidationWarning::ImpossiblePolicy(_) => {
-            // Where the scope already cannot match, that was said in better words.
-            if scopes.explained.get(position).copied().unwrap_or_default() {
-                return None;
-            }
-            ("the policy can never match: its condition is always false".to_owned(), Some("remove it, or see which part cannot be true"))
-        }
+        ValidationWarning::ImpossiblePolicy(_) => (
+            "the policy can never match: its condition is always false".to_owned(),
+            Some("remove it, or see which part cannot be true"),
+        ),
         ValidationWarning::InvalidActionApplication(_) => (
             "the policy can never match: no caller does this to a server".to_owned(),
             Some("the principal is an `Mcp::Caller`, the resource an `Mcp::Server`"),
@@ -119,3 +122,6 @@ fn of_warning(warning: &ValidationWarning, sources: &[Source], parsed: &[Parsed]
 fn without_prefix(message: &str) -> String {
     message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")).map_or(message, |(_, rest)| rest).to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,6 +123,3 @@ fn arguments(arguments: Option<View<'_>>, needs: &Needs, types: Option<&Type>) -
 fn record(fields: Pairs) -> Result<RestrictedExpression, Unfit> {
     RestrictedExpression::new_record(fields).map_err(|_| Unfit::new("context", "the same name twice in one record"))
 }
-
-#[cfg(test)]
-mod tests;

@@ -171,3 +171,6 @@ impl Judge {
 const UNJUDGED: &str = "this could not be judged, so it is refused";
 const MISFIT: &str = "an argument does not have the form that this tool declares, so the call could not be judged";
 const ASKS: &str = "a person must approve this";
+
+#[cfg(test)]
+mod tests;

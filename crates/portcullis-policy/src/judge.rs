@@ -262,3 +262,6 @@ const fn kind_of(error: &EvaluationError) -> &'static str {
         _ => "not evaluable",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,3 +31,6 @@ pub use self::{
     source::{Finding, Severity, Source},
     table::{Case, CaseCaller, CaseFailure, CaseSession, Expectation, TestFile, TestReport, run_tests},
 };
+
+#[cfg(test)]
+mod testing; // small worlds for tests

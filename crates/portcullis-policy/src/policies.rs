@@ -146,6 +146,12 @@ impl Policies {
         self.slices.get_or_insert(key, |(view, members)| Arc::new(self.make_slice(*view, members)))
     }
 
+    /// A slice of its own, shared with nobody.
+    #[cfg(test)]
+    pub(crate) fn slice_anew(&self, view: View, members: &[usize]) -> Arc<Slice> {
+        Arc::new(self.make_slice(view, members))
+    }
+
     fn make_slice(&self, view: View, candidates: &[usize]) -> Slice {
         let mut slice = Slice {
             members: Vec::new(),

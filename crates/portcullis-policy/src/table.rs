@@ -2,6 +2,8 @@
 //! strict reader and judged by the same guard as traffic; there is no second path.
 
 mod build;
+#[cfg(test)]
+pub(crate) use self::build::call as call_of;
 
 use std::fmt;
 use std::sync::Arc;

@@ -54,7 +54,7 @@ pub(super) fn explain_missing(policy: &Parsed, snippet: &str, known: &Known<'_>)
 }
 
 fn outside_of_args(name: &str, top: bool) -> Option<(String, String)> {
-    if !top {
+    if FACTS.contains(&name) && !top {
         return None;
     }
     if FACTS.contains(&name) {

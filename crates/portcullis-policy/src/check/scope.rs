@@ -7,6 +7,7 @@ use crate::mentions::needs_of_policy;
 use crate::names::{ACTION, MCP, SERVER, nearest};
 use crate::schema::Placeholders;
 use crate::source::{Finding, Severity, Source};
+use crate::vocabulary::{GROUPS, methods};
 
 /// What the scopes said; one flag per policy.
 #[derive(Debug, Default)]
@@ -14,25 +15,22 @@ pub(super) struct Scopes {
     pub(super) placeholders: Placeholders,
     /// Names arguments of a tool whose schema is not at hand.
     pub(super) unchecked: Vec<bool>,
-    /// A finding already says that the policy cannot match.
-    pub(super) explained: Vec<bool>,
 }
 
 pub(super) fn look(sources: &[Source], parsed: &[Parsed], known: &Known<'_>, findings: &mut Vec<Finding>) -> Scopes {
     let mut scopes = Scopes::default();
     for policy in parsed {
         let Some(source) = sources.get(policy.file) else { continue };
-        let mut look = Look { known, placeholders: &mut scopes.placeholders, missing_tools: false, explained: false, notes: Vec::new() };
+        let mut look = Look { known, placeholders: &mut scopes.placeholders, missing_tools: false, notes: Vec::new() };
         for literal in policy.policy.entity_literals() {
             look.entity(&literal.type_name().to_string(), literal.id().unescaped());
         }
         look.contradiction(&Scope::of(&policy.tree));
-        let (missing, explained) = (look.missing_tools, look.explained);
+        let missing = look.missing_tools;
         for (message, help) in look.notes {
             findings.push(source.finding(Severity::Warning, policy.start, Some(&policy.id), message).help(help));
         }
         scopes.unchecked.push(missing && needs_of_policy(&policy.tree).mentions_any(&["args"]));
-        scopes.explained.push(explained);
     }
     scopes
 }
@@ -41,7 +39,6 @@ struct Look<'a> {
     known: &'a Known<'a>,
     placeholders: &'a mut Placeholders,
     missing_tools: bool,
-    explained: bool,
     notes: Vec<(String, String)>,
 }
 
@@ -65,7 +62,6 @@ impl Look<'_> {
         if self.known.is_empty() || self.known.iter().any(|(known, _)| *known == name) {
             return;
         }
-        self.explained = true;
         let names: Vec<&str> = self.known.iter().map(|(name, _)| *name).collect();
         self.note(format!("no server is called `{name}`"), name, &names, "the servers are");
     }
@@ -79,7 +75,6 @@ impl Look<'_> {
         self.placeholders.tools.entry(server.to_owned()).or_default().insert(tool.to_owned());
         match catalogue {
             Some(catalogue) => {
-                self.explained = true;
                 let names: Vec<&str> = catalogue.tools().map(|tool| tool.name.as_str()).collect();
                 self.note(format!("the server `{server}` has no tool `{tool}`, so this can never match"), tool, &names, "its tools are");
             }
@@ -88,7 +83,6 @@ impl Look<'_> {
                 "check again with the server's tools: give a saved `tools/list`, or let the server be asked".to_owned(),
             )),
             None => {
-                self.explained = true;
                 let names: Vec<&str> = self.known.iter().map(|(name, _)| *name).collect();
                 self.note(format!("no server is called `{server}`, so this can never match"), server, &names, "the servers are");
             }
@@ -100,7 +94,6 @@ impl Look<'_> {
         let (Some(server), Some(actions)) = (scope.server(), scope.actions()) else { return };
         let elsewhere = |(ty, _): &(String, String)| ty != ACTION && ty.strip_suffix("::Action").is_some_and(|own| own != server);
         if !actions.is_empty() && actions.iter().all(elsewhere) {
-            self.explained = true;
             self.notes.push((
                 format!("the policy can never match: these tools are not of the server `{server}`"),
                 "name the tools' own server as the resource, or leave the resource open".to_owned(),
@@ -115,6 +108,15 @@ impl Look<'_> {
             None => format!("{list} {}", listed(names)),
         };
         self.notes.push((message, help));
+    }
+}
+
+/// What may have been meant by an action that does not exist. `snippet` is the action as written.
+pub(super) fn action_help(snippet: &str) -> String {
+    let id = snippet.split_once("Action::\"").and_then(|(_, rest)| rest.strip_suffix('"')).unwrap_or_default();
+    match nearest(id, methods().chain(GROUPS.iter().copied())).first() {
+        Some(near) => format!("did you mean `Mcp::Action::\"{near}\"`?"),
+        None => "actions of methods are `Mcp::Action::\"METHOD\"`, actions of tools are `SERVER::Action::\"TOOL\"`".to_owned(),
     }
 }
 

@@ -165,3 +165,6 @@ fn garbled(detail: &str) -> Box<Denial> {
         manner: Manner::Plain,
     })
 }
+
+#[cfg(test)]
+mod tests;

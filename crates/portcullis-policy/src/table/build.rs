@@ -21,7 +21,7 @@ const NOON: Timestamp = Timestamp(1_767_268_800_000);
 ///
 /// # Errors
 /// What in the case cannot be understood, for the report.
-pub(super) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Call, String> {
+pub(crate) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Call, String> {
     let context = context(file, case, catalogue)?;
     let method = case.method.as_deref().or(case.tool.as_ref().map(|_| "tools/call")).ok_or("a case needs `tool` or `method`")?;
     let subject = match method {

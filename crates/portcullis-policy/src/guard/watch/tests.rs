@@ -1,0 +1,121 @@
+use bytes::Bytes;
+use portcullis_core::guard::Guard as _;
+use portcullis_core::wire::Limits;
+use serde_json::json;
+
+use super::*;
+use crate::guard::PolicyGuard;
+use crate::testing::{call, guard};
+
+fn see(guard: &PolicyGuard, case: serde_json::Value, reply: &str) -> Sight {
+    let message = Message::read(Bytes::from(reply.to_owned()), Direction::ToClient, &Limits::default()).unwrap();
+    match guard.watch(&call(case)) {
+        Some(mut watch) => watch.see(&message),
+        None => Sight::Keep,
+    }
+}
+
+#[track_caller]
+fn replaced(sight: Sight) -> (String, String) {
+    match sight {
+        Sight::Replace(message, Some(finding)) => (String::from_utf8(message.bytes().to_vec()).unwrap(), finding.detail),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_list_loses_what_the_caller_may_not_use_and_nothing_else_changes() {
+    let guard = guard(
+        r#"permit (principal, action == Mcp::Action::"tools/list", resource);
+        permit (principal, action in Mcp::Action::"tools/call", resource) when { context.tool has readOnly && context.tool.readOnly };
+        permit (principal, action == notes::Action::"pay", resource) when { context.args.recipient == "bob" };
+        forbid (principal, action in Mcp::Action::"tools/call", resource) when { context has session && context.session.calls > 5 };"#,
+    );
+    let reply = concat!(
+        r#"{ "jsonrpc":"2.0","id":1, "result" : {"x":1e2,"tools" : [ {"name":"drop"} , {"name":"pay","big":12345678901234567890},"#,
+        r#"{"annotations":{"readOnlyHint":true},"name":"r\u0065ad-note"}, {"name":"write","annotations":{"readOnlyHint":false}}, {"title":"nameless"} ],"nextCursor":"abc"}}"#
+    );
+    let (text, detail) = replaced(see(&guard, json!({"method": "tools/list"}), reply));
+    assert_eq!(
+        text,
+        concat!(
+            r#"{ "jsonrpc":"2.0","id":1, "result" : {"x":1e2,"tools" : [ {"name":"pay","big":12345678901234567890},"#,
+            r#"{"annotations":{"readOnlyHint":true},"name":"r\u0065ad-note"} ],"nextCursor":"abc"}}"#
+        )
+    );
+    assert_eq!(detail, "3 of 5 hidden");
+    let all = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"pay"}]}}"#;
+    assert!(matches!(see(&guard, json!({"method": "tools/list"}), all), Sight::Keep));
+    let garbage = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":{"name":"drop"}}}"#;
+    assert!(matches!(see(&guard, json!({"method": "tools/list"}), garbage), Sight::Cut(_)));
+}
+
+#[test]
+fn prompts_resources_and_templates_are_filtered_too() {
+    let guard = guard(
+        r#"permit (principal, action == Mcp::Action::"prompts/get", resource) when { context.name == "hello" };
+        permit (principal, action == Mcp::Action::"resources/read", resource) when { context.url.scheme == "notes" };"#,
+    );
+    let (text, _) = replaced(see(&guard, json!({"method": "prompts/list"}), r#"{"jsonrpc":"2.0","id":1,"result":{"prompts":[{"name":"hello"},{"name":"x"}]}}"#));
+    assert_eq!(text, r#"{"jsonrpc":"2.0","id":1,"result":{"prompts":[{"name":"hello"}]}}"#);
+    let resources = r#"{"jsonrpc":"2.0","id":1,"result":{"resources":[{"uri":"file:///x"},{"uri":"notes://a"},{"uri":"no url"}]}}"#;
+    let (text, _) = replaced(see(&guard, json!({"method": "resources/list"}), resources));
+    assert_eq!(text, r#"{"jsonrpc":"2.0","id":1,"result":{"resources":[{"uri":"notes://a"}]}}"#);
+    // A template has no URI yet: what some URI could be permitted for is shown.
+    let templates = r#"{"jsonrpc":"2.0","id":1,"result":{"resourceTemplates":[{"uriTemplate":"file:///{x}","name":"f"}]}}"#;
+    assert!(matches!(see(&guard, json!({"method": "resources/templates/list"}), templates), Sight::Keep));
+    let closed = crate::testing::guard("");
+    assert!(matches!(see(&closed, json!({"method": "resources/templates/list"}), templates), Sight::Replace(..)));
+}
+
+#[test]
+fn a_filtered_modern_list_is_no_longer_public_c45() {
+    let guard = guard("");
+    let modern = |scope: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"complete","cacheScope":"{scope}","tools":[{{"name":"a"}}]}}}}"#);
+    let case = json!({"method": "tools/list", "version": "2026-07-28"});
+    let expected = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","cacheScope":"private","tools":[]}}"#;
+    assert_eq!(replaced(see(&guard, case.clone(), &modern("public"))).0, expected);
+    assert_eq!(replaced(see(&guard, case, &modern("private"))).0, expected);
+}
+
+#[test]
+fn embedded_server_requests_are_judged_like_real_ones_c58_c59() {
+    let guard = guard(
+        r#"permit (principal, action == notes::Action::"pay", resource);
+        permit (principal, action == Mcp::Action::"elicitation/create", resource) when { context.mode == "form" };
+        @reason("No sampling here.") forbid (principal, action == Mcp::Action::"sampling/createMessage", resource);"#,
+    );
+    let reply = |requests: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"input_required","inputRequests":{requests}}}}}"#);
+    let look = |requests: &str| see(&guard, json!({"tool": "pay", "version": "2026-07-28"}), &reply(requests));
+    assert!(matches!(look(r#"{"a":{"method":"elicitation/create","params":{"message":"?"}}}"#), Sight::Keep));
+    for refused in [
+        r#"{"a":{"method":"elicitation/create","params":{"message":"?"}},"b":{"method":"sampling/createMessage","params":{}}}"#,
+        r#"{"a":{"method":"elicitation/create","params":{"mode":"url","url":"https://x.example/"}}}"#,
+        r#"{"a":{"method":"roots/list"}}"#,
+        r#"{"a":{"method":"tools/call","params":{"name":"pay"}}}"#,
+        r#"{"a":{}}"#,
+        r"[1]",
+    ] {
+        assert!(matches!(look(refused), Sight::Cut(_)), "{refused}");
+    }
+    match look(r#"{"b":{"method":"sampling/createMessage"}}"#) {
+        Sight::Cut(denial) => assert_eq!(denial.public, "No sampling here."),
+        other => panic!("{other:?}"),
+    }
+    let task = r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t","inputRequests":{"a":{"method":"roots/list"}}}}"#;
+    assert!(matches!(see(&guard, json!({"tool": "pay", "version": "2026-07-28"}), task), Sight::Cut(_)));
+}
+
+#[test]
+fn what_a_list_hides_cannot_be_called() {
+    let guard = guard(
+        r#"permit (principal, action, resource);
+        forbid (principal, action in Mcp::Action::"tools/call", resource) when { context.tool has destructive && context.tool.destructive };"#,
+    );
+    let saved = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{}}}"#, crate::testing::TOOLS.replace('\n', ""));
+    let (text, _) = replaced(see(&guard, json!({"method": "tools/list"}), &saved));
+    for tool in ["list_notes", "read-note", "pay"] {
+        let callable = crate::testing::passes(&guard, &call(json!({"tool": tool})));
+        assert_eq!(text.contains(&format!("\"name\":\"{tool}\"")), callable, "{tool}");
+    }
+}

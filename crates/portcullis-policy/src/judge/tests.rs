@@ -1,0 +1,210 @@
+use portcullis_core::call::Call;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::testing::{call, call_in, catalogue};
+
+const PRINCIPALS: [&str; 6] = [
+    "principal",
+    "principal == Mcp::Caller::\"c0\"",
+    "principal in Mcp::Group::\"g0\"",
+    "principal is Mcp::Caller",
+    "principal is Mcp::Caller in Mcp::Group::\"g1\"",
+    "principal is Mcp::Server",
+];
+const ACTIONS: [&str; 9] = [
+    "action",
+    "action == notes::Action::\"pay\"",
+    "action == Mcp::Action::\"tools/call\"",
+    "action in Mcp::Action::\"tools/call\"",
+    "action in [Mcp::Action::\"server:notes\", Mcp::Action::\"read\"]",
+    "action in Mcp::Action::\"server:other\"",
+    "action in notes::Action::\"read-note\"",
+    "action == Mcp::Action::\"tools/list\"",
+    "action in [notes::Action::\"pay\", Mcp::Action::\"protocol\"]",
+];
+const RESOURCES: [&str; 3] = ["resource", "resource == Mcp::Server::\"notes\"", "resource is Mcp::Server in Mcp::Server::\"other\""];
+/// Some of them fail on some calls, which must come out the same too.
+const CONDITIONS: [&str; 16] = [
+    "true",
+    "context.args.recipient == \"bob\"",
+    "context has args && context.args has recipient && context.args.recipient == \"eve\"",
+    "context has args && context.args has to && context.args.to.iban like \"D*\"",
+    "context has session && context.session.calls > 3",
+    "context.session.toolCalls < 2",
+    "context.now > datetime(\"2026-01-01T12:00:00Z\")",
+    "context.tool has readOnly && context.tool.readOnly",
+    "context has tool && !(context.tool.destructive)",
+    "principal.name == \"c1\" && context.args.count + 1 > 2",
+    "principal has nothing && principal.nothing",
+    "principal.nothing == 1",
+    "context.method like \"tools/*\" || context.args.urgent",
+    "if context has args then context.args has tags && context.args.tags.contains(\"a\") else context.direction == \"to_server\"",
+    "!(context has session && context.session.calls > 3 || context.name == \"pay\")",
+    "action in Mcp::Action::\"tools/call\" && resource.name == \"notes\"",
+];
+
+fn policy() -> impl Strategy<Value = String> {
+    let condition = || (any::<bool>(), 0..CONDITIONS.len());
+    (any::<bool>(), 0..PRINCIPALS.len(), 0..ACTIONS.len(), 0..RESOURCES.len(), prop::collection::vec(condition(), 0..3)).prop_map(
+        |(permit, principal, action, resource, conditions)| {
+            let effect = if permit { "permit" } else { "forbid" };
+            let mut text = format!("{effect} ({}, {}, {})", PRINCIPALS[principal], ACTIONS[action], RESOURCES[resource]);
+            for (when, condition) in conditions {
+                text.push_str(&format!(" {} {{ {} }}", if when { "when" } else { "unless" }, CONDITIONS[condition]));
+            }
+            text.push(';');
+            text
+        },
+    )
+}
+
+fn request() -> impl Strategy<Value = Call> {
+    let arguments = prop_oneof![
+        Just(json!({"recipient": "bob", "count": 5, "tags": ["a", "b"], "urgent": true})),
+        Just(json!({"recipient": "eve", "to": {"iban": "DE1"}, "count": i64::MAX})),
+        Just(json!({"amount": 1.5, "tags": [], "urgent": false})),
+    ];
+    let case = (0..3_usize, prop::sample::subsequence(vec!["g0", "g1", "g2"], 0..=3), 0..4_usize, arguments, prop::option::of(0..6_u64), any::<bool>());
+    case.prop_map(|(caller, groups, what, arguments, calls, late)| {
+        let mut case = json!({"caller": {"name": format!("c{caller}"), "groups": groups}});
+        match what {
+            0 => (case["tool"], case["arguments"]) = (json!("pay"), arguments),
+            1 => (case["tool"], case["arguments"]) = (json!("read-note"), json!({"path": "x"})),
+            2 => case["method"] = json!("tools/list"),
+            _ => case["method"] = json!("ping"),
+        }
+        if let Some(calls) = calls {
+            case["session"] = json!({"calls": calls, "toolCalls": calls / 2});
+        }
+        if late {
+            case["now"] = json!("2026-06-01T00:00:00Z");
+        }
+        call(case)
+    })
+}
+
+/// Every policy, with the whole context: what Cedar itself says.
+fn by_the_full_set(judge: &Judge, prepared: &Prepared, call: &Call) -> Outcome {
+    let all: Vec<usize> = (0..judge.policies.entries.len()).collect();
+    let mut slice = Arc::into_inner(judge.policies.slice_anew(View::Full, &all)).unwrap();
+    slice.needs = crate::mentions::Needs { whole: true, inner: std::collections::BTreeMap::new() };
+    judge.evaluate(prepared, &slice, &Facts::of_call(call), call.tool())
+}
+
+/// Errors come in no particular order.
+fn sorted(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed(mut failed) => {
+            failed.sort_unstable();
+            Outcome::Failed(failed)
+        }
+        other => other,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_slice_decides_like_the_full_set(policies in prop::collection::vec(policy(), 0..8), calls in prop::collection::vec(request(), 1..4)) {
+        let judge = Judge::new(Arc::new(Policies::unchecked(&policies.join("\n"))), Limits::default());
+        for call in calls {
+            let facts = Facts::of_call(&call);
+            let prepared = judge.prepare(&facts).unwrap();
+            let sliced = judge.decide(&prepared, &facts, call.tool());
+            prop_assert_eq!(sorted(sliced), sorted(by_the_full_set(&judge, &prepared, &call)));
+        }
+    }
+
+    #[test]
+    fn whatever_is_permitted_with_some_arguments_is_visible(policies in prop::collection::vec(policy(), 1..8), calls in prop::collection::vec(request(), 1..6)) {
+        let judge = Judge::new(Arc::new(Policies::unchecked(&policies.join("\n"))), Limits::default());
+        for call in calls {
+            let facts = Facts::of_call(&call);
+            let prepared = judge.prepare(&facts).unwrap();
+            if matches!(judge.decide(&prepared, &facts, call.tool()), Outcome::Permitted(_)) {
+                prop_assert!(judge.visible(&facts, Unknown::Call));
+                prop_assert!(judge.visible(&facts, Unknown::Subject));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_thousand_policies_cost_what_the_relevant_few_cost() {
+    let mut text = String::from("permit (principal, action, resource);\n");
+    for number in 0..1000 {
+        text.push_str(&format!(
+            "forbid (principal == Mcp::Caller::\"c{number}\", action == notes::Action::\"pay\", resource) when {{ context.args.a{number} == 1 }};\n\
+             forbid (principal, action == notes::Action::\"tool{number}\", resource);\n"
+        ));
+    }
+    let judge = Judge::new(Arc::new(Policies::unchecked(&text)), Limits::default());
+    let look = |case: serde_json::Value| {
+        let call = call(case);
+        let prepared = judge.prepare(&Facts::of_call(&call)).unwrap();
+        (prepared.full.members.len(), prepared.full.needs.inner.len())
+    };
+    assert_eq!(judge.policies.entries.len(), 2001);
+    assert_eq!(look(json!({"tool": "list_notes"})), (1, 0));
+    assert_eq!(look(json!({"method": "tools/list"})), (1, 0));
+    assert_eq!(look(json!({"tool": "pay", "caller": {"name": "c7"}})), (2, 1));
+    assert_eq!(look(json!({"tool": "tool9"})), (2, 0));
+}
+
+#[test]
+fn one_caller_never_gets_what_was_remembered_for_another() {
+    let judge = Judge::new(
+        Arc::new(Policies::unchecked("permit (principal in Mcp::Group::\"g0\", action, resource) when { principal.proof == \"api_key\" };")),
+        Limits::default(),
+    );
+    let decide = |case: serde_json::Value| {
+        let call = call(case);
+        let facts = Facts::of_call(&call);
+        let prepared = judge.prepare(&facts).unwrap();
+        matches!(judge.decide(&prepared, &facts, call.tool()), Outcome::Permitted(_))
+    };
+    for _ in 0..2 {
+        assert!(decide(json!({"method": "ping", "caller": {"name": "a", "groups": ["g0"]}})));
+        assert!(!decide(json!({"method": "ping", "caller": {"name": "a", "groups": ["g1"]}})));
+        assert!(!decide(json!({"method": "ping"})));
+        assert!(!decide(json!({"method": "ping", "caller": {"name": "anonymous"}})));
+    }
+}
+
+#[test]
+fn the_memory_of_prepared_requests_is_bounded() {
+    let bounded = Bounded::new(64);
+    for number in 0..100_000_u32 {
+        bounded.insert(number, number);
+    }
+    assert!(bounded.len() <= 64);
+}
+
+/// `cargo test --release -p portcullis-policy -- --ignored --nocapture costs`: time per decision.
+#[test]
+#[ignore = "prints times; decides nothing"]
+fn costs() {
+    let text = r#"@id("pay") permit (principal in Mcp::Group::"g0", action == notes::Action::"pay", resource)
+        when { context.args.amount.lessThan(decimal("100.0")) && context.args.recipient like "b*" && context.args has count && context.args.count < 9
+               && context.args has urgent && !context.args.urgent && context.args has tags && context.args.tags.contains("a") };
+        permit (principal, action == Mcp::Action::"ping", resource);
+        forbid (principal, action in Mcp::Action::"tools/call", resource) when { context.tool has readOnly && context.tool.readOnly };"#;
+    let judge = Judge::new(Arc::new(Policies::unchecked(text)), Limits::default());
+    let arguments = json!({"amount": 12.5, "recipient": "bob", "count": 3, "urgent": false, "tags": ["a", "b"]});
+    let pay = call_in(json!({"tool": "pay", "arguments": arguments, "caller": {"name": "c", "groups": ["g0"]}}), Some(&catalogue()));
+    for (name, call) in [("tools/call with 5 arguments", pay), ("ping", call(json!({"method": "ping"})))] {
+        let facts = Facts::of_call(&call);
+        let mut best = f64::MAX;
+        for _ in 0..200 {
+            let start = std::time::Instant::now();
+            for _ in 0..200 {
+                assert!(matches!(judge.check(&Facts::of_call(&call), call.tool()), portcullis_core::guard::Decision::Pass(_)));
+            }
+            best = best.min(start.elapsed().as_secs_f64() / 200.0);
+        }
+        println!("{name}: {:.2} µs ({:?})", best * 1e6, facts.shape);
+    }
+}
