@@ -1,0 +1,156 @@
+//! The command line: what can be asked, said so that `--help` teaches it. No work is done here; [`run`] hands over to `commands`.
+
+mod audit;
+mod options;
+mod policy;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::audit::{AuditCommand, LogArgs, TailArgs, VerifyArgs};
+pub(crate) use self::options::{DemoArgs, CheckArgs, ExplainArgs, RunArgs, SourceArgs};
+pub(crate) use self::policy::{PolicyCommand, PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
+use crate::commands;
+use crate::exit::{Exit, Failure};
+use crate::out;
+
+const EXAMPLES: &str = "\
+Examples:
+  portcullis demo                                              see it work; needs nothing else
+  portcullis run -- npx -y @modelcontextprotocol/server-everything
+                                                               guard a server that speaks stdio
+  portcullis run --upstream http://127.0.0.1:3001/mcp          guard a server that speaks HTTP
+  portcullis policy init -o policy.cedar -- my-server          start a policy from the server's own tools
+  portcullis run --policy policy.cedar -- my-server            and enforce it
+  portcullis audit tail -f                                     watch decisions as they are made
+
+Exit codes: 0 done, 1 done but the answer is no, 2 the command line or a file it names cannot be used.";
+
+/// A security gateway for the Model Context Protocol.
+///
+/// Portcullis stands between MCP clients and an MCP server. It judges every message by a policy you can read and test, inspects every
+/// answer, and writes down every decision in a log that anyone can verify.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Guard one MCP server.
+    Run(RunArgs),
+    /// Show the gateway at work on a sample server; needs nothing but this program.
+    Demo(DemoArgs),
+    /// Validate configuration and policies without opening a socket.
+    Check(CheckArgs),
+    /// Show, step by step, what happens to a saved message.
+    Explain(ExplainArgs),
+    /// Show, start and test policies.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Save what a server offers, for offline checks.
+    #[command(subcommand)]
+    Catalogue(CatalogueCommand),
+    /// Read and verify the log of decisions.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Make keys for callers.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Describe the configuration file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `portcullis catalogue …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogueCommand {
+    /// Ask a server for its tools and save the list.
+    #[command(after_help = "Example:\n  portcullis catalogue save -o tools.json -- npx -y @modelcontextprotocol/server-everything\n\n\
+        The file serves `check`, `explain`, `policy init`, `policy schema` and `policy test` in place of the server.")]
+    Save(CatalogueSaveArgs),
+}
+
+/// Options of `portcullis catalogue save`.
+#[derive(Debug, Args)]
+pub(crate) struct CatalogueSaveArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// File to write; standard output when left out.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<std::path::PathBuf>,
+}
+
+/// `portcullis keys …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Print a new random key for a caller, and the entry for the configuration file. Nothing is stored.
+    #[command(after_help = "The configuration holds only the key's SHA-256, so a leaked configuration lets nobody in.\n\
+        The caller sends the key as `Authorization: Bearer KEY`.")]
+    New {
+        /// Name of the caller, as policies and the log will call it.
+        name: String,
+        /// Group the caller belongs to; may be repeated.
+        #[arg(short, long = "group", value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+}
+
+/// `portcullis config …`
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the JSON Schema of the configuration file, for editors.
+    #[command(after_help = "With the YAML language server, put this in the first line of the file:\n  \
+        # yaml-language-server: $schema=./portcullis.schema.json")]
+    Schema,
+    /// Print the reference of every key, as Markdown.
+    Reference,
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            // Help and complaints are printed by the parser itself; a closed pipe is the reader's choice.
+            let _closed = error.print();
+            return exit;
+        }
+    };
+    dispatch(cli.command).unwrap_or_else(|failure| {
+        out::failure(&failure);
+        failure.exit
+    })
+}
+
+fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => commands::run::run(args),
+        Command::Demo(args) => commands::demo::demo(args),
+        Command::Check(args) => commands::check::check(&args),
+        Command::Explain(args) => commands::explain::explain(&args),
+        Command::Policy(PolicyCommand::Show { preset }) => commands::policy::show(&preset),
+        Command::Policy(PolicyCommand::Init(args)) => commands::policy::init(&args),
+        Command::Policy(PolicyCommand::Schema(args)) => commands::policy::schema(&args),
+        Command::Policy(PolicyCommand::Test(args)) => commands::policy::test(&args),
+        Command::Catalogue(CatalogueCommand::Save(args)) => commands::catalogue::save(&args),
+        Command::Audit(AuditCommand::Tail(args)) => commands::audit::tail(&args),
+        Command::Audit(AuditCommand::Verify(args)) => commands::audit::verify(&args),
+        Command::Audit(AuditCommand::Show { id, log }) => commands::audit::show(&id, &log),
+        Command::Keys(KeysCommand::New { name, groups }) => commands::keys::new(&name, &groups),
+        Command::Config(ConfigCommand::Schema) => commands::config::schema(),
+        Command::Config(ConfigCommand::Reference) => commands::config::reference(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,151 @@
+//! Options of the commands that work with a server or a plan: `run`, `demo`, `check`, `explain`, and where a catalogue comes from.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  portcullis run -- npx -y @modelcontextprotocol/server-everything
+  portcullis run --upstream http://127.0.0.1:3001/mcp --policy read-only
+  portcullis run --config portcullis.yaml --listen 127.0.0.1:9000
+
+What the command line says wins over the configuration file. Without a policy, a listener on this machine only starts with `observe`
+(everything permitted and recorded) and says so; any other listener refuses to start.
+
+Signals: Ctrl-C or SIGTERM lets open calls finish, then stops (a second one stops at once); SIGHUP reads configuration and policies
+again, and keeps the old ones if the new ones are wrong.
+The gateway's own messages go to standard error; PORTCULLIS_LOG=debug shows more of them.";
+
+/// Options of `portcullis run`.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// Configuration file (YAML).
+    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:8700]. Port 0 takes any free port and prints it.
+    #[arg(short, long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Policy: a Cedar file, a folder of them, or a preset (`observe`, `read-only`, `closed`); may be repeated.
+    #[arg(short, long, value_name = "FILE|FOLDER|PRESET")]
+    pub(crate) policy: Vec<String>,
+    /// Where the audit log is: a folder, or a path ending in `.jsonl` [default: $XDG_STATE_HOME/portcullis/audit].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) audit_log: Option<PathBuf>,
+    /// Address for `/metrics` and `/healthz`, this machine only; off unless given.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Which server to guard or to ask.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ServerArgs {
+    /// Address of an MCP server that speaks Streamable HTTP.
+    #[arg(short, long, value_name = "URL", conflicts_with = "command")]
+    pub(crate) upstream: Option<String>,
+    /// Name of the server in policies and in the log [default: server].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Command that starts an MCP server that speaks stdio.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// Where a list of tools comes from: a running server, or a saved file.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct SourceArgs {
+    /// Configuration file that says which server to ask.
+    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Saved `tools/list` result (see `portcullis catalogue save`) in place of a running server.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["upstream", "command"])]
+    pub(crate) catalogue: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Options of `portcullis demo`.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "The sample server, the gateway and the client are real and talk over real sockets on this machine.")]
+pub(crate) struct DemoArgs {
+    /// Stay up afterwards and print the address, to try it with your own client.
+    #[arg(long)]
+    pub(crate) stay: bool,
+    /// Address of the gateway [default: 127.0.0.1:8700 with --stay, any free port otherwise].
+    #[arg(short, long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  portcullis check --config portcullis.yaml
+  portcullis check --policy policy.cedar --catalogue tools.json
+
+With a catalogue, policies are checked against the tools' own argument types: a field that a tool does not have, a comparison of wrong
+types, or a rule that can never match is found before it is deployed.
+Exit codes: 0 nothing wrong (warnings allowed), 1 errors found, 2 a named file cannot be read.";
+
+/// Options of `portcullis check`.
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub(crate) struct CheckArgs {
+    /// Configuration file (YAML).
+    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Policy: a Cedar file, a folder of them, or a preset; may be repeated.
+    #[arg(short, long, value_name = "FILE|FOLDER|PRESET")]
+    pub(crate) policy: Vec<String>,
+    /// Saved `tools/list` result to check the policies against.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) catalogue: Option<PathBuf>,
+    /// Name of the server in policies [default: server].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print the findings as one JSON array.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Example:
+  portcullis explain call.json --policy policy.cedar --catalogue tools.json --caller ana --group finance
+
+The file holds one JSON-RPC message as a client would send it (`-` reads standard input). Nothing is sent anywhere.
+Exit codes: 0 the message would be forwarded, 1 it would be refused, 2 it cannot be read.";
+
+/// Options of `portcullis explain`.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub(crate) struct ExplainArgs {
+    /// File with one JSON-RPC message; `-` for standard input.
+    #[arg(value_name = "MESSAGE.json")]
+    pub(crate) message: PathBuf,
+    /// Configuration file (YAML).
+    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Policy: a Cedar file, a folder of them, or a preset; may be repeated.
+    #[arg(short, long, value_name = "FILE|FOLDER|PRESET")]
+    pub(crate) policy: Vec<String>,
+    /// Saved `tools/list` result: what the server offers.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) catalogue: Option<PathBuf>,
+    /// Name of the caller; without it, nobody in particular.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) caller: Option<String>,
+    /// Group of the caller; may be repeated.
+    #[arg(long = "group", value_name = "GROUP")]
+    pub(crate) groups: Vec<String>,
+    /// Name of the server in policies [default: server].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+    /// Protocol revision to assume where the message does not say [default: 2025-11-25].
+    #[arg(long = "protocol", value_name = "REVISION")]
+    pub(crate) version: Option<String>,
+    /// The message travels from the server to the client (sampling, elicitation, notifications).
+    #[arg(long)]
+    pub(crate) to_client: bool,
+}

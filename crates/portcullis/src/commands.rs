@@ -1,0 +1,58 @@
+//! One file for each command: from its options to an exit code. What several commands need of each other is here.
+
+pub(crate) mod audit;
+pub(crate) mod catalogue;
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod explain;
+pub(crate) mod keys;
+pub(crate) mod policy;
+pub(crate) mod run;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::wire::Limits;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::ConfigError;
+use crate::exit::{Exit, Failure};
+use crate::finding::Finding;
+use crate::out;
+
+/// A configuration that cannot be used, said on standard error.
+pub(crate) fn config_failure(error: ConfigError) -> Failure {
+    match error {
+        ConfigError::Unreadable { file, reason } => {
+            Failure::usage(format!("cannot read `{}`: {reason}", file.display())).help("`--config` names one YAML file")
+        }
+        ConfigError::Wrong(findings) => said(&findings, Exit::Usage),
+    }
+}
+
+/// Findings that stop a command, said on standard error.
+pub(crate) fn said(findings: &[Finding], exit: Exit) -> Failure {
+    findings.iter().for_each(out::note);
+    Failure::said(exit)
+}
+
+/// A catalogue from a saved `tools/list`.
+pub(crate) fn saved_catalogue(path: &Path) -> Result<Arc<Catalogue>, Failure> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())).help("`portcullis catalogue save` writes one"))?;
+    // A file of the operator's own may be larger than a message on the wire.
+    let limits = Limits { bytes: 64 << 20, members: 1 << 22, ..Limits::default() };
+    Catalogue::from_saved(&bytes, &limits).map(Arc::new).map_err(|error| {
+        Failure::usage(format!("`{}`: {error}", path.display())).help("save the server's tools with `portcullis catalogue save`")
+    })
+}
+
+/// The runtime for everything that waits.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the operating system gives no threads: {error}")))
+}

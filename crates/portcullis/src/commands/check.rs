@@ -1,0 +1,94 @@
+//! `portcullis check`: everything that can be told about a configuration and its policies without opening a socket.
+
+use crate::cli::CheckArgs;
+use crate::commands::{config_failure, saved_catalogue};
+use crate::config::{Config, ConfigError, Overrides};
+use crate::exit::{Exit, Failure};
+use crate::finding::Finding;
+use crate::out::{self, GOOD, STRONG, Styled};
+use crate::plan::{self, Loaded};
+
+/// Prints findings, and the plan when there is one.
+pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
+    if args.config.is_none() && args.policy.is_empty() {
+        return Err(Failure::usage("nothing to check").help("name a configuration with `--config FILE`, or a policy with `--policy FILE`"));
+    }
+    let overrides = Overrides { policy: args.policy.clone(), name: args.name.clone(), ..Overrides::default() };
+    let config = match Config::load(args.config.as_deref(), &overrides) {
+        Ok(config) => config,
+        Err(ConfigError::Wrong(findings)) => return report(args, &findings, None),
+        Err(unreadable @ ConfigError::Unreadable { .. }) => return Err(config_failure(unreadable)),
+    };
+    let catalogue = args.catalogue.as_deref().map(saved_catalogue).transpose()?;
+    let file = args.config.as_ref().map_or_else(|| "command line".to_owned(), |path| path.display().to_string());
+    let mut findings = Vec::new();
+    if let Some(upstream) = &config.upstream
+        && let Err(error) = plan::check_upstream(upstream, config.server.limits.reader())
+    {
+        findings.push(Finding::error(&file, "upstream", error.to_string()));
+    }
+    let Some(chosen) = plan::choose(&config) else {
+        let open = format!("no policy, and `{}` is reachable from the network", config.server.listen);
+        findings.push(Finding::error(&file, "policy", open).help("name policies: Cedar files, folders, or a preset"));
+        return report(args, &findings, None);
+    };
+    match plan::load(&config, &chosen, catalogue.as_deref()) {
+        Ok(loaded) => {
+            findings.extend(loaded.warnings.iter().cloned());
+            report(args, &findings, Some((&config, &loaded)))
+        }
+        Err(found) => {
+            findings.extend(found);
+            report(args, &findings, None)
+        }
+    }
+}
+
+fn report(args: &CheckArgs, findings: &[Finding], plan: Option<(&Config, &Loaded)>) -> Result<Exit, Failure> {
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let exit = if errors == 0 { Exit::Success } else { Exit::Failure };
+    if args.json {
+        let text = serde_json::to_string_pretty(findings).map_err(|error| Failure::new(error.to_string()))?;
+        out::line(text)?;
+        return Ok(exit);
+    }
+    for finding in findings {
+        out::line(finding)?;
+    }
+    match plan {
+        Some((config, loaded)) if errors == 0 => show(config, loaded, findings.len(), args.catalogue.is_some())?,
+        _ => out::line(format_args!("{errors} {}", plural(errors, "error", "errors")))?,
+    }
+    Ok(exit)
+}
+
+/// The plan in a few lines: what would run.
+fn show(config: &Config, loaded: &Loaded, warnings: usize, with_catalogue: bool) -> Result<(), Failure> {
+    let summary = &loaded.summary;
+    let state = match warnings {
+        0 => "ok".to_owned(),
+        count => format!("ok, {count} {}", plural(count, "warning", "warnings")),
+    };
+    out::line(Styled(GOOD, state))?;
+    let row = |name: &str, text: String| out::line(format_args!("  {} {text}", Styled(STRONG, format_args!("{name:<8}"))));
+    row("listen", format!("{}{}", config.server.listen, config.server.path))?;
+    if let Some(upstream) = &config.upstream {
+        row("upstream", format!("`{}`: {}", config.server_name, plan::describe_upstream(upstream)))?;
+    }
+    let types = if with_catalogue { "checked against the tools" } else { "not checked against tools: give --catalogue" };
+    row(
+        "policy",
+        format!("{} permit, {} forbid, {} ask from {} {} ({types})", summary.permits, summary.forbids, summary.asks, summary.files, plural(summary.files, "text", "texts")),
+    )?;
+    let guards: Vec<_> = config.guards.modes().map(|(name, mode)| format!("{name} {}", mode.as_str())).collect();
+    row("guards", guards.join(", "))?;
+    if let Some(path) = &config.audit.path {
+        row("log", path.display().to_string())?;
+    }
+    row("plan", loaded.plan.digest.to_string())?;
+    Ok(())
+}
+
+const fn plural(count: usize, one: &'static str, many: &'static str) -> &'static str {
+    if count == 1 { one } else { many }
+}

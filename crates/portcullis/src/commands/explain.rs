@@ -1,0 +1,225 @@
+//! `portcullis explain`: a saved message taken through read and judge, every step shown. Nothing is sent and nothing is recorded.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_core::call::{Call, Context, Subject};
+use portcullis_core::caller::{Caller, Proof};
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::classify::{Evidence, classify};
+use portcullis_core::clock::Clock;
+use portcullis_core::gate::Step;
+use portcullis_core::guard::Decision;
+use portcullis_core::refusal::{Denial, Manner};
+use portcullis_core::trace::TraceContext;
+use portcullis_core::version::Version;
+use portcullis_core::wire::{Direction, Kind, Message};
+use portcullis_policy::{Verdict, explain as each_policy};
+use portcullis_server::SystemClock;
+
+use crate::cli::ExplainArgs;
+use crate::commands::{config_failure, said, saved_catalogue};
+use crate::config::{Config, Overrides};
+use crate::exit::{Exit, Failure};
+use crate::out::{self, BAD, DIM, GOOD, NAME, STRONG, Styled, WARN, escaped};
+use crate::plan::{self, Loaded};
+
+/// Shows what would happen to a message.
+pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
+    let overrides = Overrides { policy: args.policy.clone(), name: args.server.clone(), ..Overrides::default() };
+    let config = Config::load(args.config.as_deref(), &overrides).map_err(config_failure)?;
+    let catalogue = args.catalogue.as_deref().map(saved_catalogue).transpose()?;
+    let chosen = plan::choose(&config).ok_or_else(|| Failure::usage("no policy").help("name one with `--policy`"))?;
+    let loaded = plan::load(&config, &chosen, catalogue.as_deref()).map_err(|findings| said(&findings, Exit::Usage))?;
+    let bytes = text(&args.message)?;
+
+    let direction = if args.to_client { Direction::ToClient } else { Direction::ToServer };
+    let size = bytes.len();
+    let message = match Message::read(bytes, direction, &config.server.limits.reader()) {
+        Ok(message) => message,
+        Err(malformed) => {
+            let place = malformed.at().map(|at| format!(" at byte {at}")).unwrap_or_default();
+            step("read", BAD, format_args!("{}{place}: {}", malformed.code(), malformed.public()))?;
+            out::line(format_args!("{} the client would get this as an error", verdict(BAD, "refused:")))?;
+            return Ok(Exit::Failure);
+        }
+    };
+    step("read", GOOD, format_args!("{}, {size} bytes", describe(&message)))?;
+    let Some(version) = era(args, &message)? else { return Ok(Exit::Failure) };
+    let call = call(args, &config, message, version, catalogue.unwrap_or_default());
+    let caller = &call.context.caller;
+    step("identify", GOOD, format_args!("caller `{}` ({}), groups: {}", escaped(&caller.name), caller.proof.as_str(), list(&caller.groups)))?;
+    if call.method() == "tools/call" && call.tool().is_none() {
+        step("facts", WARN, "the tool is not in the catalogue; give one with --catalogue to judge with its types")?;
+    }
+    judge(&loaded, &call)
+}
+
+fn text(path: &Path) -> Result<Bytes, Failure> {
+    let read = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    let bytes = read.map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
+    // An editor's final line end is not part of the message.
+    let end = bytes.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
+    Ok(Bytes::from(bytes).slice(..end))
+}
+
+fn describe(message: &Message) -> String {
+    let kind = match message.kind() {
+        Kind::Request => "request",
+        Kind::Notification => "notification",
+        Kind::Result => "result",
+        Kind::Error => "error",
+    };
+    let method = message.method().map(|method| format!(" `{}`", escaped(method))).unwrap_or_default();
+    let name = message.name().map(|name| format!(" of `{}`", escaped(&name))).unwrap_or_default();
+    let id = message.id().map(|id| format!(", id {}", escaped(id.raw()))).unwrap_or_default();
+    format!("{kind}{method}{name}{id}")
+}
+
+/// The revision the message speaks: its own word, or the operator's. `None` when it was refused, which was said then.
+fn era(args: &ExplainArgs, message: &Message) -> Result<Option<Version>, Failure> {
+    let named = message.meta("io.modelcontextprotocol/protocolVersion").and_then(|view| view.as_str());
+    let assumed = match &args.version {
+        Some(text) => Version::parse(text).ok_or_else(|| {
+            let known: Vec<_> = Version::ALL.into_iter().map(Version::as_str).collect();
+            Failure::usage(format!("unknown protocol revision `{}`", escaped(text))).help(format!("there are: {}", known.join(", ")))
+        })?,
+        None => Version::LATEST_LEGACY,
+    };
+    if message.direction() == Direction::ToClient {
+        step("era", GOOD, format_args!("{} ({assumed})", assumed.era()))?;
+        return Ok(Some(assumed));
+    }
+    let header = named.as_deref().unwrap_or(assumed.as_str());
+    let evidence = Evidence { version_headers: &[header], message, session: None, session_presented: false };
+    match classify(&evidence) {
+        Ok(classified) => {
+            step("era", GOOD, format_args!("{} ({})", classified.version.era(), classified.version))?;
+            Ok(Some(classified.version))
+        }
+        Err(violation) => {
+            step("era", BAD, format_args!("{}: {violation}", violation.code()))?;
+            out::line(format_args!("{} the client would get this as an error", verdict(BAD, "refused:")))?;
+            Ok(None)
+        }
+    }
+}
+
+fn call(args: &ExplainArgs, config: &Config, message: Message, version: Version, catalogue: Arc<Catalogue>) -> Call {
+    let caller = args.caller.as_ref().map_or_else(Caller::anonymous, |name| Caller {
+        name: name.clone(),
+        proof: Proof::ApiKey,
+        groups: groups(args, config, name),
+    });
+    let context = Context {
+        caller: Arc::new(caller),
+        version,
+        session: None,
+        server: Arc::from(config.server_name.as_str()),
+        trace: TraceContext::from_request(&[], &[], Some(&message), [1; 16], [1; 8]),
+        now: SystemClock.now(),
+        catalogue,
+        param_headers: Vec::new(),
+        answers: None,
+    };
+    Call { context: Arc::new(context), subject: Subject::Message(message) }
+}
+
+/// The groups given, or those that the configuration gives this caller.
+fn groups(args: &ExplainArgs, config: &Config, name: &str) -> Vec<String> {
+    if !args.groups.is_empty() {
+        return args.groups.clone();
+    }
+    let known = config.server.identity.keys.iter().find(|key| key.name == name);
+    known.map(|key| key.groups.clone()).unwrap_or_default()
+}
+
+fn judge(loaded: &Loaded, call: &Call) -> Result<Exit, Failure> {
+    out::line(Styled(STRONG, "judge"))?;
+    let mut refused: Option<Denial> = None;
+    for answer in loaded.plan.gate.explain(call) {
+        show_guard(&answer)?;
+        if answer.guard == "policy" {
+            show_policies(loaded, call)?;
+        }
+        let enforced = answer.mode == portcullis_core::guard::Mode::Enforce;
+        if let (Decision::Deny(denial) | Decision::Hold(denial), true, None) = (answer.decision, enforced, &refused) {
+            refused = Some(*denial);
+        }
+    }
+    let Some(denial) = refused else {
+        out::line(format_args!("{} the message would be forwarded", verdict(GOOD, "cleared:")))?;
+        return Ok(Exit::Success);
+    };
+    let shape = match denial.manner {
+        Manner::Unknown => "as if it did not exist",
+        Manner::Correctable => "as a tool result the model can act on, unless `refusals: error`",
+        Manner::Plain => "as a JSON-RPC error",
+    };
+    out::line(format_args!("{} the caller reads “{}” {shape}", verdict(BAD, "refused:"), escaped(&denial.public)))?;
+    Ok(Exit::Failure)
+}
+
+fn show_guard(answer: &Step) -> Result<(), Failure> {
+    let plate = format!("{} ({}, {})", answer.guard, answer.phase.as_str(), answer.mode.as_str());
+    match &answer.decision {
+        Decision::Pass(pass) => {
+            let by = pass.policies.iter().flat_map(|ids| ids.iter()).map(ToString::to_string).collect::<Vec<_>>();
+            let by = if by.is_empty() { String::new() } else { format!(", permitted by {}", list(&by)) };
+            out::line(format_args!("  {plate:<32} {}{by}", Styled(GOOD, "pass")))?;
+            for finding in &pass.findings {
+                out::line(format_args!("  {:<32} {}: {}", "", finding.code, escaped(&finding.detail)))?;
+            }
+        }
+        Decision::Hold(denial) => show_denial(&plate, "hold", denial)?,
+        Decision::Deny(denial) => show_denial(&plate, "deny", denial)?,
+    }
+    Ok(())
+}
+
+fn show_denial(plate: &str, word: &str, denial: &Denial) -> Result<(), Failure> {
+    out::line(format_args!("  {plate:<32} {}, {}: {}", Styled(BAD, word), denial.code.as_str(), escaped(&denial.detail)))?;
+    Ok(())
+}
+
+/// Every policy that is about this call; the others are only counted.
+fn show_policies(loaded: &Loaded, call: &Call) -> Result<(), Failure> {
+    let mut elsewhere = 0;
+    for policy in each_policy(&loaded.policy, call) {
+        let style = match &policy.verdict {
+            Verdict::OutOfScope => {
+                elsewhere += 1;
+                continue;
+            }
+            Verdict::NotSatisfied => DIM,
+            Verdict::Satisfied => NAME,
+            Verdict::Error(_) => BAD,
+        };
+        let place = format!("{}:{}", policy.file, policy.line);
+        out::line(format_args!("    {} `{}` {}: {}", policy.effect, policy.id, Styled(DIM, place), Styled(style, escaped(policy.verdict.as_str()))))?;
+    }
+    if elsewhere > 0 {
+        out::line(Styled(DIM, format_args!("    {elsewhere} about something else")))?;
+    }
+    Ok(())
+}
+
+fn step(name: &str, style: clap::builder::styling::Style, text: impl std::fmt::Display) -> Result<(), Failure> {
+    out::line(format_args!("{} {}", Styled(STRONG, format_args!("{name:<9}")), Styled(style, text)))?;
+    Ok(())
+}
+
+const fn verdict(style: clap::builder::styling::Style, word: &str) -> Styled<&str> {
+    Styled(style, word)
+}
+
+fn list(words: &[String]) -> String {
+    if words.is_empty() { "none".to_owned() } else { words.iter().map(|word| escaped(word)).collect::<Vec<_>>().join(", ") }
+}

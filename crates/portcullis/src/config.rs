@@ -1,0 +1,111 @@
+//! The configuration: one YAML file, then the command line, then a checked [`Config`] that everything else is built from.
+//! Raw types mirror the file (`file`), checking finds everything that is wrong at once (`check`), nothing here opens a socket.
+
+mod check;
+mod file;
+mod one_or_many;
+mod paths;
+pub(crate) mod reference;
+mod suggest;
+pub(crate) mod yaml;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use portcullis_guards::GuardsSettings;
+use portcullis_ledger::AuditSettings;
+use portcullis_server::{Refusals, ServerSettings};
+use portcullis_upstream::{HttpSettings, StdioSettings};
+
+use crate::finding::Finding;
+
+pub(crate) use self::file::File;
+pub(crate) use self::paths::{PolicyPath, default_audit_folder};
+
+/// Name of the server where nobody chose one. Fixed, so that a policy keeps matching when the command or address changes.
+pub(crate) const DEFAULT_SERVER_NAME: &str = "server";
+
+/// Everything an operator decided, checked. Immutable; a reload makes a new one.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) server: ServerSettings,
+    pub(crate) refusals: Refusals,
+    /// A Cedar identifier.
+    pub(crate) server_name: String,
+    pub(crate) upstream: Option<UpstreamConfig>,
+    /// In the order given. Empty: nobody chose a policy.
+    pub(crate) policy: Vec<PolicyPath>,
+    pub(crate) guards: GuardsSettings,
+    pub(crate) audit: AuditSettings,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+/// The one server this gateway guards.
+#[derive(Clone, Debug)]
+pub(crate) struct UpstreamConfig {
+    /// Same as [`Config::server_name`].
+    pub(crate) name: String,
+    pub(crate) transport: Transport,
+}
+
+/// How the server is reached.
+#[derive(Clone, Debug)]
+pub(crate) enum Transport {
+    Http(Box<HttpSettings>),
+    Stdio(Box<StdioSettings>),
+}
+
+/// What the command line says; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) policy: Vec<String>,
+    pub(crate) audit_log: Option<PathBuf>,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) name: Option<String>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) command: Vec<String>,
+}
+
+/// A file that was read, kept for finding places in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// As the operator named it.
+    pub(crate) name: String,
+    pub(crate) text: String,
+    /// Relative paths in the file start here.
+    pub(crate) folder: PathBuf,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read at all.
+    Unreadable { file: PathBuf, reason: String },
+    /// What is wrong with it.
+    Wrong(Vec<Finding>),
+}
+
+impl Config {
+    /// From a file (or none: all defaults) and what the command line says.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its place.
+    pub(crate) fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let Some(path) = file else {
+            return check::check(File::default(), None, overrides).map_err(ConfigError::Wrong);
+        };
+        let unreadable = |error: &std::io::Error| ConfigError::Unreadable {
+            file: path.to_owned(),
+            reason: error.to_string(),
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+        let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+        let origin = Origin { name: path.display().to_string(), text, folder };
+        let raw: File = yaml::read(&origin.name, &origin.text).map_err(|finding| ConfigError::Wrong(vec![*finding]))?;
+        check::check(raw, Some(&origin), overrides).map_err(ConfigError::Wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! From what is written to what is meant: defaults filled in, paths resolved, and everything that is wrong found at once.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use portcullis_ledger::AuditError;
+use portcullis_server::{IdentitySettings, ServerSettings};
+use portcullis_upstream::{HttpSettings, Secret, StdioSettings};
+
+use super::file::UpstreamFile;
+use super::{
+    Config, DEFAULT_SERVER_NAME, File, Origin, Overrides, PolicyPath, Transport, UpstreamConfig, default_audit_folder, yaml,
+};
+use crate::finding::Finding;
+
+/// Where findings about options of the command line point.
+const COMMAND_LINE: &str = "command line";
+
+/// Collects what is wrong; each complaint finds its own place in the file.
+struct Complaints<'a> {
+    origin: Option<&'a Origin>,
+    findings: Vec<Finding>,
+}
+
+impl Complaints<'_> {
+    fn add(&mut self, key: &str, text: impl Into<String>, help: impl Into<String>) {
+        let (file, place) = self.origin.map_or((COMMAND_LINE, None), |origin| {
+            (origin.name.as_str(), yaml::locate(&origin.text, key))
+        });
+        self.findings.push(Finding::error(file, key, text).at(place).help(help));
+    }
+}
+
+/// Checks a file together with what the command line says.
+pub(super) fn check(file: File, origin: Option<&Origin>, overrides: &Overrides) -> Result<Config, Vec<Finding>> {
+    let mut complaints = Complaints { origin, findings: Vec::new() };
+    let folder = origin.map_or(Path::new(""), |origin| origin.folder.as_path());
+
+    let mut server = file.server();
+    server.listen = overrides.listen.unwrap_or(server.listen);
+    listener(&server, &mut complaints);
+    identity(&server, &mut complaints);
+
+    let policy = if overrides.policy.is_empty() {
+        file.policy.0.iter().map(|text| PolicyPath::new(text, folder)).collect()
+    } else {
+        overrides.policy.iter().map(|text| PolicyPath::new(text, Path::new(""))).collect()
+    };
+    let server_name = server_name(file.upstream.as_ref(), overrides, &mut complaints);
+    let upstream = upstream(file.upstream, &server_name, folder, overrides, &mut complaints);
+    let admin = overrides.admin.or(file.admin.listen);
+    loopback_admin(admin, &mut complaints);
+    let mut audit = file.audit;
+    audit.path = audit_folder(audit.path.as_deref(), folder, overrides);
+    if let Err(AuditError::Setting { key, why }) = audit.validate() {
+        complaints.add(&format!("audit.{key}"), why, "remove the key to get its default");
+    }
+
+    if !complaints.findings.is_empty() {
+        return Err(complaints.findings);
+    }
+    Ok(Config { server, refusals: file.refusals, server_name, upstream, policy, guards: file.guards, audit, admin })
+}
+
+fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {
+    let path = &server.path;
+    if !path.starts_with('/') || path.contains(['?', '#']) || path.chars().any(char::is_whitespace) {
+        complaints.add("path", format!("`{path}` is not a path"), "write something like `/mcp`");
+    }
+    for host in server.allowed_hosts.iter().flatten() {
+        if host.is_empty() || host.contains('/') || has_port(host) {
+            complaints.add(
+                "allowed_hosts",
+                format!("`{host}` is not a host name"),
+                "write the bare name, without scheme and port, such as `mcp.example.com`",
+            );
+        }
+    }
+    for origin in server.allowed_origins.iter().flatten() {
+        if !is_origin(origin) {
+            complaints.add(
+                "allowed_origins",
+                format!("`{origin}` is not an origin"),
+                "write scheme, host and perhaps port, nothing after it, such as `https://app.example.com`",
+            );
+        }
+    }
+    let zeros = [
+        ("limits.message_bytes", server.limits.message_bytes),
+        ("limits.depth", server.limits.depth),
+        ("limits.keys", server.limits.keys),
+        ("limits.values", server.limits.values),
+        ("limits.id_bytes", server.limits.id_bytes),
+        ("limits.name_bytes", server.limits.name_bytes),
+        ("limits.batch", server.limits.batch),
+        ("limits.connections", server.limits.connections),
+        ("limits.requests_per_caller", server.limits.requests_per_caller),
+        ("sessions.total", server.sessions.total),
+        ("sessions.per_caller", server.sessions.per_caller),
+    ];
+    for (key, _) in zeros.iter().filter(|(_, value)| *value == 0) {
+        complaints.add(key, "zero would let nothing through", "remove the key to get its default");
+    }
+}
+
+/// A bare IPv6 address has colons of its own.
+fn has_port(host: &str) -> bool {
+    host.matches(':').count() == 1 || host.contains("]:")
+}
+
+fn is_origin(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, rest)| {
+        !scheme.is_empty() && !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) && !rest.contains(char::is_whitespace)
+    })
+}
+
+fn identity(server: &ServerSettings, complaints: &mut Complaints<'_>) {
+    let IdentitySettings { anonymous, keys } = &server.identity;
+    let mut names = HashSet::new();
+    let mut hashes = HashSet::new();
+    for (index, key) in keys.iter().enumerate() {
+        let path = format!("identity.keys.{index}");
+        if key.sha256.len() != 64 || !key.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            complaints.add(
+                &path,
+                format!("`sha256` of `{}` must be 64 hexadecimal digits", key.name),
+                format!("`portcullis keys new {}` prints a key and its entry", key.name),
+            );
+        }
+        if !names.insert(key.name.as_str()) {
+            complaints.add(&path, format!("the name `{}` is given twice", key.name), "one caller, one name: rename one of them");
+        }
+        if !hashes.insert(key.sha256.to_ascii_lowercase()) {
+            complaints.add(&path, format!("`{}` has the key of another entry", key.name), "make a key of its own with `portcullis keys new`");
+        }
+    }
+    let nobody = keys.is_empty() && !anonymous.unwrap_or(server.listen.ip().is_loopback());
+    if nobody {
+        complaints.add(
+            "identity",
+            format!("nobody may call: `{}` is reachable from the network and there are no keys", server.listen),
+            "add `identity.keys` (see `portcullis keys new`), or set `identity.anonymous: true`, or listen on 127.0.0.1",
+        );
+    }
+}
+
+fn loopback_admin(admin: Option<SocketAddr>, complaints: &mut Complaints<'_>) {
+    if let Some(address) = admin.filter(|address| !address.ip().is_loopback()) {
+        complaints.add(
+            "admin.listen",
+            format!("`{address}` is reachable from the network, and the admin listener asks nobody who they are"),
+            "use a loopback address such as `127.0.0.1:8701`",
+        );
+    }
+}
+
+/// `None` without a home: only commands that write a log need one, and they say so.
+fn audit_folder(written: Option<&Path>, folder: &Path, overrides: &Overrides) -> Option<PathBuf> {
+    overrides.audit_log.clone().or_else(|| written.map(|path| folder.join(path))).or_else(default_audit_folder)
+}
+
+fn server_name(written: Option<&UpstreamFile>, overrides: &Overrides, complaints: &mut Complaints<'_>) -> String {
+    let named = overrides.name.clone().or_else(|| written.and_then(|upstream| upstream.name.clone()));
+    let name = named.unwrap_or_else(|| DEFAULT_SERVER_NAME.to_owned());
+    if !portcullis_policy::is_server_name(&name) {
+        complaints.add(
+            "upstream.name",
+            format!("`{name}` cannot be the name of a server"),
+            "use letters, digits and `_`, not starting with a digit, and no word of Cedar itself: policies refer to it",
+        );
+    }
+    name
+}
+
+fn upstream(
+    written: Option<UpstreamFile>,
+    name: &str,
+    folder: &Path,
+    overrides: &Overrides,
+    complaints: &mut Complaints<'_>,
+) -> Option<UpstreamConfig> {
+    let transport = from_command_line(overrides).or_else(|| from_file(written?, folder, complaints))?;
+    Some(UpstreamConfig { name: name.to_owned(), transport })
+}
+
+fn from_command_line(overrides: &Overrides) -> Option<Transport> {
+    if let Some(url) = &overrides.upstream {
+        return Some(Transport::Http(Box::new(HttpSettings::of_url(url.clone()))));
+    }
+    let (command, args) = overrides.command.split_first()?;
+    Some(Transport::Stdio(Box::new(StdioSettings::of_command(command.clone(), args.to_vec()))))
+}
+
+fn from_file(upstream: UpstreamFile, folder: &Path, complaints: &mut Complaints<'_>) -> Option<Transport> {
+    let resolve = |secret: &mut Secret| {
+        if let Secret::File(path) = secret {
+            *path = folder.join(&*path);
+        }
+    };
+    match (upstream.http, upstream.stdio) {
+        (Some(mut http), None) => {
+            http.headers.values_mut().for_each(resolve);
+            Some(Transport::Http(Box::new(http)))
+        }
+        (None, Some(mut stdio)) => {
+            stdio.env.values_mut().for_each(resolve);
+            stdio.cwd = stdio.cwd.map(|cwd| folder.join(cwd));
+            if stdio.command.contains('/') {
+                let command = folder.join(&stdio.command);
+                // A child with a folder of its own would look for a relative program there.
+                let command = std::path::absolute(&command).unwrap_or(command);
+                stdio.command = command.to_string_lossy().into_owned();
+            }
+            Some(Transport::Stdio(Box::new(stdio)))
+        }
+        (Some(_), Some(_)) => {
+            complaints.add("upstream", "both `http` and `stdio` are given", "keep one: a gateway guards one server");
+            None
+        }
+        (None, None) => {
+            complaints.add("upstream", "neither `http` nor `stdio` is given", "add `http: { url: … }` or `stdio: { command: … }`");
+            None
+        }
+    }
+}

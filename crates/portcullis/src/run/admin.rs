@@ -1,0 +1,85 @@
+//! `/metrics` and `/healthz` for the machine's own eyes: a small HTTP listener on a loopback address, off unless configured.
+//! It shows counters, never messages, and changes nothing.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use portcullis_ledger::{AuditLog, Metrics};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::Failure;
+
+/// A scraper and a person or two; more is a mistake.
+const MOST_CONNECTIONS: usize = 16;
+/// A scraper sends its headers at once.
+const HEADER_TIME: Duration = Duration::from_secs(5);
+
+/// Takes the address.
+///
+/// # Errors
+/// When the address is in use or not ours.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(format!("cannot listen on {address} for metrics: {error}")).help("choose another port with `--admin`")
+    })
+}
+
+/// Serves until told to stop.
+pub(crate) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, log: Arc<AuditLog>, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let Ok((socket, _)) = accepted else { continue };
+        // Over the limit: closed at once, like a full backlog.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let (metrics, log) = (Arc::clone(&metrics), Arc::clone(&log));
+        let stop = stop.clone();
+        drop(tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let response = answer(&request, &metrics, &log);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIME)
+                .serve_connection(TokioIo::new(socket), service);
+            // A broken connection is the scraper's business.
+            let _ended = stop.run_until_cancelled(connection).await;
+            drop(place);
+        }));
+    }
+}
+
+fn answer(request: &Request<Incoming>, metrics: &Metrics, log: &AuditLog) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return page(StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new());
+    }
+    match request.uri().path() {
+        "/metrics" => {
+            page(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.render())
+        }
+        "/healthz" => match log.health() {
+            Ok(()) => page(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned()),
+            Err(error) => page(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", format!("{error}\n")),
+        },
+        _ => page(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "here are /metrics and /healthz\n".to_owned()),
+    }
+}
+
+fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}

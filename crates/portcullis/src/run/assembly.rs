@@ -1,0 +1,119 @@
+//! Putting the parts together, in the order in which each can refuse to start: policy, log, upstream, socket, and last the server itself.
+
+use std::sync::Arc;
+
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::clock::Clock;
+use portcullis_core::ledger::Ledger;
+use portcullis_core::refusal::Fault;
+use portcullis_core::upstream::Upstream;
+use portcullis_ledger::{AuditError, AuditLog, Metrics};
+use portcullis_server::{Bound, Gateway, SystemClock};
+use tokio::net::TcpListener;
+
+use super::{admin, notice};
+use crate::commands::said;
+use crate::config::{Config, UpstreamConfig};
+use crate::exit::{Exit, Failure};
+use crate::out;
+use crate::plan::{self, Chosen, Loaded};
+
+/// Everything of a gateway that is ready to serve.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) bound: Bound,
+    pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) ledger: Arc<AuditLog>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) admin: Option<TcpListener>,
+    pub(crate) chosen: Chosen,
+    pub(crate) loaded: Loaded,
+    /// What the server offers, or why it could not be asked.
+    pub(crate) reached: Result<Arc<Catalogue>, Fault>,
+}
+
+/// Puts a gateway together and opens its sockets.
+pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
+    let chosen = plan::choose(config).ok_or_else(|| {
+        Failure::usage(format!("no policy, and `{}` is reachable from the network", config.server.listen))
+            .help("give one with `--policy` (the preset `observe` permits and records everything), or listen on 127.0.0.1")
+    })?;
+    let server = config.upstream.as_ref().ok_or_else(|| {
+        Failure::usage("no server to guard").help("name one: `--upstream URL`, or `-- COMMAND ARGS…`, or `upstream:` in the configuration")
+    })?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let metrics = Arc::new(Metrics::new());
+    let ledger = open_log(config, Arc::clone(&clock), Arc::clone(&metrics))?;
+    let record: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
+    let upstream = plan::make_upstream(server, config.server.limits.reader(), Arc::clone(&record), Arc::clone(&clock))
+        .map_err(|error| Failure::usage(format!("upstream: {error}")))?;
+    let admin = match config.admin {
+        Some(address) => Some(admin::bind(address).await?),
+        None => None,
+    };
+
+    // The plan without the server's tools finds wrong files before a child is started; the sockets come next, so that a port in use
+    // is told at once; the server is asked last, because that can take a minute.
+    let blind = plan::load(config, &chosen, None).map_err(|findings| said(&findings, Exit::Usage))?;
+    let gateway = Gateway::new(config.server.clone(), blind.plan.clone(), Arc::clone(&upstream), record, clock)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let bound = gateway.bind().await.map_err(|error| {
+        Failure::new(format!("cannot listen on {}: {error}", config.server.listen)).help("choose another address with `--listen`")
+    })?;
+    let reached = upstream.refresh().await;
+    let loaded = match against(config, &chosen, server, &reached, blind) {
+        Ok(loaded) => loaded,
+        Err(failure) => {
+            upstream.shut_down().await;
+            return Err(failure);
+        }
+    };
+    gateway.reload(loaded.plan.clone());
+    notice(ledger.as_ref(), "started", format!("listening on {}", bound.local_addr));
+    notice(ledger.as_ref(), "plan", format!("plan {} in force", loaded.plan.digest));
+    Ok(Assembly { gateway, bound, upstream, ledger, metrics, admin, chosen, loaded, reached })
+}
+
+/// The plan checked against what the server really offers; the unchecked one when the server cannot be asked.
+fn against(
+    config: &Config,
+    chosen: &Chosen,
+    server: &UpstreamConfig,
+    reached: &Result<Arc<Catalogue>, Fault>,
+    blind: Loaded,
+) -> Result<Loaded, Failure> {
+    match reached {
+        Ok(catalogue) => {
+            let loaded = plan::load(config, chosen, Some(catalogue)).map_err(|findings| {
+                let failure = said(&findings, Exit::Usage);
+                out::note(format_args!("the policy does not fit the tools of {}; nothing was started", plan::describe_upstream(server)));
+                failure
+            })?;
+            loaded.warnings.iter().for_each(out::note);
+            Ok(loaded)
+        }
+        Err(fault) => {
+            tracing::warn!(server = %server.name, %fault, "the server cannot be asked for its tools; starting anyway, and trying again");
+            Ok(blind)
+        }
+    }
+}
+
+fn open_log(config: &Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Arc<AuditLog>, Failure> {
+    let path = config.audit.path.as_deref().ok_or_else(|| {
+        Failure::usage("there is no home to keep the log in").help("say where with `--audit-log PATH` or `audit.path`")
+    })?;
+    let opened = AuditLog::open(path, &config.audit, clock, env!("CARGO_PKG_VERSION"), metrics);
+    opened.map(Arc::new).map_err(|error| {
+        let failure = Failure::new(error.to_string());
+        match error {
+            AuditError::Locked { .. } => failure.help("perhaps another `portcullis run` is still up"),
+            AuditError::NoLog { .. }
+            | AuditError::NotALogPath { .. }
+            | AuditError::Setting { .. }
+            | AuditError::Head { .. }
+            | AuditError::Io { .. } => failure.help("say where the log may be written with `--audit-log PATH`"),
+        }
+    })
+}

@@ -1,0 +1,107 @@
+//! What a person reads when the gateway is up: where it listens, what it guards, by which policy, where the log is, and what to paste
+//! into a client. The first line is for programs too: `Portcullis listens on http://ADDRESS/PATH`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use portcullis_policy::Summary;
+
+use super::Assembly;
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::out::{self, DIM, NAME, STRONG, Styled, WARN};
+use crate::plan::{Chosen, describe_upstream};
+
+/// Prints the banner.
+pub(crate) fn show(config: &Config, assembly: &Assembly) -> Result<(), Failure> {
+    let address = assembly.bound.local_addr;
+    let url = format!("http://{address}{}", config.server.path);
+    out::line(format_args!("{} listens on {}", Styled(STRONG, "Portcullis"), Styled(NAME, &url)))?;
+    out::line(format_args!("  guards   {}", guarded(config, assembly)))?;
+    out::line(format_args!("  policy   {}", policy(&assembly.chosen, &assembly.loaded.summary)))?;
+    out::line(format_args!("  callers  {}", callers(config)))?;
+    out::line(format_args!("  log      {}", assembly.ledger.layout().folder().display()))?;
+    if let Some(admin) = assembly.admin.as_ref().and_then(|listener| listener.local_addr().ok()) {
+        out::line(format_args!("  metrics  http://{admin}/metrics"))?;
+    }
+    out::line("")?;
+    out::line(format_args!("{}", Styled(DIM, "Paste into the client's configuration:")))?;
+    out::line(snippet(config, address))?;
+    Ok(())
+}
+
+fn guarded(config: &Config, assembly: &Assembly) -> String {
+    let name = Styled(NAME, &config.server_name);
+    let what = config.upstream.as_ref().map(describe_upstream).unwrap_or_default();
+    match &assembly.reached {
+        Ok(catalogue) => {
+            let era = assembly.upstream.era().map_or("unknown", |era| era.as_str());
+            let count = catalogue.tools().len();
+            let tools = if count == 1 { "tool" } else { "tools" };
+            format!("{name} ({count} {tools}, {era} era): {what}")
+        }
+        Err(fault) => format!("{name}: {what} {}", Styled(WARN, format!("– does not answer yet: {}", out::escaped(&fault.to_string())))),
+    }
+}
+
+fn policy(chosen: &Chosen, summary: &Summary) -> String {
+    let names: Vec<_> = chosen.paths.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    if chosen.by_default {
+        return format!("{names}: {}", Styled(WARN, "everything is permitted and recorded; choose another with --policy"));
+    }
+    let Summary { permits, forbids, asks, .. } = summary;
+    let mut counts = vec![format!("{permits} permit"), format!("{forbids} forbid")];
+    if *asks > 0 {
+        counts.push(format!("{asks} ask"));
+    }
+    format!("{names} ({})", counts.join(", "))
+}
+
+fn callers(config: &Config) -> String {
+    let keys = config.server.identity.keys.len();
+    let open = config.server.identity.anonymous.unwrap_or(keys == 0);
+    match (keys, open) {
+        (0, _) => "everyone who reaches the address (no keys configured)".to_owned(),
+        (1, false) => "1 key".to_owned(),
+        (count, false) => format!("{count} keys"),
+        (count, true) => format!("{count} keys, and anonymous callers"),
+    }
+}
+
+/// The entry of `mcpServers` that most clients take.
+pub(crate) fn snippet(config: &Config, address: SocketAddr) -> String {
+    let mut entry = serde_json::json!({ "type": "http", "url": format!("http://{}{}", reachable(address), config.server.path) });
+    let asks_for_keys = !config.server.identity.keys.is_empty() && config.server.identity.anonymous != Some(true);
+    if let Some(entry) = entry.as_object_mut().filter(|_| asks_for_keys) {
+        entry.insert("headers".to_owned(), serde_json::json!({ "Authorization": "Bearer YOUR-KEY" }));
+    }
+    let mut servers = serde_json::Map::new();
+    servers.insert(config.server_name.clone(), entry);
+    serde_json::json!({ "mcpServers": servers }).to_string()
+}
+
+/// A listener on every address is reached on this machine's own.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, snippet};
+    use crate::config::Overrides;
+
+    #[test]
+    fn the_snippet_is_json_that_clients_take_and_names_a_reachable_address() {
+        let overrides = Overrides { listen: Some("0.0.0.0:1".parse().unwrap()), ..Overrides::default() };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "identity: { anonymous: true }\n").unwrap();
+        let config = Config::load(Some(file.path()), &overrides).unwrap();
+        let text = snippet(&config, config.server.listen);
+        assert_eq!(text, r#"{"mcpServers":{"server":{"type":"http","url":"http://127.0.0.1:1/mcp"}}}"#);
+    }
+}

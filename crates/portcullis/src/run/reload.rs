@@ -1,0 +1,65 @@
+//! SIGHUP: configuration and policies read again. The new plan is whole or it is not used: the old one stays in force and says so.
+
+use portcullis_core::ledger::Ledger;
+use portcullis_core::upstream::Upstream;
+use portcullis_server::Gateway;
+
+use super::{Sources, notice};
+use crate::config::{Config, ConfigError};
+use crate::exit::Exit;
+use crate::{commands, out, plan};
+
+/// Reads everything again and swaps the plan, or says why not.
+pub(crate) fn reload(running: &Config, sources: &Sources, gateway: &Gateway, upstream: &dyn Upstream, ledger: &dyn Ledger) {
+    let catalogue = upstream.catalogue();
+    let kept = |why: &str| {
+        tracing::error!("the old plan stays in force: {why}");
+        notice(ledger, "plan_kept", format!("reload failed, the old plan stays in force: {why}"));
+    };
+    let config = match Config::load(sources.file.as_deref(), &sources.overrides) {
+        Ok(config) => config,
+        Err(error) => {
+            if let ConfigError::Wrong(findings) = &error {
+                commands::said(findings, Exit::Failure);
+            }
+            return kept("the configuration is wrong");
+        }
+    };
+    let Some(chosen) = plan::choose(&config) else { return kept("there is no policy any more") };
+    match plan::load(&config, &chosen, Some(&catalogue)) {
+        Ok(loaded) => {
+            loaded.warnings.iter().for_each(out::note);
+            for section in fixed(running, &config) {
+                tracing::warn!("`{section}` has changed; that takes a restart");
+            }
+            let digest = loaded.plan.digest.clone();
+            gateway.reload(loaded.plan);
+            tracing::info!(plan = %digest, "policies and guards reloaded");
+            notice(ledger, "plan", format!("plan {digest} in force after a reload"));
+        }
+        Err(findings) => {
+            commands::said(&findings, Exit::Failure);
+            kept("the policies are wrong");
+        }
+    }
+}
+
+/// Sections that are read only at start and differ now.
+fn fixed(running: &Config, new: &Config) -> Vec<&'static str> {
+    let differs = |old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| format!("{old:?}") != format!("{new:?}");
+    let (old, server) = (&running.server, &new.server);
+    let sections = [
+        ("listen", differs(&old.listen, &server.listen)),
+        ("path", differs(&old.path, &server.path)),
+        ("allowed_hosts", differs(&old.allowed_hosts, &server.allowed_hosts)),
+        ("allowed_origins", differs(&old.allowed_origins, &server.allowed_origins)),
+        ("identity", differs(&old.identity, &server.identity)),
+        ("sessions", differs(&old.sessions, &server.sessions)),
+        ("limits", differs(&old.limits, &server.limits)),
+        ("timeouts", differs(&old.timeouts, &server.timeouts)),
+        ("upstream", differs(&running.upstream, &new.upstream)),
+        ("audit", differs(&running.audit, &new.audit)),
+        ("admin", differs(&running.admin, &new.admin)),
+    ];
+    sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}

@@ -1,0 +1,241 @@
+//! What the tests need of a machine: the binary run to its end or kept running on a free port, a folder of its own, a plain HTTP client.
+//! Nothing here sleeps to wait: it reads until something is said, or gives up loudly.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes on a busy machine; a test that needs it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test, in a clean environment with a home of its own.
+pub fn portcullis(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.env_clear().env("HOME", home).env("NO_COLOR", "1").current_dir(home);
+    // Children such as `npx` and `python3` are looked up as usual.
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command
+}
+
+/// A folder that is gone after the test.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a file and gives its path.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.path().join(name)).unwrap()
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs the binary to its end.
+pub fn run(folder: &Folder, args: &[&str]) -> Ended {
+    let output = portcullis(folder.path()).args(args).stdin(Stdio::null()).output().unwrap();
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// The binary, running; ended when dropped, with everything it said printed if the test failed.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    /// What was said so far, both streams.
+    pub said: Vec<String>,
+}
+
+impl Running {
+    /// Starts the binary.
+    pub fn start(folder: &Folder, args: &[&str]) -> Self {
+        Self::spawn(portcullis(folder.path()).args(args))
+    }
+
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for output in outputs {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { child, lines, said: Vec::new() }
+    }
+
+    /// Starts a gateway on a free port and waits until it listens.
+    pub fn gateway(folder: &Folder, args: &[&str]) -> (Self, SocketAddr) {
+        let mut all = vec!["run", "--listen", "127.0.0.1:0", "--audit-log", "audit"];
+        all.extend_from_slice(args);
+        let mut running = Self::start(folder, &all);
+        let address = running.address();
+        (running, address)
+    }
+
+    /// The address in `Portcullis listens on http://ADDRESS/mcp`.
+    pub fn address(&mut self) -> SocketAddr {
+        let line = self.wait_for("listens on http://");
+        let rest = line.split("http://").nth(1).unwrap();
+        rest.split('/').next().unwrap().parse().unwrap()
+    }
+
+    /// Reads on until a line contains `text`.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("`{text}` was not said in time: {:#?}", self.said),
+                Err(RecvTimeoutError::Disconnected) => panic!("ended without saying `{text}`: {:#?}", self.said),
+            }
+        }
+    }
+
+    /// Sends a signal by name, such as `INT`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end.
+    pub fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        // Both outputs close when the program ends; reading them to the end is the wait.
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.said.push(line);
+        }
+        assert!(Instant::now() < deadline, "did not end in time: {:#?}", self.said);
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            self.said.extend(self.lines.try_iter());
+            eprintln!("it said:\n{}", self.said.join("\n"));
+        }
+    }
+}
+
+/// An HTTP answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// One HTTP request on a connection of its own, written by hand so that nothing is tidied up on the way.
+pub fn http(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    socket.write_all(text.as_bytes()).unwrap();
+    let mut raw = Vec::new();
+    socket.read_to_end(&mut raw).unwrap();
+    parse(&String::from_utf8_lossy(&raw))
+}
+
+fn parse(raw: &str) -> Answer {
+    let (head, body) = raw.split_once("\r\n\r\n").unwrap_or_else(|| panic!("not an HTTP answer: {raw:?}"));
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let body = if chunked { unchunked(body) } else { body.to_owned() };
+    Answer { status, headers, body }
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        if size == 0 {
+            break;
+        }
+        whole.push_str(&rest[..size]);
+        body = &rest[size + 2..];
+    }
+    whole
+}
+
+/// Headers of a legacy request.
+pub const LEGACY: [(&str, &str); 2] =
+    [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+
+/// Opens a legacy session and gives its id.
+pub fn open_session(address: SocketAddr) -> String {
+    let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+    let answer = http(address, "POST", "/mcp", &LEGACY, hello);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let session = answer.header("mcp-session-id").expect("a session").to_owned();
+    let ready = in_session(address, &session, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert_eq!(ready.status, 202, "{ready:?}");
+    session
+}
+
+/// One message in a legacy session.
+pub fn in_session(address: SocketAddr, session: &str, body: &str) -> Answer {
+    let mut headers = LEGACY.to_vec();
+    headers.push(("mcp-session-id", session));
+    headers.push(("mcp-protocol-version", "2025-11-25"));
+    http(address, "POST", "/mcp", &headers, body)
+}
