@@ -57,6 +57,10 @@ pub struct Context {
 
 /// What is being asked for.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every call is a message; a box would cost each one an allocation"
+)]
 pub enum Subject {
     /// One JSON-RPC message.
     Message(Message),

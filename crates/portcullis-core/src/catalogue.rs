@@ -49,9 +49,13 @@ pub enum CatalogueError {
     /// Not an array of tools, nor a `tools/list` result, nor a response holding one.
     NoTools,
     /// A tool without a name, or one that is not an object.
-    BadTool { index: usize },
+    BadTool {
+        index: usize,
+    },
     /// The same name twice on one server.
-    RepeatedTool { name: String },
+    RepeatedTool {
+        name: String,
+    },
 }
 
 impl fmt::Display for CatalogueError {
@@ -135,7 +139,10 @@ impl Tool {
                 idempotent: hint("idempotentHint"),
                 open_world: hint("openWorldHint"),
             },
-            header_params: view.get("inputSchema").and_then(|schema| mirror::header_params(schema).ok()).unwrap_or_default(),
+            header_params: view
+                .get("inputSchema")
+                .and_then(|schema| mirror::header_params(schema).ok())
+                .unwrap_or_default(),
             name,
         })
     }

@@ -16,12 +16,8 @@ const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// The modern per-request fields. A legacy message that carries one is forwarded without it, so that a server of both eras
 /// cannot classify it anew (C22). `related-task` is legacy's own and stays.
-pub const RESERVED_META: [&str; 4] = [
-    META_VERSION,
-    "io.modelcontextprotocol/clientInfo",
-    META_CAPABILITIES,
-    "io.modelcontextprotocol/logLevel",
-];
+pub const RESERVED_META: [&str; 4] =
+    [META_VERSION, "io.modelcontextprotocol/clientInfo", META_CAPABILITIES, "io.modelcontextprotocol/logLevel"];
 
 /// All that classification may look at.
 #[derive(Clone, Copy, Debug)]
@@ -100,10 +96,7 @@ pub fn classify(evidence: &Evidence<'_>) -> Result<Classified, Violation> {
 ///
 /// # Errors
 /// `MethodNotAllowed` under a modern header (C1), else as [`classify`] for a legacy message.
-pub fn classify_sessionless_stream(
-    version_headers: &[&str],
-    session: Option<Version>,
-) -> Result<Version, Violation> {
+pub fn classify_sessionless_stream(version_headers: &[&str], session: Option<Version>) -> Result<Version, Violation> {
     match Claim::read(version_headers)? {
         Claim::Modern(_) => Err(Violation::MethodNotAllowed { allow: "POST" }),
         Claim::Unknown(_) => Err(Violation::VersionHeaderUnknown),
@@ -206,8 +199,8 @@ fn modern(claimed: &str, body: &Body<'_>, message: &Message) -> Result<Classifie
             }
         }
     }
-    let version = Version::parse(claimed)
-        .ok_or_else(|| Violation::VersionUnsupported { requested: claimed.to_owned() })?;
+    let version =
+        Version::parse(claimed).ok_or_else(|| Violation::VersionUnsupported { requested: claimed.to_owned() })?;
     Ok(Classified { version, strip_reserved: false })
 }
 

@@ -43,6 +43,7 @@ pub struct Inspected {
 
 /// The gate's answer to a call.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every verdict clears; a box would cost each call an allocation")]
 pub enum Verdict {
     /// May be sent; its reply goes through the inspector.
     Cleared(Cleared, Inspector),
@@ -104,13 +105,9 @@ impl Gate {
                 Decision::Hold(denial) | Decision::Deny(denial) => findings.push(noticed(&denial, Effect::Shadowed)),
             }
         }
-        let watches = self
-            .guards
-            .iter()
-            .filter_map(|(guard, mode)| guard.watch(&call).map(|watch| (watch, *mode)))
-            .collect();
-        let inspector =
-            Inspector { gate: Arc::clone(self), call: call.clone(), watches, permitted: SmallVec::new() };
+        let watches =
+            self.guards.iter().filter_map(|(guard, mode)| guard.watch(&call).map(|watch| (watch, *mode))).collect();
+        let inspector = Inspector { gate: Arc::clone(self), call: call.clone(), watches, permitted: SmallVec::new() };
         Judgement { verdict: Verdict::Cleared(Cleared { call }, inspector), policies, findings }
     }
 
@@ -173,7 +170,7 @@ pub enum Inspection {
     /// Goes to the client.
     Pass(Inspected, Vec<Finding>),
     /// A server request was refused: the client never sees it, the server gets the error that [`RefusedRequest::answer`] makes.
-    Refuse(RefusedRequest, Denial, Vec<Finding>),
+    Refuse(Box<RefusedRequest>, Denial, Vec<Finding>),
     /// A notification was refused: it is dropped.
     Drop(Denial, Vec<Finding>),
     /// The response itself was blocked: the client gets an error with its id, and the reply ends.
@@ -249,12 +246,19 @@ impl Inspector {
     fn blocked(&self, message: &Message, denial: Denial, findings: Vec<Finding>) -> Inspection {
         match (message.kind(), message.id()) {
             (Kind::Request, Some(id)) => {
-                let request = RefusedRequest { id: id.clone(), call: self.call.clone() };
+                let request = Box::new(RefusedRequest { id: id.clone(), call: self.call.clone() });
                 Inspection::Refuse(request, denial, findings)
             }
             (Kind::Request | Kind::Notification, _) => Inspection::Drop(denial, findings),
             (Kind::Result | Kind::Error, _) => Inspection::Cut(denial, findings),
         }
+    }
+
+    /// Refuses a server's request without judging it, for lack of room. `None` when the message is no request.
+    #[must_use]
+    pub fn refuse(&self, message: &Message) -> Option<RefusedRequest> {
+        let id = message.id().filter(|_| message.kind() == Kind::Request)?.clone();
+        Some(RefusedRequest { id, call: self.call.clone() })
     }
 
     /// The call whose reply this is.

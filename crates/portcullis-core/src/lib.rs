@@ -4,18 +4,18 @@
 //! an upstream accepts only [`gate::Cleared`], a listener writes only [`gate::Inspected`], and only
 //! [`gate::Gate`] makes either.
 
-pub mod wire; // bytes -> Message, strictly; offsets, splices
-pub mod version; // protocol revisions and the two eras
-pub mod classify; // C22: which era a message belongs to
-pub mod mirror; // C25-C38: headers that mirror the body
-pub mod trace; // W3C trace context
+pub mod call; // caller + message + facts + now
 pub mod caller; // who is calling, and how that was proven
 pub mod catalogue; // what the server offers: tools with their schemas
-pub mod call; // caller + message + facts + now
-pub mod guard; // the seam for everything that judges or watches
+pub mod classify; // C22: which era a message belongs to
+pub mod clock;
 pub mod gate; // the only maker of Cleared and Inspected
-pub mod upstream; // the seam towards servers
+pub mod guard; // the seam for everything that judges or watches
 pub mod ledger; // the seam towards the record
-pub mod refusal; // every way to say no, by who is at fault
+pub mod mirror; // C25-C38: headers that mirror the body
 pub mod own; // the few JSON texts the gateway writes itself
-pub mod clock; // time, handed in
+pub mod refusal; // every way to say no, by who is at fault
+pub mod trace; // W3C trace context
+pub mod upstream; // the seam towards servers
+pub mod version; // protocol revisions and the two eras
+pub mod wire; // bytes -> Message, strictly; offsets, splices // time, handed in

@@ -23,8 +23,7 @@ const PARAM_PREFIX: &str = "mcp-param-";
 const SOME_PARAM: &str = "mcp-param-*";
 
 /// The methods whose subject `Mcp-Name` repeats (C26).
-const NAMED: [&str; 6] =
-    ["tools/call", "prompts/get", "resources/read", "tasks/get", "tasks/update", "tasks/cancel"];
+const NAMED: [&str; 6] = ["tools/call", "prompts/get", "resources/read", "tasks/get", "tasks/update", "tasks/cancel"];
 
 /// The header fields of a request, whoever keeps them.
 pub trait Headers {
@@ -73,11 +72,7 @@ pub fn check_notification(message: &Message, headers: &dyn Headers) -> Result<()
 ///
 /// # Errors
 /// `HeaderMissing` or `HeaderMismatch`, naming the field.
-pub fn check_params(
-    message: &Message,
-    given: &[(String, String)],
-    tool: Option<&Tool>,
-) -> Result<(), Violation> {
+pub fn check_params(message: &Message, given: &[(String, String)], tool: Option<&Tool>) -> Result<(), Violation> {
     for param in annotated(message, tool) {
         let name = full_name(param);
         let stated = given.iter().find(|(given, _)| *given == name).map(|(_, value)| value);
@@ -99,11 +94,7 @@ pub fn check_params(
 /// The mirrored header fields a modern HTTP server must get with this message (D1, D3): lower-case name and value. Annotated
 /// arguments are taken from the body, whatever the client sent; fields that are not ours to understand are passed on (E2).
 #[must_use]
-pub fn outgoing(
-    message: &Message,
-    tool: Option<&Tool>,
-    forwarded: &[(String, String)],
-) -> Vec<(String, String)> {
+pub fn outgoing(message: &Message, tool: Option<&Tool>, forwarded: &[(String, String)]) -> Vec<(String, String)> {
     let mut fields = Vec::new();
     if let Some(method) = message.method() {
         // There is no encoded form of a method. One that cannot stand in a header is unknown to every server; encoded it is
@@ -128,11 +119,7 @@ pub fn outgoing(
 }
 
 fn check_method(message: &Message, stated: &[u8]) -> Result<(), Violation> {
-    if message.method().is_some_and(|method| method.as_bytes() == stated) {
-        Ok(())
-    } else {
-        Err(mismatch(METHOD))
-    }
+    if message.method().is_some_and(|method| method.as_bytes() == stated) { Ok(()) } else { Err(mismatch(METHOD)) }
 }
 
 fn check_name(message: &Message, stated: Option<&[u8]>) -> Result<(), Violation> {
@@ -205,7 +192,8 @@ fn says(param: &HeaderParam, value: View<'_>, text: &str) -> bool {
         JsonKind::String => value.as_str().is_some_and(|value| value == text),
         JsonKind::Bool => value.text() == text,
         JsonKind::Number => {
-            let same_number = || Decimal::parse(value.text()).is_some_and(|number| Decimal::parse(text) == Some(number));
+            let same_number =
+                || Decimal::parse(value.text()).is_some_and(|number| Decimal::parse(text) == Some(number));
             value.text() == text || (param.kind == ParamKind::Integer && same_number())
         }
         JsonKind::Null | JsonKind::Array | JsonKind::Object => false,

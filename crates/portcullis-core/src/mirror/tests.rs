@@ -202,7 +202,9 @@ fn c31_an_argument_that_is_no_scalar_cannot_be_mirrored() {
 
 #[test]
 fn c32_integers_are_compared_as_numbers() {
-    let counted = |body: &str, header: &str| check_call(&format!(r#"{{"count":{body}}}"#), &[("mcp-param-count", header)]).is_ok();
+    let counted = |body: &str, header: &str| {
+        check_call(&format!(r#"{{"count":{body}}}"#), &[("mcp-param-count", header)]).is_ok()
+    };
     assert!(counted("42", "42"));
     assert!(counted("42", "42.0"));
     assert!(counted("42.0", "42"));
@@ -234,7 +236,11 @@ fn c32_booleans_are_lower_case() {
 fn e2_an_unknown_parameter_header_is_handed_on_as_it_is() {
     let given = check_call("{}", &[("mcp-param-zone", " =?base64?not really?= ")]);
     assert_eq!(given, Ok(vec![("mcp-param-zone".to_owned(), "=?base64?not really?=".to_owned())]));
-    let unknown_tool = check("tools/call", r#"{"name":"t"}"#, &[("mcp-method", "tools/call"), ("mcp-name", "t"), ("mcp-param-region", "x")]);
+    let unknown_tool = check(
+        "tools/call",
+        r#"{"name":"t"}"#,
+        &[("mcp-method", "tools/call"), ("mcp-name", "t"), ("mcp-param-region", "x")],
+    );
     assert_eq!(unknown_tool, Ok(vec![("mcp-param-region".to_owned(), "x".to_owned())]));
 }
 
@@ -257,7 +263,10 @@ fn d1_outgoing_fields_name_method_and_subject() {
     assert_eq!(outgoing(&list, None, &[]), [field(METHOD, "tools/list")]);
     let named = request("prompts/get", r#"{"name":" p"}"#);
     assert_eq!(outgoing(&named, None, &[]), [field(METHOD, "prompts/get"), field(NAME, "=?base64?IHA=?=")]);
-    let completion = request("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"p"},"argument":{"name":"a","value":""}}"#);
+    let completion = request(
+        "completion/complete",
+        r#"{"ref":{"type":"ref/prompt","name":"p"},"argument":{"name":"a","value":""}}"#,
+    );
     assert_eq!(outgoing(&completion, None, &[]), [field(METHOD, "completion/complete")]);
 }
 

@@ -115,7 +115,10 @@ fn two_traceparent_headers_are_none() {
 
 #[test]
 fn a_foreign_tracestate_is_kept_whole() {
-    assert_eq!(state_of(&["congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"]).as_deref(), Some("congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"));
+    assert_eq!(
+        state_of(&["congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"]).as_deref(),
+        Some("congo=t61rcWkgMzE,rojo=00f067aa0ba902b7")
+    );
     assert_eq!(state_of(&["a=1", "b=2, c=3"]).as_deref(), Some("a=1,b=2, c=3"));
     assert_eq!(state_of(&["a=1,,b=2,"]).as_deref(), Some("a=1,,b=2,"));
     assert_eq!(state_of(&["1tenant@system=x y", "a_-*/@z=!~"]).as_deref(), Some("1tenant@system=x y,a_-*/@z=!~"));
@@ -126,7 +129,22 @@ fn a_tracestate_that_breaks_a_rule_is_dropped_whole_and_the_parent_kept() {
     let long_key = format!("{}=1", "k".repeat(257));
     let long_value = format!("a={}", "v".repeat(257));
     for bad in [
-        "", ",", " ", "a", "a=", "=1", "A=1", "_a=1", "a b=1", "a=1,a=2", "a=b=c", "a=\u{e9}", "a=\u{7f}", "a=\t1", "a=1;b=2=3", &long_key,
+        "",
+        ",",
+        " ",
+        "a",
+        "a=",
+        "=1",
+        "A=1",
+        "_a=1",
+        "a b=1",
+        "a=1,a=2",
+        "a=b=c",
+        "a=\u{e9}",
+        "a=\u{7f}",
+        "a=\t1",
+        "a=1;b=2=3",
+        &long_key,
         &long_value,
     ] {
         let trace = traced(&[GOOD], &[bad], None);
@@ -187,7 +205,8 @@ fn an_untraced_message_keeps_its_bytes() {
 
 #[test]
 fn a_traced_message_carries_this_hop_and_all_else_as_it_was() {
-    let message = with_meta(&format!(r#""progressToken" : 7, "traceparent":"{GOOD}","tracestate":"a=1","baggage":"k=v""#));
+    let message =
+        with_meta(&format!(r#""progressToken" : 7, "traceparent":"{GOOD}","tracestate":"a=1","baggage":"k=v""#));
     let trace = traced(&[], &[], Some(&message));
     assert_eq!(
         spliced(&message, &trace),

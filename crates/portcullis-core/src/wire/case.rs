@@ -86,9 +86,7 @@ pub(super) fn is_variant(level: Level, key: &[u8]) -> bool {
         Level::Params => is_variant_of(PARAMS, key),
         Level::Result => is_variant_of(RESULT, key),
         Level::Error => is_variant_of(ERROR, key),
-        Level::ParamsMeta | Level::ResultMeta => {
-            is_variant_of(META, key) || is_reserved_variant(key)
-        }
+        Level::ParamsMeta | Level::ResultMeta => is_variant_of(META, key) || is_reserved_variant(key),
     }
 }
 
@@ -106,11 +104,7 @@ fn is_variant_of(known: &[&str], key: &[u8]) -> bool {
     if known.iter().any(|name| name.as_bytes() == key) {
         return false;
     }
-    let alike = |key: &[u8]| {
-        known
-            .iter()
-            .any(|name| name.as_bytes().eq_ignore_ascii_case(key))
-    };
+    let alike = |key: &[u8]| known.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key));
     if key.iter().all(|byte| (1..0x80).contains(byte)) {
         return alike(key);
     }
@@ -125,10 +119,7 @@ fn is_reserved_variant(key: &[u8]) -> bool {
         return false;
     }
     let folded = Folded::of(key);
-    folded
-        .start
-        .get(..RESERVED.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(RESERVED))
+    folded.start.get(..RESERVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED))
 }
 
 /// A key as a lax decoder sees it, letter case aside.
@@ -157,17 +148,11 @@ impl Folded {
                 _ => byte,
             };
             if start.len() == LONGEST {
-                return Self {
-                    start,
-                    is_whole: false,
-                };
+                return Self { start, is_whole: false };
             }
             start.push(plain);
         }
-        Self {
-            start,
-            is_whole: true,
-        }
+        Self { start, is_whole: true }
     }
 }
 

@@ -39,23 +39,13 @@ enum Put {
 /// Shows how much is to change, never what: values carry secrets.
 impl fmt::Debug for Edit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Edit({} splices, {} meta members)",
-            self.splices.len(),
-            self.meta.len()
-        )
+        write!(f, "Edit({} splices, {} meta members)", self.splices.len(), self.meta.len())
     }
 }
 
 impl<'a> Edit<'a> {
     pub(super) fn new(message: &'a Message) -> Self {
-        Self {
-            message,
-            meta: Vec::new(),
-            splices: Vec::new(),
-            refused: false,
-        }
+        Self { message, meta: Vec::new(), splices: Vec::new(), refused: false }
     }
 
     /// Inserts or replaces a member of `params._meta` (`result._meta` of a result) with raw JSON, making `params` and
@@ -102,11 +92,8 @@ impl<'a> Edit<'a> {
             self.refused = true;
             return self;
         }
-        let items: Vec<(Span, bool)> = array
-            .elements()
-            .enumerate()
-            .map(|(index, item)| (item.span(), keep(index)))
-            .collect();
+        let items: Vec<(Span, bool)> =
+            array.elements().enumerate().map(|(index, item)| (item.span(), keep(index))).collect();
         self.drop_items(&items);
         self
     }
@@ -114,9 +101,7 @@ impl<'a> Edit<'a> {
     /// Whether applying would give the same bytes for want of anything to do.
     #[must_use]
     pub fn is_noop(&self) -> bool {
-        let wants_meta = |(key, value): &(String, Option<String>)| {
-            value.is_some() || self.message.meta(key).is_some()
-        };
+        let wants_meta = |(key, value): &(String, Option<String>)| value.is_some() || self.message.meta(key).is_some();
         !self.refused && self.splices.is_empty() && !self.meta.iter().any(wants_meta)
     }
 
@@ -129,14 +114,9 @@ impl<'a> Edit<'a> {
         if self.is_noop() {
             return Ok(self.message.clone());
         }
-        let sound_meta = |(_, value): &(String, Option<String>)| {
-            value.as_ref().is_none_or(|raw| is_one_value(raw, limits))
-        };
-        let sound = self.meta.iter().all(sound_meta)
-            && self
-                .splices
-                .iter()
-                .all(|splice| splice.put.is_sound(limits));
+        let sound_meta =
+            |(_, value): &(String, Option<String>)| value.as_ref().is_none_or(|raw| is_one_value(raw, limits));
+        let sound = self.meta.iter().all(sound_meta) && self.splices.iter().all(|splice| splice.put.is_sound(limits));
         self.plan_meta();
         if self.refused || !sound {
             return Err(Malformed::EditRefused);
@@ -156,10 +136,7 @@ impl<'a> Edit<'a> {
     }
 
     fn splice(&mut self, span: Span, put: Put) {
-        self.splices.push(Splice {
-            range: span.start as usize..span.end as usize,
-            put,
-        });
+        self.splices.push(Splice { range: span.start as usize..span.end as usize, put });
     }
 
     /// A view belongs to this message when it points at this message's memory.
@@ -178,12 +155,7 @@ impl<'a> Edit<'a> {
             } else {
                 let (start, end) = match (kept_before, previous_end) {
                     (true, Some(previous)) => (previous, span.end),
-                    _ => (
-                        span.start,
-                        items
-                            .get(index + 1)
-                            .map_or(span.end, |(next, _)| next.start),
-                    ),
+                    _ => (span.start, items.get(index + 1).map_or(span.end, |(next, _)| next.start)),
                 };
                 self.splice(Span { start, end }, Put::Nothing);
             }
@@ -216,11 +188,7 @@ impl<'a> Edit<'a> {
             self.plan_members(meta.value, &wanted, &inserts);
         } else if inserts.is_empty() {
         } else if let Some(outer) = outline.slot(holder_slot) {
-            let comma = if outline.level(holder).next().is_some() {
-                ","
-            } else {
-                ""
-            };
+            let comma = if outline.level(holder).next().is_some() { "," } else { "" };
             let at = outer.value.start + 1;
             self.insert(at, format!("\"_meta\":{{{inserts}}}{comma}"));
         } else if let Some(method) = outline.slot(Slot::Method) {
@@ -236,17 +204,11 @@ impl<'a> Edit<'a> {
         let mut items = Vec::with_capacity(members.len());
         for member in members {
             let key = text::decode(member.key.of(message.bytes()));
-            let wish = wanted
-                .iter()
-                .find(|(wanted, _)| *wanted == key)
-                .map(|(_, value)| value);
+            let wish = wanted.iter().find(|(wanted, _)| *wanted == key).map(|(_, value)| value);
             if let Some(Some(raw)) = wish {
                 self.splice(member.value, Put::Value(raw.clone()));
             }
-            let whole = Span {
-                start: member.key.start - 1,
-                end: member.value.end,
-            };
+            let whole = Span { start: member.key.start - 1, end: member.value.end };
             items.push((whole, wish != Some(&None)));
         }
         if !inserts.is_empty() {

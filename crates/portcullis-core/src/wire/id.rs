@@ -67,22 +67,14 @@ impl Id {
     #[must_use]
     pub fn string(value: &str) -> Self {
         let raw = text::quote(value);
-        let meaning = raw
-            .contains('\\')
-            .then(|| Arc::from(format!("\"{value}\"")));
-        Self {
-            raw: Text::new(&raw),
-            meaning,
-        }
+        let meaning = raw.contains('\\').then(|| Arc::from(format!("\"{value}\"")));
+        Self { raw: Text::new(&raw), meaning }
     }
 
     /// The id with this number as its value.
     #[must_use]
     pub fn number(value: i64) -> Self {
-        Self {
-            raw: Text::new(&value.to_string()),
-            meaning: None,
-        }
+        Self { raw: Text::new(&value.to_string()), meaning: None }
     }
 
     /// Whether a value can be an id.
@@ -102,10 +94,7 @@ impl Id {
         } else {
             None
         };
-        Some(Self {
-            raw: Text::new(view.text()),
-            meaning,
-        })
+        Some(Self { raw: Text::new(view.text()), meaning })
     }
 
     fn meaning(&self) -> &[u8] {

@@ -35,11 +35,7 @@ pub(super) struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            arena: Vec::new(),
-            stack: SmallVec::new(),
-        }
+        Self { bytes, arena: Vec::new(), stack: SmallVec::new() }
     }
 
     /// What [`Keys::rewind`] needs to forget all that comes after now.
@@ -61,17 +57,9 @@ impl<'a> Keys<'a> {
             let from = self.arena.len();
             text::unescape(span.of(self.bytes), &mut self.arena);
             let head = head(self.arena.get(from..).unwrap_or_default());
-            Key {
-                head,
-                at: span.start,
-                kept: small(from),
-            }
+            Key { head, at: span.start, kept: small(from) }
         } else {
-            Key {
-                head: head(span.of(self.bytes)),
-                at: span.start,
-                kept: IN_MESSAGE,
-            }
+            Key { head: head(span.of(self.bytes)), at: span.start, kept: IN_MESSAGE }
         };
         self.stack.push(key);
         small(self.stack.len())
@@ -79,10 +67,7 @@ impl<'a> Keys<'a> {
 
     /// The newest key, unescaped.
     pub(super) fn last(&self) -> &[u8] {
-        self.stack
-            .last()
-            .map(|key| key.text(self.bytes, &self.arena))
-            .unwrap_or_default()
+        self.stack.last().map(|key| key.text(self.bytes, &self.arena)).unwrap_or_default()
     }
 
     /// Where a key stands that equals an earlier one among the keys since `from`.
@@ -94,9 +79,7 @@ impl<'a> Keys<'a> {
             let mut rest = &*keys;
             while let Some((last, before)) = rest.split_last() {
                 work.spend(before.len());
-                let twice = |key: &Key| {
-                    key.head == last.head && order(bytes, arena, key, last, work).is_eq()
-                };
+                let twice = |key: &Key| key.head == last.head && order(bytes, arena, key, last, work).is_eq();
                 if before.iter().any(twice) {
                     return Some(last.at as usize);
                 }
@@ -105,25 +88,16 @@ impl<'a> Keys<'a> {
             return None;
         }
         keys.sort_unstable_by(|a, b| order(bytes, arena, a, b, work));
-        let twice = |[a, b]: &[Key; 2]| {
-            order(bytes, arena, a, b, work)
-                .is_eq()
-                .then_some(a.at.max(b.at) as usize)
-        };
+        let twice = |[a, b]: &[Key; 2]| order(bytes, arena, a, b, work).is_eq().then_some(a.at.max(b.at) as usize);
         keys.array_windows().find_map(twice)
     }
 }
 
 impl Key {
     fn text<'k>(&self, bytes: &'k [u8], arena: &'k [u8]) -> &'k [u8] {
-        let (all, start) = if self.kept == IN_MESSAGE {
-            (bytes, self.at)
-        } else {
-            (arena, self.kept)
-        };
+        let (all, start) = if self.kept == IN_MESSAGE { (bytes, self.at) } else { (arena, self.kept) };
         let len = (self.head >> 32) as usize;
-        all.get(start as usize..start as usize + len)
-            .unwrap_or_default()
+        all.get(start as usize..start as usize + len).unwrap_or_default()
     }
 }
 
@@ -150,10 +124,7 @@ fn order<W: Work>(bytes: &[u8], arena: &[u8], a: &Key, b: &Key, work: &mut W) ->
 }
 
 /// Counts and arena offsets fit: unescaping never makes text longer, and no text is longer than 1 GiB.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "bounded by the scanned text, which is at most 1 GiB"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "bounded by the scanned text, which is at most 1 GiB")]
 const fn small(at: usize) -> u32 {
     at as u32
 }

@@ -37,14 +37,6 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            bytes: 4 << 20,
-            depth: 64,
-            keys: 4096,
-            members: 1 << 18,
-            id: 256,
-            name: 2048,
-            batch: 64,
-        }
+        Self { bytes: 4 << 20, depth: 64, keys: 4096, members: 1 << 18, id: 256, name: 2048, batch: 64 }
     }
 }

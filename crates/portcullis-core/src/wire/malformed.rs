@@ -195,147 +195,67 @@ impl Malformed {
     const fn row(&self) -> (&'static str, i64, &'static str) {
         match self {
             Self::TooLarge { .. } => ("too_large", REQUEST, "the message is too large"),
-            Self::ByteOrderMark => (
-                "byte_order_mark",
-                PARSE,
-                "the message starts with a byte order mark",
-            ),
+            Self::ByteOrderMark => ("byte_order_mark", PARSE, "the message starts with a byte order mark"),
             Self::NotUtf8 { .. } => ("not_utf8", PARSE, "the message is not UTF-8"),
             Self::Syntax { .. } => ("syntax", PARSE, "the message is not JSON"),
             Self::TrailingBytes { .. } => ("trailing_bytes", PARSE, "bytes follow the message"),
-            Self::LoneSurrogate { .. } => (
-                "lone_surrogate",
-                PARSE,
-                "a string holds half a surrogate pair",
-            ),
+            Self::LoneSurrogate { .. } => ("lone_surrogate", PARSE, "a string holds half a surrogate pair"),
             Self::TooDeep { .. } => ("too_deep", REQUEST, "the message is nested too deeply"),
-            Self::TooManyKeys { .. } => {
-                ("too_many_keys", REQUEST, "an object has too many members")
+            Self::TooManyKeys { .. } => ("too_many_keys", REQUEST, "an object has too many members"),
+            Self::TooManyMembers { .. } => ("too_many_members", REQUEST, "the message holds too many values"),
+            Self::DuplicateKey { .. } => ("duplicate_key", REQUEST, "an object names a member twice"),
+            Self::CaseVariantKey { .. } => {
+                ("case_variant_key", REQUEST, "a member differs from a protocol member only by spelling")
             }
-            Self::TooManyMembers { .. } => (
-                "too_many_members",
-                REQUEST,
-                "the message holds too many values",
-            ),
-            Self::DuplicateKey { .. } => {
-                ("duplicate_key", REQUEST, "an object names a member twice")
-            }
-            Self::CaseVariantKey { .. } => (
-                "case_variant_key",
-                REQUEST,
-                "a member differs from a protocol member only by spelling",
-            ),
             Self::NotAnObject => ("not_an_object", REQUEST, "the message is not an object"),
-            Self::BatchNotAllowed => (
-                "batch_not_allowed",
-                REQUEST,
-                "batches are not part of this protocol revision",
-            ),
+            Self::BatchNotAllowed => ("batch_not_allowed", REQUEST, "batches are not part of this protocol revision"),
             Self::BatchEmpty => ("batch_empty", REQUEST, "the batch is empty"),
-            Self::BatchTooLong { .. } => (
-                "batch_too_long",
-                REQUEST,
-                "the batch holds too many messages",
-            ),
-            Self::BatchRepeatsId => (
-                "batch_repeats_id",
-                REQUEST,
-                "two messages of the batch have one id",
-            ),
-            Self::InitializeInBatch => (
-                "initialize_in_batch",
-                REQUEST,
-                "initialize must not be part of a batch",
-            ),
+            Self::BatchTooLong { .. } => ("batch_too_long", REQUEST, "the batch holds too many messages"),
+            Self::BatchRepeatsId => ("batch_repeats_id", REQUEST, "two messages of the batch have one id"),
+            Self::InitializeInBatch => ("initialize_in_batch", REQUEST, "initialize must not be part of a batch"),
             Self::WrongJsonRpc => ("wrong_json_rpc", REQUEST, "jsonrpc must be \"2.0\""),
-            Self::IdNotStringOrInteger => (
-                "id_not_string_or_integer",
-                REQUEST,
-                "the id must be a string or an integer",
-            ),
+            Self::IdNotStringOrInteger => {
+                ("id_not_string_or_integer", REQUEST, "the id must be a string or an integer")
+            }
             Self::IdTooLong { .. } => ("id_too_long", REQUEST, "the id is too long"),
             Self::MethodNotString => ("method_not_string", REQUEST, "the method must be a string"),
-            Self::NameTooLong { .. } => (
-                "name_too_long",
-                REQUEST,
-                "the method or the name is too long",
-            ),
-            Self::MethodInResponse => (
-                "method_in_response",
-                REQUEST,
-                "a message is a request or a response, not both",
-            ),
-            Self::BothResultAndError => (
-                "both_result_and_error",
-                REQUEST,
-                "a response has a result or an error, not both",
-            ),
+            Self::NameTooLong { .. } => ("name_too_long", REQUEST, "the method or the name is too long"),
+            Self::MethodInResponse => ("method_in_response", REQUEST, "a message is a request or a response, not both"),
+            Self::BothResultAndError => {
+                ("both_result_and_error", REQUEST, "a response has a result or an error, not both")
+            }
             _ => self.row_of_shape(),
         }
     }
 
     const fn row_of_shape(&self) -> (&'static str, i64, &'static str) {
         match self {
-            Self::NeitherMethodNorResult => (
-                "neither_method_nor_result",
-                REQUEST,
-                "the message has no method, no result and no error",
-            ),
+            Self::NeitherMethodNorResult => {
+                ("neither_method_nor_result", REQUEST, "the message has no method, no result and no error")
+            }
             Self::ResponseWithoutId => ("response_without_id", REQUEST, "the response has no id"),
             Self::ResultNotObject => ("result_not_object", REQUEST, "the result must be an object"),
             Self::ErrorNotObject => ("error_not_object", REQUEST, "the error must be an object"),
-            Self::ErrorCodeNotInteger => (
-                "error_code_not_integer",
-                REQUEST,
-                "the error needs an integer code",
-            ),
-            Self::ErrorMessageNotString => (
-                "error_message_not_string",
-                REQUEST,
-                "the error needs a message",
-            ),
-            Self::RequestWithoutId { .. } => (
-                "request_without_id",
-                REQUEST,
-                "this method is a request and needs an id",
-            ),
-            Self::NotificationWithId { .. } => (
-                "notification_with_id",
-                REQUEST,
-                "this method is a notification and takes no id",
-            ),
+            Self::ErrorCodeNotInteger => ("error_code_not_integer", REQUEST, "the error needs an integer code"),
+            Self::ErrorMessageNotString => ("error_message_not_string", REQUEST, "the error needs a message"),
+            Self::RequestWithoutId { .. } => {
+                ("request_without_id", REQUEST, "this method is a request and needs an id")
+            }
+            Self::NotificationWithId { .. } => {
+                ("notification_with_id", REQUEST, "this method is a notification and takes no id")
+            }
             Self::ParamsNotObject => ("params_not_object", PARAMS, "params must be an object"),
             Self::MetaNotObject => ("meta_not_object", PARAMS, "_meta must be an object"),
-            Self::NameMissing => (
-                "name_missing",
-                PARAMS,
-                "params do not say what the method is about",
-            ),
-            Self::NameNotString => (
-                "name_not_string",
-                PARAMS,
-                "the name, uri or task id must be a string",
-            ),
-            Self::ArgumentsNotObject => (
-                "arguments_not_object",
-                PARAMS,
-                "arguments must be an object",
-            ),
-            Self::ProgressTokenInvalid => (
-                "progress_token_invalid",
-                PARAMS,
-                "the progress token must be a string or an integer",
-            ),
-            Self::CancelledIdInvalid => (
-                "cancelled_id_invalid",
-                PARAMS,
-                "the cancelled request's id must be a string or an integer",
-            ),
-            _ => (
-                "edit_refused",
-                REQUEST,
-                "the message could not be rewritten",
-            ),
+            Self::NameMissing => ("name_missing", PARAMS, "params do not say what the method is about"),
+            Self::NameNotString => ("name_not_string", PARAMS, "the name, uri or task id must be a string"),
+            Self::ArgumentsNotObject => ("arguments_not_object", PARAMS, "arguments must be an object"),
+            Self::ProgressTokenInvalid => {
+                ("progress_token_invalid", PARAMS, "the progress token must be a string or an integer")
+            }
+            Self::CancelledIdInvalid => {
+                ("cancelled_id_invalid", PARAMS, "the cancelled request's id must be a string or an integer")
+            }
+            _ => ("edit_refused", REQUEST, "the message could not be rewritten"),
         }
     }
 }

@@ -205,15 +205,11 @@ impl Message {
     }
 
     pub(super) fn slot(&self, slot: Slot) -> Option<View<'_>> {
-        self.outline
-            .slot(slot)
-            .map(|member| self.view(member.value))
+        self.outline.slot(slot).map(|member| self.view(member.value))
     }
 
     pub(super) fn member(&self, level: Level, name: &str) -> Option<View<'_>> {
-        self.outline
-            .member(&self.bytes, level, name)
-            .map(|member| self.view(member.value))
+        self.outline.member(&self.bytes, level, name).map(|member| self.view(member.value))
     }
 
     fn view(&self, span: Span) -> View<'_> {

@@ -126,17 +126,11 @@ impl Outline {
     pub(super) fn member(&self, bytes: &[u8], level: Level, name: &str) -> Option<&Member> {
         self.level(level).find(|member| {
             let key = member.key.of(bytes);
-            if member.escaped {
-                text::decode(key) == name
-            } else {
-                key == name.as_bytes()
-            }
+            if member.escaped { text::decode(key) == name } else { key == name.as_bytes() }
         })
     }
 
     pub(super) fn level(&self, level: Level) -> impl Iterator<Item = &Member> {
-        self.members
-            .iter()
-            .filter(move |member| member.level == level)
+        self.members.iter().filter(move |member| member.level == level)
     }
 }

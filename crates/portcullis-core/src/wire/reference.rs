@@ -27,14 +27,8 @@ pub(crate) struct Bounds {
 pub(crate) fn read(bytes: &[u8], bounds: Bounds) -> Result<Value, Opinion> {
     let members = Cell::new(0);
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let seed = Strict {
-        bounds,
-        depth: 0,
-        members: &members,
-    };
-    let value = seed
-        .deserialize(&mut json)
-        .and_then(|value| json.end().map(|()| value));
+    let seed = Strict { bounds, depth: 0, members: &members };
+    let value = seed.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
     value.map_err(|error| match error.to_string() {
         text if text.contains("number out of range") => Opinion::None,
         text => Opinion::Refused(text),
@@ -53,10 +47,7 @@ impl Strict<'_> {
         if self.depth == self.bounds.depth {
             return Err(E::custom("too deep"));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 

@@ -20,21 +20,13 @@ pub struct Span {
 
 impl Span {
     /// Offsets fit because no text longer than 1 GiB is scanned.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "scan_counting refuses texts of more than 1 GiB"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "scan_counting refuses texts of more than 1 GiB")]
     pub(super) const fn new(start: usize, end: usize) -> Self {
-        Self {
-            start: start as u32,
-            end: end as u32,
-        }
+        Self { start: start as u32, end: end as u32 }
     }
 
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
-        bytes
-            .get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+        bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
@@ -109,8 +101,7 @@ pub(super) fn scan_counting<W: Work>(
         return Err(Malformed::ByteOrderMark);
     }
     if simdutf8::basic::from_utf8(bytes).is_err() {
-        let at =
-            simdutf8::compat::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        let at = simdutf8::compat::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
         return Err(Malformed::NotUtf8 { at });
     }
     let mut scanner = Scanner {
@@ -141,9 +132,7 @@ impl<W: Work> Scanner<'_, W> {
         loop {
             values += 1;
             if values > self.limits.members {
-                return self.fail(Malformed::TooManyMembers {
-                    limit: self.limits.members,
-                });
+                return self.fail(Malformed::TooManyMembers { limit: self.limits.members });
             }
             let first = lex::byte(self.bytes, at);
             at = match first {
@@ -169,8 +158,7 @@ impl<W: Work> Scanner<'_, W> {
                     return self.finish(start, at);
                 };
                 if frame.level != Level::Other {
-                    self.outline
-                        .end(frame.member as usize, Span::new(at, at).end);
+                    self.outline.end(frame.member as usize, Span::new(at, at).end);
                 }
                 at = lex::space(self.bytes, at);
                 let next = lex::byte(self.bytes, at);
@@ -208,9 +196,7 @@ impl<W: Work> Scanner<'_, W> {
         if self.frames.len() < self.limits.depth {
             return Some(());
         }
-        self.fail(Malformed::TooDeep {
-            limit: self.limits.depth,
-        })
+        self.fail(Malformed::TooDeep { limit: self.limits.depth })
     }
 
     #[inline]
@@ -223,14 +209,7 @@ impl<W: Work> Scanner<'_, W> {
             None => Level::Top,
         };
         let (keys_from, arena_from) = self.keys.mark();
-        self.frames.push(Frame {
-            keys_from,
-            arena_from,
-            member: 0,
-            is_object,
-            level,
-            below: Level::Other,
-        });
+        self.frames.push(Frame { keys_from, arena_from, member: 0, is_object, level, below: Level::Other });
         Some(())
     }
 
@@ -262,9 +241,7 @@ impl<W: Work> Scanner<'_, W> {
             return Some(value);
         };
         if (count - frame.keys_from) as usize > self.limits.keys {
-            return self.fail(Malformed::TooManyKeys {
-                limit: self.limits.keys,
-            });
+            return self.fail(Malformed::TooManyKeys { limit: self.limits.keys });
         }
         if frame.level != Level::Other {
             let level = frame.level;
@@ -278,15 +255,7 @@ impl<W: Work> Scanner<'_, W> {
             }
             frame.below = slot.map_or(Level::Other, Slot::below);
             frame.member = Span::new(self.outline.len(), 0).start;
-            self.outline.push(
-                Member {
-                    level,
-                    escaped,
-                    key,
-                    value: Span::new(value, value),
-                },
-                slot,
-            );
+            self.outline.push(Member { level, escaped, key, value: Span::new(value, value) }, slot);
         }
         Some(value)
     }
@@ -307,9 +276,7 @@ impl<W: Work> Scanner<'_, W> {
         match read {
             Ok(at) => Some(at),
             Err(lex::Flaw::Syntax(at)) => self.fail(Malformed::Syntax { at: at as usize }),
-            Err(lex::Flaw::LoneSurrogate(at)) => {
-                self.fail(Malformed::LoneSurrogate { at: at as usize })
-            }
+            Err(lex::Flaw::LoneSurrogate(at)) => self.fail(Malformed::LoneSurrogate { at: at as usize }),
         }
     }
 

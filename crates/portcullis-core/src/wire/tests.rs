@@ -19,22 +19,10 @@ use super::{
 };
 
 /// Small enough that generated texts reach every bound.
-const TIGHT: Limits = Limits {
-    bytes: 1 << 16,
-    depth: 6,
-    keys: 7,
-    members: 40,
-    id: 24,
-    name: 24,
-    batch: 4,
-};
+const TIGHT: Limits = Limits { bytes: 1 << 16, depth: 6, keys: 7, members: 40, id: 24, name: 24, batch: 4 };
 
 fn bounds(limits: &Limits) -> Bounds {
-    Bounds {
-        depth: limits.depth,
-        keys: limits.keys,
-        members: limits.members,
-    }
+    Bounds { depth: limits.depth, keys: limits.keys, members: limits.members }
 }
 
 fn agrees_with_reference(bytes: &[u8], limits: &Limits) -> Result<(), TestCaseError> {
@@ -66,18 +54,11 @@ fn accepted_is_sound(bytes: &[u8], direction: Direction) -> Result<(), TestCaseE
     prop_assert_eq!(message.error().map(tree), value.get("error").cloned());
     prop_assert_eq!(
         message.arguments().map(tree),
-        value
-            .get("params")
-            .and_then(|params| params.get("arguments"))
-            .cloned()
+        value.get("params").and_then(|params| params.get("arguments")).cloned()
     );
     match message.kind() {
         Kind::Request | Kind::Notification => {
-            prop_assert!(
-                value["method"].is_string()
-                    && value.get("result").is_none()
-                    && value.get("error").is_none()
-            );
+            prop_assert!(value["method"].is_string() && value.get("result").is_none() && value.get("error").is_none());
             prop_assert!(value.get("params").is_none_or(Value::is_object));
             prop_assert_eq!(message.kind() == Kind::Request, value.get("id").is_some());
         }

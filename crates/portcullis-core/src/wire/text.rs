@@ -24,18 +24,13 @@ pub(super) fn plain_prefix(text: &[u8]) -> usize {
             rest = skip_plain_blocks(rest);
         }
     }
-    let odd = rest
-        .iter()
-        .position(|&byte| is_special(byte))
-        .unwrap_or(rest.len());
+    let odd = rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len());
     text.len() - rest.len() + odd
 }
 
 fn skip_plain_blocks(mut rest: &[u8]) -> &[u8] {
     while let Some((block, tail)) = rest.split_first_chunk::<BLOCK>() {
-        let hit = block
-            .iter()
-            .fold(false, |hit, &byte| hit | is_special(byte));
+        let hit = block.iter().fold(false, |hit, &byte| hit | is_special(byte));
         if hit {
             break;
         }

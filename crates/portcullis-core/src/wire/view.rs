@@ -43,10 +43,7 @@ pub fn view_json<'a>(bytes: &'a [u8], limits: &Limits) -> Result<View<'a>, Malfo
 
 impl<'a> View<'a> {
     pub(super) fn new(text: &'a [u8], span: Span) -> Self {
-        Self {
-            bytes: span.of(text),
-            at: span.start,
-        }
+        Self { bytes: span.of(text), at: span.start }
     }
 
     #[must_use]
@@ -77,10 +74,7 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn span(self) -> Span {
         let len = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        Span {
-            start: self.at,
-            end: self.at.saturating_add(len),
-        }
+        Span { start: self.at, end: self.at.saturating_add(len) }
     }
 
     /// The string with its escapes undone; borrowed when there are none.
@@ -109,9 +103,7 @@ impl<'a> View<'a> {
     /// Whether this is a number of plain digits, whatever its size.
     pub(super) fn is_integer(self) -> bool {
         match self.bytes {
-            [b'-', digits @ ..] | digits => {
-                !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
-            }
+            [b'-', digits @ ..] | digits => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
         }
     }
 
@@ -137,18 +129,14 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn members(self) -> Members<'a> {
         let is_object = self.kind() == JsonKind::Object;
-        Members {
-            cursor: self.inside(is_object),
-        }
+        Members { cursor: self.inside(is_object) }
     }
 
     /// The elements of an array in their order; nothing for any other value.
     #[must_use]
     pub fn elements(self) -> Elements<'a> {
         let is_array = self.kind() == JsonKind::Array;
-        Elements {
-            cursor: self.inside(is_array),
-        }
+        Elements { cursor: self.inside(is_array) }
     }
 
     /// The member of that name, by its unescaped spelling.
@@ -173,33 +161,19 @@ impl<'a> View<'a> {
     /// for each level around it; this looks at every byte once.
     #[must_use]
     pub fn tokens(self) -> Tokens<'a> {
-        Tokens::new(Cursor {
-            bytes: self.bytes,
-            pos: 0,
-            at: self.at,
-        })
+        Tokens::new(Cursor { bytes: self.bytes, pos: 0, at: self.at })
     }
 
     fn inside(self, applies: bool) -> Cursor<'a> {
         let bytes = if applies { self.bytes } else { &[] };
-        Cursor {
-            bytes,
-            pos: 1,
-            at: self.at,
-        }
+        Cursor { bytes, pos: 1, at: self.at }
     }
 }
 
 /// Shows what the value is, never what it says: messages carry secrets.
 impl fmt::Debug for View<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "View({:?}, {} bytes at {})",
-            self.kind(),
-            self.bytes.len(),
-            self.at
-        )
+        write!(f, "View({:?}, {} bytes at {})", self.kind(), self.bytes.len(), self.at)
     }
 }
 
@@ -226,9 +200,7 @@ impl<'a> Cursor<'a> {
     fn string(&mut self) -> &'a [u8] {
         let start = self.pos + 1;
         self.pos = string_end(self.bytes, start);
-        self.bytes
-            .get(start..self.pos.saturating_sub(1))
-            .unwrap_or_default()
+        self.bytes.get(start..self.pos.saturating_sub(1)).unwrap_or_default()
     }
 
     /// Reads the value at the cursor.
@@ -239,13 +211,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn view(&self, start: usize) -> View<'a> {
-        let at = self
-            .at
-            .saturating_add(u32::try_from(start).unwrap_or(u32::MAX));
-        View {
-            bytes: self.bytes.get(start..self.pos).unwrap_or_default(),
-            at,
-        }
+        let at = self.at.saturating_add(u32::try_from(start).unwrap_or(u32::MAX));
+        View { bytes: self.bytes.get(start..self.pos).unwrap_or_default(), at }
     }
 }
 
@@ -293,12 +260,7 @@ fn value_end(bytes: &[u8], mut pos: usize) -> usize {
 /// The position after a number or a word.
 fn scalar_end(bytes: &[u8], pos: usize) -> usize {
     let rest = bytes.get(pos..).unwrap_or_default();
-    let ends = |byte: &u8| {
-        matches!(
-            byte,
-            b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r' | b':' | b'"'
-        )
-    };
+    let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r' | b':' | b'"');
     // At least one byte, so that no caller can stand still.
     pos + rest.iter().position(ends).unwrap_or(rest.len()).max(1)
 }

@@ -26,7 +26,8 @@ fn d1_only_outer_white_space_and_unsafe_characters_need_encoding() {
     for plain in ["", "a b", "a\tb", "a,b;c=\"d\"", "=?base64?x", "x?=", "=?BASE64?eA==?=", "=?base64?", "~!"] {
         assert_eq!(encode_value(plain), plain);
     }
-    for unsafe_value in [" a", "a ", "\ta", "a\t", " ", "a\rb", "a\0b", "\u{7f}", "é", "=?base64?eA==?=", "=?base64?="] {
+    for unsafe_value in [" a", "a ", "\ta", "a\t", " ", "a\rb", "a\0b", "\u{7f}", "é", "=?base64?eA==?=", "=?base64?="]
+    {
         let encoded = encode_value(unsafe_value);
         assert!(encoded.starts_with(OPEN) && encoded.ends_with(CLOSE), "{unsafe_value:?}");
         assert_eq!(decoded(&encoded).as_deref(), Ok(unsafe_value));
@@ -35,7 +36,9 @@ fn d1_only_outer_white_space_and_unsafe_characters_need_encoding() {
 
 #[test]
 fn c29_a_value_without_both_exact_marks_is_literal() {
-    for literal in ["eA==", "=?base64?eA==", "eA==?=", "=?BASE64?eA==?=", "=?Base64?eA==?=", "= ?base64?eA==?=", "?base64?eA==?="] {
+    for literal in
+        ["eA==", "=?base64?eA==", "eA==?=", "=?BASE64?eA==?=", "=?Base64?eA==?=", "= ?base64?eA==?=", "?base64?eA==?="]
+    {
         assert_eq!(decoded(literal).as_deref(), Ok(literal));
     }
 }

@@ -50,7 +50,9 @@ fn c36_a_name_must_not_be_empty() {
 
 #[test]
 fn c36_a_name_is_a_token_without_control_characters() {
-    for name in ["My Region", "a:b", "R\u{e9}gion", "a\\tb", "a\\r\\nb", "a\\u0000", "a/b", "a(b", "\\\"a\\\"", "\u{7f}"] {
+    for name in
+        ["My Region", "a:b", "R\u{e9}gion", "a\\tb", "a\\r\\nb", "a\\u0000", "a/b", "a(b", "\\\"a\\\"", "\u{7f}"]
+    {
         let schema = format!(r#"{{"type":"string","x-mcp-header":"{name}"}}"#);
         assert_eq!(with_property(&schema), Err(HeaderParamError::NotAToken { at: at_p() }), "{name}");
     }
@@ -79,7 +81,16 @@ fn c36_names_are_unique_without_regard_to_case() {
 
 #[test]
 fn c37_only_strings_integers_and_booleans_are_mirrored() {
-    for kind in [r#""number""#, r#""object""#, r#""array""#, r#""null""#, r#"["string","null"]"#, r#"["string"]"#, "null", r#""String""#] {
+    for kind in [
+        r#""number""#,
+        r#""object""#,
+        r#""array""#,
+        r#""null""#,
+        r#"["string","null"]"#,
+        r#"["string"]"#,
+        "null",
+        r#""String""#,
+    ] {
         let schema = format!(r#"{{"type":{kind},"x-mcp-header":"A"}}"#);
         assert_eq!(with_property(&schema), Err(HeaderParamError::NotPrimitive { at: at_p() }), "{kind}");
     }
@@ -163,7 +174,13 @@ fn schema() -> impl Strategy<Value = String> {
     ];
     leaf.prop_recursive(4, 24, 3, |inner| {
         let key = prop_oneof![
-            Just("properties"), Just("items"), Just("x-mcp-header"), Just("default"), Just("$defs"), Just("a"), Just("type"),
+            Just("properties"),
+            Just("items"),
+            Just("x-mcp-header"),
+            Just("default"),
+            Just("$defs"),
+            Just("a"),
+            Just("type"),
         ];
         proptest::collection::btree_map(key, inner, 0..3).prop_map(|members| {
             let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();

@@ -38,12 +38,8 @@ fn every_variant() -> Vec<Malformed> {
         M::ErrorNotObject,
         M::ErrorCodeNotInteger,
         M::ErrorMessageNotString,
-        M::RequestWithoutId {
-            method: "tools/call".into(),
-        },
-        M::NotificationWithId {
-            method: "notifications/progress".into(),
-        },
+        M::RequestWithoutId { method: "tools/call".into() },
+        M::NotificationWithId { method: "notifications/progress".into() },
         M::ParamsNotObject,
         M::MetaNotObject,
         M::NameMissing,
@@ -60,31 +56,21 @@ fn every_variant_has_its_own_code_and_all_codes_are_listed() {
     let codes: Vec<_> = every_variant().iter().map(Malformed::code).collect();
     assert_eq!(codes, Malformed::ALL_CODES);
     assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len());
-    assert!(codes.iter().all(|code| {
-        code.bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
-    }));
+    assert!(codes.iter().all(|code| { code.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')) }));
 }
 
 #[test]
 fn public_sentences_are_short_distinct_and_say_the_limit() {
     let sentences: HashSet<_> = every_variant().iter().map(Malformed::public).collect();
     assert_eq!(sentences.len(), every_variant().len());
-    assert!(sentences.iter().all(|sentence| sentence.len() < 80
-        && !sentence.ends_with('.')
-        && !sentence.contains("tools/call")));
-    assert_eq!(
-        Malformed::TooDeep { limit: 64 }.public(),
-        "the message is nested too deeply (limit 64)"
+    assert!(
+        sentences
+            .iter()
+            .all(|sentence| sentence.len() < 80 && !sentence.ends_with('.') && !sentence.contains("tools/call"))
     );
-    assert_eq!(
-        Malformed::Syntax { at: 3 }.public(),
-        "the message is not JSON"
-    );
-    assert_eq!(
-        Malformed::Syntax { at: 3 }.to_string(),
-        "the message is not JSON (byte 3)"
-    );
+    assert_eq!(Malformed::TooDeep { limit: 64 }.public(), "the message is nested too deeply (limit 64)");
+    assert_eq!(Malformed::Syntax { at: 3 }.public(), "the message is not JSON");
+    assert_eq!(Malformed::Syntax { at: 3 }.to_string(), "the message is not JSON (byte 3)");
 }
 
 #[test]

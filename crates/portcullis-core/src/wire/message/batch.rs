@@ -16,11 +16,7 @@ use crate::wire::{
 ///
 /// # Errors
 /// The first rule that the text, or an item, breaks.
-pub fn read_batch(
-    bytes: Bytes,
-    direction: Direction,
-    limits: &Limits,
-) -> Result<Vec<Message>, Malformed> {
+pub fn read_batch(bytes: Bytes, direction: Direction, limits: &Limits) -> Result<Vec<Message>, Malformed> {
     let batch = view_json(&bytes, limits)?;
     match batch.kind() {
         JsonKind::Array => {}
@@ -32,9 +28,7 @@ pub fn read_batch(
     let mut messages = Vec::new();
     for item in batch.elements() {
         if messages.len() == limits.batch {
-            return Err(Malformed::BatchTooLong {
-                limit: limits.batch,
-            });
+            return Err(Malformed::BatchTooLong { limit: limits.batch });
         }
         let span = item.span();
         let item = bytes.slice(span.start as usize..span.end as usize);
@@ -58,10 +52,8 @@ pub fn read_batch(
 
 /// Requests and responses count apart: their ids were chosen by different sides.
 fn repeats_id(messages: &[Message]) -> bool {
-    let mut ids: Vec<(bool, &Id)> = messages
-        .iter()
-        .filter_map(|message| Some((message.kind() == Kind::Request, message.id()?)))
-        .collect();
+    let mut ids: Vec<(bool, &Id)> =
+        messages.iter().filter_map(|message| Some((message.kind() == Kind::Request, message.id()?))).collect();
     ids.sort_unstable();
     ids.array_windows().any(|[a, b]| a == b)
 }
@@ -69,10 +61,7 @@ fn repeats_id(messages: &[Message]) -> bool {
 /// Whether the first byte that is not space opens an array.
 #[must_use]
 pub fn looks_like_batch(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
-        == Some(&b'[')
+    bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) == Some(&b'[')
 }
 
 /// The id to answer a refused message with, so that its sender's call does not hang (H1). `None` when the text is
@@ -80,9 +69,8 @@ pub fn looks_like_batch(bytes: &[u8]) -> bool {
 #[must_use]
 pub fn salvage_id(bytes: &[u8], limits: &Limits) -> Option<Id> {
     let outline = scan(bytes, Mode::Salvage, limits).ok()?;
-    let lookalike = outline
-        .level(Level::Top)
-        .any(|member| case::is_id_variant(text::decode(member.key.of(bytes)).as_bytes()));
+    let lookalike =
+        outline.level(Level::Top).any(|member| case::is_id_variant(text::decode(member.key.of(bytes)).as_bytes()));
     let has = |slot| outline.slot(slot).is_some();
     let is_answer = !has(Slot::Method) && (has(Slot::Result) || has(Slot::Error));
     let id = View::new(bytes, outline.slot(Slot::Id)?.value);

@@ -22,14 +22,7 @@ pub(super) fn message(
         JsonKind::Array => return Err(Malformed::BatchNotAllowed),
         _ => return Err(Malformed::NotAnObject),
     }
-    let mut message = Message {
-        bytes,
-        direction,
-        kind: Kind::Result,
-        id: None,
-        method: None,
-        outline,
-    };
+    let mut message = Message { bytes, direction, kind: Kind::Result, id: None, method: None, outline };
     // Filled in place: a message is several hundred bytes, and moving it costs more than judging its shape.
     shape(&mut message, limits)?;
     Ok(message)
@@ -37,9 +30,7 @@ pub(super) fn message(
 
 fn shape(message: &mut Message, limits: &Limits) -> Result<(), Malformed> {
     let version = message.slot(Slot::JsonRpc);
-    let is_two = |version: View<'_>| {
-        version.raw() == br#""2.0""# || version.as_str().as_deref() == Some("2.0")
-    };
+    let is_two = |version: View<'_>| version.raw() == br#""2.0""# || version.as_str().as_deref() == Some("2.0");
     if !version.is_some_and(is_two) {
         return Err(Malformed::WrongJsonRpc);
     }
@@ -81,14 +72,10 @@ fn asking(message: &mut Message, limits: &Limits) -> Result<(), Malformed> {
     };
     message.kind = match (known, message.id.is_some()) {
         (Some((MethodKind::Request, name)), false) => {
-            return Err(Malformed::RequestWithoutId {
-                method: name.into(),
-            });
+            return Err(Malformed::RequestWithoutId { method: name.into() });
         }
         (Some((MethodKind::Notification, name)), true) => {
-            return Err(Malformed::NotificationWithId {
-                method: name.into(),
-            });
+            return Err(Malformed::NotificationWithId { method: name.into() });
         }
         (_, true) => Kind::Request,
         (_, false) => Kind::Notification,
@@ -151,19 +138,12 @@ fn object_or_absent(view: Option<View<'_>>, or: Malformed) -> Result<(), Malform
 
 /// What the method is about, and its arguments.
 fn named(message: &Message, limits: &Limits) -> Result<(), Malformed> {
-    let source = message
-        .method
-        .as_ref()
-        .map_or(NameSource::Nothing, Method::names);
+    let source = message.method.as_ref().map_or(NameSource::Nothing, Method::names);
     if source == NameSource::Ref
         && let Some(reference) = message.slot(Slot::Ref)
-        && reference
-            .members()
-            .any(|(key, _)| case::is_reference_variant(key.as_bytes()))
+        && reference.members().any(|(key, _)| case::is_reference_variant(key.as_bytes()))
     {
-        return Err(Malformed::CaseVariantKey {
-            at: reference.span().start as usize,
-        });
+        return Err(Malformed::CaseVariantKey { at: reference.span().start as usize });
     }
     match message.name_view() {
         // Only a request is useless without its name; a notification that lacks one names nothing.
@@ -194,8 +174,7 @@ fn references(message: &Message, limits: &Limits) -> Result<(), Malformed> {
     if token.is_some_and(|token| !is_id(token)) {
         return Err(Malformed::ProgressTokenInvalid);
     }
-    if message.method() == Some("notifications/cancelled")
-        && message.slot(Slot::RequestId).is_some_and(|id| !is_id(id))
+    if message.method() == Some("notifications/cancelled") && message.slot(Slot::RequestId).is_some_and(|id| !is_id(id))
     {
         return Err(Malformed::CancelledIdInvalid);
     }

@@ -49,38 +49,19 @@ fn a_tool_call_says_what_it_is() {
 #[test]
 fn every_method_names_its_thing() {
     let name = |method: &str, params: &str| {
-        let call = to_server(&envelope(&format!(
-            r#""id":1,"method":"{method}","params":{params}"#
-        )));
+        let call = to_server(&envelope(&format!(r#""id":1,"method":"{method}","params":{params}"#)));
         call.name().map(Cow::into_owned)
     };
-    assert_eq!(
-        name("prompts/get", r#"{"name":"p","uri":"u"}"#).as_deref(),
-        Some("p")
-    );
-    assert_eq!(
-        name("resources/read", r#"{"uri":"file:///a","name":"p"}"#).as_deref(),
-        Some("file:///a")
-    );
-    assert_eq!(
-        name("resources/subscribe", r#"{"uri":"u"}"#).as_deref(),
-        Some("u")
-    );
+    assert_eq!(name("prompts/get", r#"{"name":"p","uri":"u"}"#).as_deref(), Some("p"));
+    assert_eq!(name("resources/read", r#"{"uri":"file:///a","name":"p"}"#).as_deref(), Some("file:///a"));
+    assert_eq!(name("resources/subscribe", r#"{"uri":"u"}"#).as_deref(), Some("u"));
     assert_eq!(name("tasks/get", r#"{"taskId":"t"}"#).as_deref(), Some("t"));
     assert_eq!(
-        name(
-            "completion/complete",
-            r#"{"ref":{"type":"ref/prompt","name":"p","uri":"u"}}"#
-        )
-        .as_deref(),
+        name("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"p","uri":"u"}}"#).as_deref(),
         Some("p")
     );
     assert_eq!(
-        name(
-            "completion/complete",
-            r#"{"ref":{"type":"ref/resource","name":"p","uri":"u"}}"#
-        )
-        .as_deref(),
+        name("completion/complete", r#"{"ref":{"type":"ref/resource","name":"p","uri":"u"}}"#).as_deref(),
         Some("u")
     );
     assert_eq!(name("tools/list", r#"{"name":"n"}"#), None);
@@ -93,13 +74,8 @@ fn answers_say_what_they_are() {
     assert_eq!((result.kind(), result.method()), (Kind::Result, None));
     assert_eq!(result.result_member("a").unwrap().as_i64(), Some(1));
     assert_eq!(result.meta("k").unwrap().as_i64(), Some(2));
-    let error = to_server(&envelope(
-        r#""id":1,"error":{"code":-32601,"message":"no","data":[1]}"#,
-    ));
-    assert_eq!(
-        (error.kind(), error.error_code()),
-        (Kind::Error, Some(-32601))
-    );
+    let error = to_server(&envelope(r#""id":1,"error":{"code":-32601,"message":"no","data":[1]}"#));
+    assert_eq!((error.kind(), error.error_code()), (Kind::Error, Some(-32601)));
     assert_eq!(error.error().unwrap().get("data").unwrap().text(), "[1]");
 }
 
@@ -108,10 +84,7 @@ fn only_one_object_is_a_message() {
     for text in ["1", "null", "\"{}\"", "true"] {
         assert_eq!(code(text), "not_an_object", "{text}");
     }
-    assert_eq!(
-        code(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#),
-        "batch_not_allowed"
-    );
+    assert_eq!(code(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#), "batch_not_allowed");
     assert_eq!(code("{}{}"), "trailing_bytes");
     assert_eq!(code("[{]"), "syntax");
 }
@@ -128,49 +101,21 @@ fn the_version_is_two() {
     ] {
         assert_eq!(code(text), "wrong_json_rpc", "{text}");
     }
-    assert_eq!(
-        code(r#"{"jsonrpc":"\u0032.0","id":1,"method":"ping"}"#),
-        "accepted"
-    );
+    assert_eq!(code(r#"{"jsonrpc":"\u0032.0","id":1,"method":"ping"}"#), "accepted");
 }
 
 /// A34.
 #[test]
 fn ids_are_strings_or_integers() {
     for id in ["null", "1.0", "1e3", "true", "[1]", "{\"a\":1}", "-"] {
-        let expected = if id == "-" {
-            "syntax"
-        } else {
-            "id_not_string_or_integer"
-        };
-        assert_eq!(
-            refused(&format!(r#""id":{id},"method":"ping""#)),
-            expected,
-            "{id}"
-        );
-        assert_eq!(
-            refused(&format!(r#""id":{id},"method":"custom""#)),
-            expected,
-            "{id}"
-        );
-        assert_eq!(
-            refused(&format!(r#""id":{id},"result":{{}}"#)),
-            expected,
-            "{id}"
-        );
+        let expected = if id == "-" { "syntax" } else { "id_not_string_or_integer" };
+        assert_eq!(refused(&format!(r#""id":{id},"method":"ping""#)), expected, "{id}");
+        assert_eq!(refused(&format!(r#""id":{id},"method":"custom""#)), expected, "{id}");
+        assert_eq!(refused(&format!(r#""id":{id},"result":{{}}"#)), expected, "{id}");
     }
-    assert_eq!(
-        refused(&format!(r#""id":"{}","method":"ping""#, "a".repeat(255))),
-        "id_too_long"
-    );
-    assert_eq!(
-        refused(&format!(r#""id":"{}","method":"ping""#, "a".repeat(254))),
-        "accepted"
-    );
-    assert_eq!(
-        refused(&format!(r#""id":[{}1],"method":"ping""#, "1,".repeat(300))),
-        "id_not_string_or_integer"
-    );
+    assert_eq!(refused(&format!(r#""id":"{}","method":"ping""#, "a".repeat(255))), "id_too_long");
+    assert_eq!(refused(&format!(r#""id":"{}","method":"ping""#, "a".repeat(254))), "accepted");
+    assert_eq!(refused(&format!(r#""id":[{}1],"method":"ping""#, "1,".repeat(300))), "id_not_string_or_integer");
 }
 
 /// An id-less `tools/call` is still a `tools/call`, whichever way it travels.
@@ -180,161 +125,86 @@ fn a_known_request_without_an_id_is_refused_by_name() {
         let flaw = |rest: &str| read(&envelope(rest), Direction::ToServer).unwrap_err();
         if info.kind == crate::wire::MethodKind::Request {
             let flaw = flaw(&format!(r#""method":"{}""#, info.name));
-            assert_eq!(
-                (flaw.code(), flaw.method()),
-                ("request_without_id", Some(info.name))
-            );
+            assert_eq!((flaw.code(), flaw.method()), ("request_without_id", Some(info.name)));
         } else {
             let flaw = flaw(&format!(r#""id":1,"method":"{}""#, info.name));
-            assert_eq!(
-                (flaw.code(), flaw.method()),
-                ("notification_with_id", Some(info.name))
-            );
+            assert_eq!((flaw.code(), flaw.method()), ("notification_with_id", Some(info.name)));
         }
     }
     let unknown = to_server(&envelope(r#""method":"custom/event","params":{}"#));
-    assert_eq!(
-        (unknown.kind(), unknown.method()),
-        (Kind::Notification, Some("custom/event"))
-    );
-    assert_eq!(
-        to_server(&envelope(r#""id":1,"method":"custom/event""#)).kind(),
-        Kind::Request
-    );
+    assert_eq!((unknown.kind(), unknown.method()), (Kind::Notification, Some("custom/event")));
+    assert_eq!(to_server(&envelope(r#""id":1,"method":"custom/event""#)).kind(), Kind::Request);
 }
 
 #[test]
 fn a_message_is_one_thing() {
-    assert_eq!(
-        refused(r#""id":1,"method":"ping","result":{}"#),
-        "method_in_response"
-    );
-    assert_eq!(
-        refused(r#""id":1,"method":"ping","error":{"code":1,"message":""}"#),
-        "method_in_response"
-    );
-    assert_eq!(
-        refused(r#""id":1,"result":{},"error":{"code":1,"message":""}"#),
-        "both_result_and_error"
-    );
+    assert_eq!(refused(r#""id":1,"method":"ping","result":{}"#), "method_in_response");
+    assert_eq!(refused(r#""id":1,"method":"ping","error":{"code":1,"message":""}"#), "method_in_response");
+    assert_eq!(refused(r#""id":1,"result":{},"error":{"code":1,"message":""}"#), "both_result_and_error");
     assert_eq!(refused(r#""id":1"#), "neither_method_nor_result");
     assert_eq!(refused(r#""id":1,"method":null"#), "method_not_string");
     assert_eq!(refused(r#""id":1,"method":{"a":1}"#), "method_not_string");
-    assert_eq!(
-        refused(&format!(r#""id":1,"method":"{}""#, "m".repeat(2049))),
-        "name_too_long"
-    );
+    assert_eq!(refused(&format!(r#""id":1,"method":"{}""#, "m".repeat(2049))), "name_too_long");
 }
 
 #[test]
 fn params_and_what_is_in_them_have_their_types() {
-    let call = |params: &str| {
-        refused(&format!(
-            r#""id":1,"method":"tools/call","params":{params}"#
-        ))
-    };
+    let call = |params: &str| refused(&format!(r#""id":1,"method":"tools/call","params":{params}"#));
     for params in ["[]", "[\"name\"]", "null", "1", "\"x\""] {
         assert_eq!(call(params), "params_not_object", "{params}");
     }
-    assert_eq!(
-        refused(r#""method":"custom","params":[1]"#),
-        "params_not_object"
-    );
+    assert_eq!(refused(r#""method":"custom","params":[1]"#), "params_not_object");
     for meta in ["null", "[]", "1"] {
-        assert_eq!(
-            call(&format!(r#"{{"name":"a","_meta":{meta}}}"#)),
-            "meta_not_object"
-        );
-        assert_eq!(
-            refused(&format!(r#""id":1,"result":{{"_meta":{meta}}}"#)),
-            "meta_not_object"
-        );
+        assert_eq!(call(&format!(r#"{{"name":"a","_meta":{meta}}}"#)), "meta_not_object");
+        assert_eq!(refused(&format!(r#""id":1,"result":{{"_meta":{meta}}}"#)), "meta_not_object");
     }
     assert_eq!(call("{}"), "name_missing");
     assert_eq!(refused(r#""id":1,"method":"tools/call""#), "name_missing");
     assert_eq!(
-        refused(
-            r#""id":1,"method":"completion/complete","params":{"ref":{"type":"ref/odd","name":"p"}}"#
-        ),
+        refused(r#""id":1,"method":"completion/complete","params":{"ref":{"type":"ref/odd","name":"p"}}"#),
         "name_missing"
     );
     for name in ["null", "1", "[\"a\"]", "{}"] {
-        assert_eq!(
-            call(&format!(r#"{{"name":{name}}}"#)),
-            "name_not_string",
-            "{name}"
-        );
+        assert_eq!(call(&format!(r#"{{"name":{name}}}"#)), "name_not_string", "{name}");
     }
-    assert_eq!(
-        call(&format!(r#"{{"name":"{}"}}"#, "n".repeat(2049))),
-        "name_too_long"
-    );
+    assert_eq!(call(&format!(r#"{{"name":"{}"}}"#, "n".repeat(2049))), "name_too_long");
     for arguments in ["null", "[]", "\"{}\"", "1"] {
-        assert_eq!(
-            call(&format!(r#"{{"name":"a","arguments":{arguments}}}"#)),
-            "arguments_not_object",
-            "{arguments}"
-        );
+        assert_eq!(call(&format!(r#"{{"name":"a","arguments":{arguments}}}"#)), "arguments_not_object", "{arguments}");
     }
     for token in ["null", "1.5", "{}", "[1]", "true"] {
         assert_eq!(
-            call(&format!(
-                r#"{{"name":"a","_meta":{{"progressToken":{token}}}}}"#
-            )),
+            call(&format!(r#"{{"name":"a","_meta":{{"progressToken":{token}}}}}"#)),
             "progress_token_invalid",
             "{token}"
         );
-        let progress =
-            format!(r#""method":"notifications/progress","params":{{"progressToken":{token}}}"#);
+        let progress = format!(r#""method":"notifications/progress","params":{{"progressToken":{token}}}"#);
         assert_eq!(refused(&progress), "progress_token_invalid", "{token}");
-        let cancelled =
-            format!(r#""method":"notifications/cancelled","params":{{"requestId":{token}}}"#);
+        let cancelled = format!(r#""method":"notifications/cancelled","params":{{"requestId":{token}}}"#);
         assert_eq!(refused(&cancelled), "cancelled_id_invalid", "{token}");
     }
 }
 
 #[test]
 fn notifications_carry_the_ids_they_speak_of() {
-    let progress = to_server(&envelope(
-        r#""method":"notifications/progress","params":{"progressToken":"t","progress":0.5}"#,
-    ));
+    let progress =
+        to_server(&envelope(r#""method":"notifications/progress","params":{"progressToken":"t","progress":0.5}"#));
     assert_eq!(progress.progress_token(), Some(Id::string("t")));
-    let cancelled = to_server(&envelope(
-        r#""method":"notifications/cancelled","params":{"requestId":"\u0072"}"#,
-    ));
+    let cancelled = to_server(&envelope(r#""method":"notifications/cancelled","params":{"requestId":"\u0072"}"#));
     assert_eq!(cancelled.cancelled_id(), Some(Id::string("r")));
-    let taskless = to_server(&envelope(
-        r#""method":"notifications/cancelled","params":{"reason":"x"}"#,
-    ));
+    let taskless = to_server(&envelope(r#""method":"notifications/cancelled","params":{"reason":"x"}"#));
     assert_eq!(taskless.cancelled_id(), None);
 }
 
 #[test]
 fn answers_are_well_formed() {
     for result in ["null", "[]", "1", "\"ok\""] {
-        assert_eq!(
-            refused(&format!(r#""id":1,"result":{result}"#)),
-            "result_not_object",
-            "{result}"
-        );
+        assert_eq!(refused(&format!(r#""id":1,"result":{result}"#)), "result_not_object", "{result}");
     }
     assert_eq!(refused(r#""id":1,"error":"no""#), "error_not_object");
-    assert_eq!(
-        refused(r#""id":1,"error":{"message":"no"}"#),
-        "error_code_not_integer"
-    );
-    assert_eq!(
-        refused(r#""id":1,"error":{"code":"1","message":"no"}"#),
-        "error_code_not_integer"
-    );
-    assert_eq!(
-        refused(r#""id":1,"error":{"code":1.0,"message":"no"}"#),
-        "error_code_not_integer"
-    );
-    assert_eq!(
-        refused(r#""id":1,"error":{"code":1}"#),
-        "error_message_not_string"
-    );
+    assert_eq!(refused(r#""id":1,"error":{"message":"no"}"#), "error_code_not_integer");
+    assert_eq!(refused(r#""id":1,"error":{"code":"1","message":"no"}"#), "error_code_not_integer");
+    assert_eq!(refused(r#""id":1,"error":{"code":1.0,"message":"no"}"#), "error_code_not_integer");
+    assert_eq!(refused(r#""id":1,"error":{"code":1}"#), "error_message_not_string");
     assert_eq!(refused(r#""result":{}"#), "response_without_id");
 }
 
@@ -380,25 +250,14 @@ fn a_member_spelled_with_escapes_is_that_member() {
     let call = to_server(
         r#"{"jsonrpc":"2.0","\u0069d":1,"m\u0065thod":"tools/call","p\u0061rams":{"n\u0061me":"a","_m\u0065ta":{"k":1}}}"#,
     );
-    assert_eq!(
-        (call.method(), call.name().as_deref()),
-        (Some("tools/call"), Some("a"))
-    );
+    assert_eq!((call.method(), call.name().as_deref()), (Some("tools/call"), Some("a")));
     assert_eq!(call.meta("k").unwrap().as_i64(), Some(1));
-    assert_eq!(
-        refused(r#""id":1,"i\u0064":2,"method":"ping""#),
-        "duplicate_key"
-    );
+    assert_eq!(refused(r#""id":1,"i\u0064":2,"method":"ping""#), "duplicate_key");
 }
 
 #[test]
 fn a_message_never_shows_its_content_when_debugged() {
-    let shown = format!(
-        "{:?}",
-        to_server(&envelope(
-            r#""id":"secret","method":"secret","params":{"secret":1}"#
-        ))
-    );
+    let shown = format!("{:?}", to_server(&envelope(r#""id":"secret","method":"secret","params":{"secret":1}"#)));
     assert!(!shown.contains("secret"), "{shown}");
 }
 
@@ -406,11 +265,7 @@ mod batches {
     use super::*;
 
     fn batch(text: &str) -> Result<Vec<Message>, Malformed> {
-        read_batch(
-            Bytes::from(text.to_owned()),
-            Direction::ToServer,
-            &Limits::default(),
-        )
+        read_batch(Bytes::from(text.to_owned()), Direction::ToServer, &Limits::default())
     }
 
     fn code(items: &[&str]) -> &'static str {
@@ -440,24 +295,10 @@ mod batches {
         assert_eq!(code(&[PING, "1"]), "not_an_object");
         assert_eq!(code(&[PING, "[]"]), "not_an_object");
         assert_eq!(code(&[PING, PING]), "batch_repeats_id");
+        assert_eq!(code(&[PING, r#"{"jsonrpc":"2.0","id":"1","method":"ping"}"#, EVENT, EVENT]), "accepted");
+        assert_eq!(code(&[EVENT, r#"{"jsonrpc":"2.0","method":"tools/call"}"#]), "request_without_id");
         assert_eq!(
-            code(&[
-                PING,
-                r#"{"jsonrpc":"2.0","id":"1","method":"ping"}"#,
-                EVENT,
-                EVENT
-            ]),
-            "accepted"
-        );
-        assert_eq!(
-            code(&[EVENT, r#"{"jsonrpc":"2.0","method":"tools/call"}"#]),
-            "request_without_id"
-        );
-        assert_eq!(
-            code(&[
-                EVENT,
-                r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#
-            ]),
+            code(&[EVENT, r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#]),
             "initialize_in_batch"
         );
         assert_eq!(code(&[EVENT; 64]), "accepted");
@@ -492,11 +333,7 @@ mod salvaging {
             r#""method":"ping","result":{}"#,
             r#""x":1"#,
         ] {
-            assert_eq!(
-                id(&format!(r#"{{"id":"a",{rest}}}"#)),
-                Some(Id::string("a")),
-                "{rest}"
-            );
+            assert_eq!(id(&format!(r#"{{"id":"a",{rest}}}"#)), Some(Id::string("a")), "{rest}");
         }
     }
 

@@ -12,19 +12,13 @@ pub(super) enum Flaw {
 type Read = Result<usize, Flaw>;
 
 #[cold]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "no text longer than 1 GiB is scanned"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "no text longer than 1 GiB is scanned")]
 fn syntax(at: usize) -> Flaw {
     Flaw::Syntax(at as u32)
 }
 
 #[cold]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "no text longer than 1 GiB is scanned"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "no text longer than 1 GiB is scanned")]
 fn lone(at: usize) -> Flaw {
     Flaw::LoneSurrogate(at as u32)
 }
@@ -86,9 +80,7 @@ fn escape(bytes: &[u8], start: usize) -> Read {
 
 fn digits4(bytes: &[u8], at: usize) -> Result<u16, Flaw> {
     let rest = bytes.get(at..).unwrap_or_default();
-    rest.first_chunk::<4>()
-        .and_then(|digits| text::hex4(*digits))
-        .ok_or_else(|| syntax(at))
+    rest.first_chunk::<4>().and_then(|digits| text::hex4(*digits)).ok_or_else(|| syntax(at))
 }
 
 /// The JSON number grammar. The value is never computed: large integers pass through exactly as written.
@@ -97,11 +89,7 @@ pub(super) fn number(bytes: &[u8], mut at: usize) -> Read {
     if byte(bytes, at) == b'-' {
         at += 1;
     }
-    at = if byte(bytes, at) == b'0' {
-        at + 1
-    } else {
-        digits(bytes, at)?
-    };
+    at = if byte(bytes, at) == b'0' { at + 1 } else { digits(bytes, at)? };
     if byte(bytes, at) == b'.' {
         at = digits(bytes, at + 1)?;
     }

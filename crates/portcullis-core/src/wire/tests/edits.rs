@@ -17,24 +17,8 @@ enum Change {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let keys = || {
-        select(vec![
-            "other",
-            "a",
-            "b/c",
-            "q\"uote",
-            "é",
-            "io.modelcontextprotocol/logLevel",
-        ])
-    };
-    let raws = select(vec![
-        "1",
-        "\"x\"",
-        "null",
-        "{\"deep\":[1, 2]}",
-        "[]",
-        "12345678901234567890123",
-    ]);
+    let keys = || select(vec!["other", "a", "b/c", "q\"uote", "é", "io.modelcontextprotocol/logLevel"]);
+    let raws = select(vec!["1", "\"x\"", "null", "{\"deep\":[1, 2]}", "[]", "12345678901234567890123"]);
     prop_oneof![
         4 => (keys(), raws).prop_map(|(key, raw)| Change::Set(key, raw)),
         4 => keys().prop_map(Change::Remove),
@@ -47,13 +31,8 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn meta() -> impl Strategy<Value = String> {
-    let members = vec![
-        "\"progressToken\" : 7",
-        "\"a\":{\"a\":1}",
-        " \"b\\/c\":[1,2] ",
-        "\"other\":\"\\u0061\"",
-        "\"\\u00e9\":0",
-    ];
+    let members =
+        vec!["\"progressToken\" : 7", "\"a\":{\"a\":1}", " \"b\\/c\":[1,2] ", "\"other\":\"\\u0061\"", "\"\\u00e9\":0"];
     prop_oneof![
         Just(String::new()),
         proptest::sample::subsequence(members, 0..=5)
@@ -63,8 +42,7 @@ fn meta() -> impl Strategy<Value = String> {
 }
 
 fn request() -> impl Strategy<Value = String> {
-    let items = vec(select(vec!["1", " 2 ", "{\"x\":[3]}", "\"]\""]), 0..6)
-        .prop_map(|items| items.join(" ,"));
+    let items = vec(select(vec!["1", " 2 ", "{\"x\":[3]}", "\"]\""]), 0..6).prop_map(|items| items.join(" ,"));
     (meta(), items, any::<bool>()).prop_map(|(meta, items, first)| {
         let comma = if meta.is_empty() { "" } else { "," };
         let rest = format!("\"name\":\"n\",\"arguments\":{{\"items\":[ {items} ]}}");
@@ -74,10 +52,7 @@ fn request() -> impl Strategy<Value = String> {
 }
 
 fn meta_of(root: &mut Value, holder: &str) -> Option<Map<String, Value>> {
-    root.get(holder)
-        .and_then(|holder| holder.get("_meta"))
-        .and_then(Value::as_object)
-        .cloned()
+    root.get(holder).and_then(|holder| holder.get("_meta")).and_then(Value::as_object).cloned()
 }
 
 fn changed_tree(mut root: Value, changes: &[Change], holder: &str) -> Value {
@@ -85,9 +60,7 @@ fn changed_tree(mut root: Value, changes: &[Change], holder: &str) -> Value {
     let mut meta = before.clone().unwrap_or_default();
     for change in changes {
         match change {
-            Change::Set(key, raw) => {
-                drop(meta.insert((*key).to_owned(), serde_json::from_str(raw).unwrap()))
-            }
+            Change::Set(key, raw) => drop(meta.insert((*key).to_owned(), serde_json::from_str(raw).unwrap())),
             Change::Remove(key) => drop(meta.remove(*key)),
             Change::Name(name) => root[holder]["name"] = json!(name),
             Change::Number(id) => root["id"] = json!(id),

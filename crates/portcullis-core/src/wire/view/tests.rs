@@ -11,18 +11,12 @@ fn view(text: &str) -> View<'_> {
 #[test]
 fn values_are_found_by_name_and_path() {
     let root = view(TEXT);
-    assert_eq!(
-        root.path(&["b", "c", "d"]).and_then(View::as_bool),
-        Some(true)
-    );
+    assert_eq!(root.path(&["b", "c", "d"]).and_then(View::as_bool), Some(true));
     assert!(root.get("n").unwrap().is_null());
     assert!(root.get("A").is_none());
     assert!(root.path(&["a", "c"]).is_none());
     assert!(root.path(&[]).is_some());
-    assert_eq!(
-        root.get("a").unwrap().text(),
-        r#"[ 1 , -2.5e3 , "x\n\u00e9" , { } , [ ] ]"#
-    );
+    assert_eq!(root.get("a").unwrap().text(), r#"[ 1 , -2.5e3 , "x\n\u00e9" , { } , [ ] ]"#);
 }
 
 #[test]
@@ -30,28 +24,17 @@ fn numbers_are_never_converted_unless_they_are_plain_integers() {
     let root = view(TEXT);
     let items: Vec<_> = root.get("a").unwrap().elements().collect();
     assert_eq!(items[0].as_i64(), Some(1));
-    assert_eq!(
-        (items[1].as_i64(), items[1].number()),
-        (None, Some("-2.5e3"))
-    );
+    assert_eq!((items[1].as_i64(), items[1].number()), (None, Some("-2.5e3")));
     assert_eq!(root.get("big").unwrap().as_i64(), None);
-    assert_eq!(
-        root.get("big").unwrap().number(),
-        Some("9223372036854775808")
-    );
+    assert_eq!(root.get("big").unwrap().number(), Some("9223372036854775808"));
     assert_eq!(view("1.0").as_i64(), None);
     assert_eq!(view("\"1\"").as_i64(), None);
 }
 
 #[test]
 fn strings_are_borrowed_unless_they_have_escapes() {
-    assert!(matches!(
-        view("\"plain é\"").as_str(),
-        Some(Cow::Borrowed("plain é"))
-    ));
-    assert!(
-        matches!(view(r#""a\"b\\\ud83d\ude00""#).as_str(), Some(Cow::Owned(text)) if text == "a\"b\\😀")
-    );
+    assert!(matches!(view("\"plain é\"").as_str(), Some(Cow::Borrowed("plain é"))));
+    assert!(matches!(view(r#""a\"b\\\ud83d\ude00""#).as_str(), Some(Cow::Owned(text)) if text == "a\"b\\😀"));
     assert_eq!(view("1").as_str(), None);
 }
 
@@ -82,18 +65,10 @@ fn strings_that_look_like_structure_do_not_confuse_the_cursor() {
     let keys: Vec<_> = root.members().map(|(key, _)| key.into_owned()).collect();
     assert_eq!(keys, ["x", "y", "w"]);
     assert_eq!(root.get("y").unwrap().elements().count(), 2);
-    assert_eq!(
-        root.tokens()
-            .filter(|token| matches!(token, Token::Key(_)))
-            .count(),
-        4
-    );
+    assert_eq!(root.tokens().filter(|token| matches!(token, Token::Key(_))).count(), 4);
 }
 
 #[test]
 fn a_view_never_shows_its_content_when_debugged() {
-    assert_eq!(
-        format!("{:?}", view("\"secret\"")),
-        "View(String, 8 bytes at 0)"
-    );
+    assert_eq!(format!("{:?}", view("\"secret\"")), "View(String, 8 bytes at 0)");
 }

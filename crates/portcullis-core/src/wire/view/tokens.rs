@@ -40,11 +40,7 @@ impl<'a> Iterator for Tokens<'a> {
         Some(match first {
             b'{' | b'[' => {
                 self.cursor.pos += 1;
-                Token::Open(if first == b'{' {
-                    JsonKind::Object
-                } else {
-                    JsonKind::Array
-                })
+                Token::Open(if first == b'{' { JsonKind::Object } else { JsonKind::Array })
             }
             b'}' | b']' => {
                 self.cursor.pos += 1;
@@ -70,9 +66,7 @@ impl Tokens<'_> {
     /// In validated text only a key is followed by a colon.
     fn colon_follows(&self) -> bool {
         let rest = self.cursor.bytes.get(self.cursor.pos..).unwrap_or_default();
-        rest.iter()
-            .find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
-            == Some(&b':')
+        rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) == Some(&b':')
     }
 }
 

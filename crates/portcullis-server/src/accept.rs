@@ -1,0 +1,182 @@
+//! From a socket to an [`Arrival`]: path, method, Host, Origin, media types, and a body of bounded size that arrives in bounded time.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use portcullis_core::refusal::Violation;
+
+use crate::gateway::Gateway;
+
+/// What the client wants of the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// `POST`: a message.
+    Message,
+    /// Legacy `GET`: a stream.
+    Stream,
+    /// Legacy `DELETE`: the end of the session.
+    Close,
+}
+
+/// A request that reached the endpoint in a form MCP allows. The body is still on the wire.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) verb: Verb,
+    pub(crate) headers: HeaderMap,
+    body: Incoming,
+}
+
+impl Arrival {
+    /// # Errors
+    /// Host, Origin, path, method and media types, in this order: a foreign origin learns nothing else.
+    pub(crate) fn new(gateway: &Gateway, request: Request<Incoming>) -> Result<Self, Violation> {
+        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        gateway.origins.get().ok_or(Violation::HostRefused)?.check(&uri, &headers)?;
+        if uri.path() != gateway.settings.path {
+            return Err(Violation::PathUnknown);
+        }
+        let verb = match method {
+            Method::POST => Verb::Message,
+            Method::GET => Verb::Stream,
+            Method::DELETE => Verb::Close,
+            _ => return Err(Violation::MethodNotAllowed { allow: "GET, POST, DELETE" }),
+        };
+        match verb {
+            Verb::Message => {
+                check_content_type(&headers)?;
+                check_accept(&headers, &["application/json", "text/event-stream"])?;
+            }
+            Verb::Stream => check_accept(&headers, &["text/event-stream"])?,
+            Verb::Close => {}
+        }
+        Ok(Self { verb, headers, body })
+    }
+
+    /// Takes the headers and reads the body to its end.
+    ///
+    /// # Errors
+    /// Too large, too slow, or cut off.
+    pub(crate) async fn into_body(self, limit: usize, at_most: Duration) -> Result<(HeaderMap, Bytes), Violation> {
+        let declared = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if declared.is_some_and(|length| length > limit as u64) {
+            return Err(Violation::BodyTooLarge { limit });
+        }
+        let read = read_body(self.body, limit);
+        let body = tokio::time::timeout(at_most, read).await.map_err(|_| Violation::BodyTimedOut)??;
+        Ok((self.headers, body))
+    }
+}
+
+/// A body in one frame, the usual case, is passed on without a copy.
+async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Violation> {
+    let mut first: Option<Bytes> = None;
+    let mut all: Option<BytesMut> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Violation::BodyBroken)?.into_data() else { continue };
+        let so_far = all.as_ref().map(BytesMut::len).or(first.as_ref().map(Bytes::len)).unwrap_or(0);
+        if so_far.saturating_add(data.len()) > limit {
+            return Err(Violation::BodyTooLarge { limit });
+        }
+        match (&mut all, first.take()) {
+            (Some(all), _) => all.extend_from_slice(&data),
+            (None, None) => first = Some(data),
+            (None, Some(earlier)) => {
+                let mut joined = BytesMut::from(earlier);
+                joined.extend_from_slice(&data);
+                all = Some(joined);
+            }
+        }
+    }
+    Ok(all.map(BytesMut::freeze).or(first).unwrap_or_default())
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Violation> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let value = values.next().and_then(|value| value.to_str().ok()).ok_or(Violation::UnsupportedMediaType)?;
+    let mut parts = value.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    // RFC 8259: JSON on the wire is UTF-8; another charset would make us and the server read different texts.
+    let charset_ok = parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, charset)| {
+        !name.trim().eq_ignore_ascii_case("charset") || charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    if values.next().is_some() || !media.eq_ignore_ascii_case("application/json") || !charset_ok {
+        return Err(Violation::UnsupportedMediaType);
+    }
+    Ok(())
+}
+
+fn check_accept(headers: &HeaderMap, needed: &[&str]) -> Result<(), Violation> {
+    let accepted: Vec<&str> = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
+    let covered = |media: &str| accepted.iter().any(|range| covers(range, media));
+    if needed.iter().all(|media| covered(media)) { Ok(()) } else { Err(Violation::NotAcceptable) }
+}
+
+/// Whether one media range of an `Accept` header (RFC 9110 §12.5.1) covers `media`; `q=0` means "not this".
+fn covers(range: &str, media: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let refused = parts.any(|parameter| {
+        parameter.split_once('=').is_some_and(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("q") && value.trim().parse::<f32>().is_ok_and(|quality| quality == 0.0)
+        })
+    });
+    let kind = media.split_once('/').map_or(media, |(kind, _)| kind);
+    let matches = name == "*/*"
+        || name.eq_ignore_ascii_case(media)
+        || name.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(kind));
+    matches && !refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_accept, check_content_type};
+    use http::HeaderMap;
+
+    fn headers(name: &'static str, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_body_is_json_in_utf_8_or_refused() {
+        for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\""] {
+            assert!(check_content_type(&headers("content-type", &[good])).is_ok(), "{good}");
+        }
+        for bad in ["text/plain", "application/json; charset=utf-16", "application/jsonp", ""] {
+            assert!(check_content_type(&headers("content-type", &[bad])).is_err(), "{bad}");
+        }
+        assert!(check_content_type(&headers("content-type", &[])).is_err());
+        assert!(check_content_type(&headers("content-type", &["application/json", "application/json"])).is_err());
+    }
+
+    #[test]
+    fn accept_must_cover_both_forms_an_answer_can_take() {
+        let both = &["application/json", "text/event-stream"];
+        for good in [
+            &["application/json, text/event-stream"][..],
+            &["application/json", "text/event-stream;q=0.5"],
+            &["*/*"],
+            &["application/*, text/*"],
+        ] {
+            assert!(check_accept(&headers("accept", good), both).is_ok(), "{good:?}");
+        }
+        for bad in
+            [&["application/json"][..], &["text/event-stream"], &[], &["application/json, text/event-stream;q=0"]]
+        {
+            assert!(check_accept(&headers("accept", bad), both).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The one place that turns a failure into an HTTP status and a JSON-RPC error, for both eras (requirements H).
+//!
+//! Codes that MCP defines are used only with their meaning. Our own lie outside -32768…-32000, as MCP asks: -31xxx, where xxx resembles
+//! the HTTP status of the same idea. Every error carries `data.code`, the stable name that the log and the metrics use too.
+
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use portcullis_core::gate::Inspected;
+use portcullis_core::own::push_string;
+use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, Violation};
+use portcullis_core::version::{Era, Version};
+use portcullis_core::wire::{Id, Malformed};
+
+use crate::body::Body;
+use crate::gateway::Refusals;
+
+/// Why a request is not served.
+#[derive(Clone, Debug)]
+pub(crate) enum Refusal {
+    Malformed(Malformed),
+    Violation(Violation),
+    Denial(Denial),
+    Fault(Fault),
+}
+
+/// What the failure answers: enough to choose the right form.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) id: Option<Id>,
+    pub(crate) method: Option<String>,
+    pub(crate) modern: bool,
+    pub(crate) refusals: Refusals,
+}
+
+/// A failure in its public form.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// `None` for statuses that have no body (202).
+    pub(crate) message: Option<Inspected>,
+    header: Option<(http::HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    pub(crate) const fn family(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Violation(_) => "violation",
+            Self::Denial(_) => "denial",
+            Self::Fault(_) => "fault",
+        }
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(malformed) => malformed.code(),
+            Self::Violation(violation) => violation.code(),
+            Self::Denial(denial) => denial.code.as_str(),
+            Self::Fault(fault) => fault.kind.code(),
+        }
+    }
+
+    /// For the log only.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::Malformed(malformed) => malformed.to_string(),
+            Self::Violation(violation) => violation.to_string(),
+            Self::Denial(denial) => denial.detail.clone(),
+            Self::Fault(fault) => fault.detail.clone(),
+        }
+    }
+
+    pub(crate) fn answer(&self, asked: &Asked) -> Answer {
+        match self {
+            Self::Malformed(malformed) => {
+                let too_large = matches!(malformed, Malformed::TooLarge { .. });
+                let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+                self.error(asked, status, malformed.rpc_code(), &malformed.public(), None)
+            }
+            Self::Violation(violation) => self.violation(violation, asked),
+            Self::Denial(denial) => self.denial(denial, asked),
+            Self::Fault(fault) => self.fault(fault, asked),
+        }
+    }
+
+    /// The message alone, for a stream whose status is long sent.
+    pub(crate) fn message(&self, asked: &Asked) -> Option<Inspected> {
+        self.answer(asked).message
+    }
+
+    fn error(&self, asked: &Asked, status: StatusCode, rpc: i64, public: &str, extra: Option<&str>) -> Answer {
+        let mut data = String::from(r#"{"code":"#);
+        push_string(&mut data, self.code());
+        if let Some(extra) = extra {
+            data.push(',');
+            data.push_str(extra);
+        }
+        data.push('}');
+        let message = Inspected::refusal(asked.id.as_ref(), rpc, public, Some(&data));
+        Answer { status, message: Some(message), header: None }
+    }
+
+    fn violation(&self, violation: &Violation, asked: &Asked) -> Answer {
+        let public = violation.public();
+        let (status, rpc) = match violation {
+            Violation::PathUnknown => (StatusCode::NOT_FOUND, -32601),
+            Violation::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, -32600),
+            Violation::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, -32600),
+            Violation::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, -32600),
+            Violation::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, -32600),
+            Violation::BodyTimedOut => (StatusCode::REQUEST_TIMEOUT, -32600),
+            Violation::OriginRefused | Violation::HostRefused => (StatusCode::FORBIDDEN, -32600),
+            Violation::HeaderMissing { .. } | Violation::HeaderMismatch { .. } | Violation::HeaderRepeated { .. } => {
+                // -32020 has a meaning only where headers mirror the body (H.1: never towards legacy clients).
+                (StatusCode::BAD_REQUEST, if asked.modern { -32020 } else { -32600 })
+            }
+            Violation::VersionUnsupported { .. } => (StatusCode::BAD_REQUEST, -32022),
+            Violation::MetaMissing { .. } => (StatusCode::BAD_REQUEST, -32602),
+            Violation::CapabilityMissing { .. } => (StatusCode::BAD_REQUEST, -32021),
+            Violation::MethodUnknown => (StatusCode::NOT_FOUND, -32601),
+            Violation::SessionUnknown | Violation::EventUnknown => (StatusCode::NOT_FOUND, -31404),
+            // Not an error: a late cancellation races with the answer it comes too late for.
+            Violation::CancelUnmatched => return Answer { status: StatusCode::ACCEPTED, message: None, header: None },
+            Violation::BodyBroken
+            | Violation::VersionHeaderUnknown
+            | Violation::VersionNotNegotiated
+            | Violation::ResponseInModern
+            | Violation::SessionMissing
+            | Violation::AlreadyInitialized
+            | Violation::IdInUse
+            | Violation::ResponseUnmatched => (StatusCode::BAD_REQUEST, -32600),
+        };
+        let extra = match violation {
+            Violation::VersionUnsupported { requested } => {
+                Some(supported(Some(requested), Version::names(Era::Modern)))
+            }
+            Violation::CapabilityMissing { required } => {
+                let mut extra = String::from(r#""requiredCapabilities":{"#);
+                push_string(&mut extra, required);
+                extra.push_str(":{}}");
+                Some(extra)
+            }
+            _ => None,
+        };
+        let mut answer = self.error(asked, status, rpc, &public, extra.as_deref());
+        if let Violation::MethodNotAllowed { allow } = violation {
+            answer.header = Some((ALLOW, HeaderValue::from_static(allow)));
+        }
+        answer
+    }
+
+    fn denial(&self, denial: &Denial, asked: &Asked) -> Answer {
+        let public = &denial.public;
+        let (status, rpc) = match denial.code {
+            DenialCode::Unauthenticated => {
+                let mut answer = self.error(asked, StatusCode::UNAUTHORIZED, -31401, public, None);
+                answer.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+                return answer;
+            }
+            DenialCode::TooManySessions | DenialCode::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, -31429),
+            DenialCode::Unrecorded | DenialCode::ShuttingDown => {
+                let mut answer = self.error(asked, StatusCode::SERVICE_UNAVAILABLE, -31503, public, None);
+                answer.header = Some((RETRY_AFTER, HeaderValue::from_static("5")));
+                return answer;
+            }
+            DenialCode::ApprovalRequired => (StatusCode::OK, -31409),
+            DenialCode::ArgumentsInvalid | DenialCode::SchemaUnusable => (StatusCode::OK, -32602),
+            DenialCode::OutputInvalid => (StatusCode::OK, -31502),
+            DenialCode::NotPermitted | DenialCode::Forbidden | DenialCode::PolicyError => (StatusCode::OK, -31403),
+        };
+        let Some(id) = &asked.id else {
+            // Nobody waits for an answer to a notification: the status alone says no, and 202 would lie.
+            let status = if status == StatusCode::OK { StatusCode::FORBIDDEN } else { status };
+            return self.error(asked, status, rpc, public, None);
+        };
+        match denial.manner {
+            Manner::Unknown => unknown(id, asked),
+            Manner::Correctable
+                if asked.refusals == Refusals::Result && asked.method.as_deref() == Some("tools/call") =>
+            {
+                let message = Inspected::refused_tool_result(id, public, asked.modern);
+                Answer { status: StatusCode::OK, message: Some(message), header: None }
+            }
+            Manner::Correctable | Manner::Plain => self.error(asked, status, rpc, public, None),
+        }
+    }
+
+    fn fault(&self, fault: &Fault, asked: &Asked) -> Answer {
+        let public = fault.kind.public();
+        match &fault.kind {
+            FaultKind::SessionLost => self.error(asked, StatusCode::NOT_FOUND, -31404, public, None),
+            FaultKind::NoStream => {
+                let mut answer = self.error(asked, StatusCode::METHOD_NOT_ALLOWED, -32600, public, None);
+                answer.header = Some((ALLOW, HeaderValue::from_static("POST, DELETE")));
+                answer
+            }
+            FaultKind::EraMismatch { served } => {
+                // Never -32022 towards a modern client here: that code says "modern, do not fall back" (H6), and an era-probing client
+                // must fall back to `initialize`. A legacy client learns from -32602 what the server speaks (A37, C24).
+                let rpc = if asked.modern { -32600 } else { -32602 };
+                let extra = supported(None, Version::names(*served));
+                self.error(asked, StatusCode::BAD_REQUEST, rpc, public, Some(&extra))
+            }
+            kind => {
+                // With an id, clients read the JSON-RPC error; the SDKs do so only under status 200.
+                let status = match kind {
+                    _ if asked.id.is_some() => StatusCode::OK,
+                    FaultKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+                    FaultKind::Overloaded | FaultKind::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::BAD_GATEWAY,
+                };
+                self.error(asked, status, -32603, public, None)
+            }
+        }
+    }
+}
+
+/// What a caller may never call is answered as what does not exist.
+fn unknown(id: &Id, asked: &Asked) -> Answer {
+    let method = asked.method.as_deref().unwrap_or_default();
+    let (status, rpc, public) = match method {
+        "tools/call" => (StatusCode::OK, -32602, "unknown tool"),
+        "prompts/get" => (StatusCode::OK, -32602, "unknown prompt"),
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+            (StatusCode::OK, if asked.modern { -32602 } else { -32002 }, "resource not found")
+        }
+        _ => (if asked.modern { StatusCode::NOT_FOUND } else { StatusCode::OK }, -32601, "method not found"),
+    };
+    Answer { status, message: Some(Inspected::refusal(Some(id), rpc, public, None)), header: None }
+}
+
+fn supported<'a>(requested: Option<&str>, versions: impl IntoIterator<Item = &'a str>) -> String {
+    let mut extra = String::from(r#""supported":["#);
+    for (index, version) in versions.into_iter().enumerate() {
+        if index > 0 {
+            extra.push(',');
+        }
+        push_string(&mut extra, version);
+    }
+    extra.push(']');
+    if let Some(requested) = requested {
+        extra.push_str(r#","requested":"#);
+        push_string(&mut extra, requested);
+    }
+    extra
+}
+
+/// HTTP status of a JSON-RPC error of the server's own: fixed by the code where the specification fixes it, otherwise the server's.
+pub(crate) fn status_of(era: Era, error_code: Option<i64>, hint: Option<u16>) -> StatusCode {
+    if era == Era::Legacy {
+        return StatusCode::OK;
+    }
+    match (error_code, hint) {
+        (Some(-32601), _) => StatusCode::NOT_FOUND,
+        (Some(-32700 | -32600 | -32020 | -32021 | -32022), _) => StatusCode::BAD_REQUEST,
+        (Some(_), Some(status @ (200 | 400 | 404 | 500))) => StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
+        _ => StatusCode::OK,
+    }
+}
+
+impl Answer {
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let body = self.message.map_or(Body::Empty, |message| Body::Whole(Some(message.bytes().clone())));
+        let has_body = matches!(body, Body::Whole(_));
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        if has_body {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<Violation> for Refusal {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        Self::Denial(denial)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}

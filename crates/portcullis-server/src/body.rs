@@ -1,0 +1,50 @@
+//! What an HTTP answer carries: nothing, one JSON text, or a stream of events.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use crate::batch::Batch;
+use crate::departure::Departure;
+
+/// The body of every answer this crate gives.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Empty,
+    Whole(Option<Bytes>),
+    Events(Box<Departure>),
+    Batch(Box<Batch>),
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(text) => Poll::Ready(text.take()),
+            Self::Events(departure) => departure.poll_event(cx),
+            Self::Batch(batch) => batch.poll_event(cx),
+        };
+        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty | Self::Whole(None) => true,
+            Self::Whole(Some(_)) | Self::Events(_) | Self::Batch(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Whole(None) => SizeHint::with_exact(0),
+            Self::Whole(Some(text)) => SizeHint::with_exact(text.len() as u64),
+            Self::Events(_) | Self::Batch(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The outgoing stream: frames inspected messages as Server-Sent Events when they come, and keeps a quiet stream open with comments.
+//! Polled by the connection only as fast as the client reads, so a slow reader slows the server (bounded buffers, A9, C5, C7).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use memchr::memchr2;
+use portcullis_core::gate::Inspected;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::journey::Journey;
+
+/// A reply on its way to the client.
+pub(crate) struct Departure {
+    journey: Option<Box<Journey>>,
+    /// Already taken from the journey while its form was being decided, or all there is.
+    first: Option<Inspected>,
+    keep_alive: Pin<Box<Sleep>>,
+    /// Fires when the gateway wants this stream to end.
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl std::fmt::Debug for Departure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Departure").field("journey", &self.journey).finish_non_exhaustive()
+    }
+}
+
+impl Departure {
+    pub(crate) fn new(journey: Journey, first: Option<Inspected>) -> Self {
+        let stop = Box::pin(journey.stop_signal().cancelled_owned());
+        let keep_alive = Box::pin(tokio::time::sleep(journey.keep_alive()));
+        Self { journey: Some(Box::new(journey)), first, keep_alive, stop }
+    }
+
+    /// A refused item of a batch: one message and the end.
+    pub(crate) fn refused(message: Inspected) -> Self {
+        let never = CancellationToken::new();
+        let keep_alive = Box::pin(tokio::time::sleep(Duration::ZERO));
+        Self { journey: None, first: Some(message), keep_alive, stop: Box::pin(never.cancelled_owned()) }
+    }
+
+    /// The next bytes of the stream; `None` at its end.
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(event(&first, self.journey.as_deref())));
+        }
+        let Some(journey) = self.journey.as_mut() else { return Poll::Ready(None) };
+        match journey.poll_next(cx) {
+            Poll::Ready(Some(inspected)) => {
+                self.keep_alive.as_mut().reset(Instant::now() + journey.keep_alive());
+                Poll::Ready(Some(event(&inspected, Some(journey))))
+            }
+            Poll::Ready(None) => {
+                self.journey = None;
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if self.stop.as_mut().poll(cx).is_ready() {
+                    let last = journey.stop();
+                    let bytes = last.map(|inspected| event(&inspected, Some(journey)));
+                    self.journey = None;
+                    return Poll::Ready(bytes);
+                }
+                if self.keep_alive.as_mut().poll(cx).is_ready() {
+                    self.keep_alive.as_mut().reset(Instant::now() + journey.keep_alive());
+                    return Poll::Ready(Some(Bytes::from_static(b": keep-alive\n\n")));
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        if let Some(journey) = self.journey.take() {
+            journey.client_left();
+        }
+    }
+}
+
+/// One event. JSON may hold line breaks between tokens; each line becomes a `data` field, which the reader joins again.
+fn event(inspected: &Inspected, journey: Option<&Journey>) -> Bytes {
+    let text = inspected.bytes();
+    let mut out = BytesMut::with_capacity(text.len() + 64);
+    if let Some(id) = inspected.event_id().zip(journey).and_then(|(id, journey)| journey.seal_event(id)) {
+        out.put_slice(b"id: ");
+        out.put_slice(id.as_bytes());
+        out.put_u8(b'\n');
+    }
+    if let Some(retry) = inspected.retry() {
+        out.put_slice(format!("retry: {}\n", retry.as_millis()).as_bytes());
+    }
+    put_data(&mut out, text);
+    out.put_u8(b'\n');
+    out.freeze()
+}
+
+fn put_data(out: &mut BytesMut, text: &[u8]) {
+    let mut rest = text;
+    loop {
+        out.put_slice(b"data: ");
+        let Some(at) = memchr2(b'\n', b'\r', rest) else {
+            out.put_slice(rest);
+            out.put_u8(b'\n');
+            return;
+        };
+        let (line, tail) = rest.split_at(at);
+        out.put_slice(line);
+        out.put_u8(b'\n');
+        rest = tail.strip_prefix(b"\r\n").or_else(|| tail.get(1..)).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::put_data;
+    use bytes::BytesMut;
+
+    fn framed(text: &[u8]) -> String {
+        let mut out = BytesMut::new();
+        put_data(&mut out, text);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn json_with_line_breaks_becomes_one_data_field_a_line() {
+        assert_eq!(framed(b"{}"), "data: {}\n");
+        assert_eq!(framed(b""), "data: \n");
+        assert_eq!(framed(b"{\n\"a\":1,\r\n\"b\":2\r}"), "data: {\ndata: \"a\":1,\ndata: \"b\":2\ndata: }\n");
+    }
+}

@@ -1,0 +1,364 @@
+//! One reply from its first arrival to its closed entry: every message inspected, counted, and recorded exactly once.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use portcullis_core::call::Subject;
+use portcullis_core::gate::{Inspected, Inspection, Inspector, RefusedRequest};
+use portcullis_core::guard::Finding;
+use portcullis_core::ledger::{Entry, Status};
+use portcullis_core::refusal::{Denial, Fault, FaultKind, Manner};
+use portcullis_core::upstream::{Arrivals, Arrived};
+use portcullis_core::version::{Era, Version};
+use portcullis_core::wire::{Kind, Message};
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{Asked, Refusal};
+use crate::forward::{hex, intent, session_lost};
+use crate::gateway::{Gateway, Plan};
+use crate::identify::Permit;
+use crate::random;
+use crate::read::Opening;
+use crate::session::{InFlight, Session, StreamGuard};
+
+/// What a call holds until its reply has ended.
+#[derive(Debug)]
+#[expect(dead_code, reason = "places and ids are held, not read: dropping them gives them back")]
+pub(crate) struct Baggage {
+    pub(crate) session: Option<Arc<Session>>,
+    pub(crate) opening: Option<Opening>,
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) permit: Permit,
+}
+
+/// A reply under way.
+pub(crate) struct Journey {
+    gateway: Arc<Gateway>,
+    plan: Arc<Plan>,
+    arrivals: Arrivals,
+    inspector: Inspector,
+    entry: Entry,
+    asked: Asked,
+    baggage: Baggage,
+    _stream: Option<StreamGuard>,
+    /// The server gave event ids: the client can come back for the rest (A15, A20).
+    resumable: bool,
+    finished: bool,
+    error_code: Option<i64>,
+    /// Messages already inspected but not yet delivered (none or one; a cut adds its error).
+    ready: VecDeque<Inspected>,
+}
+
+impl std::fmt::Debug for Journey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journey").field("asked", &self.asked).field("finished", &self.finished).finish_non_exhaustive()
+    }
+}
+
+impl Journey {
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        plan: Arc<Plan>,
+        arrivals: Arrivals,
+        inspector: Inspector,
+        entry: Entry,
+        asked: Asked,
+        baggage: Baggage,
+    ) -> Self {
+        let stream = baggage.session.as_ref().map(|session| session.stream());
+        Self {
+            gateway,
+            plan,
+            arrivals,
+            inspector,
+            entry,
+            asked,
+            baggage,
+            _stream: stream,
+            resumable: false,
+            finished: false,
+            error_code: None,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The next message for the client; `None` when the reply has ended and its entry is closed.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inspected>> {
+        loop {
+            if let Some(inspected) = self.ready.pop_front() {
+                self.entry.delivered(inspected.bytes().len());
+                return Poll::Ready(Some(inspected));
+            }
+            if self.finished {
+                return Poll::Ready(None);
+            }
+            match ready!(self.arrivals.as_mut().poll_next(cx)) {
+                Some(Ok(arrived)) => self.arrived(arrived),
+                Some(Err(fault)) => self.failed(&fault),
+                None => self.ended(),
+            }
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<Inspected> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn arrived(&mut self, arrived: Arrived) {
+        self.resumable |= arrived.event_id.is_some();
+        if let Some(message) = &arrived.message {
+            if let Err(fault) = self.admissible(message) {
+                // Not what the protocol allows here: dropped, counted, recorded; the reply goes on (D-MUST of B12, C6).
+                self.note_fault(&fault);
+                return;
+            }
+            if message.kind() == Kind::Request && !self.await_answer(message) {
+                return;
+            }
+        }
+        let message = arrived.message.clone();
+        match (self.inspector.inspect(arrived), message) {
+            (Inspection::Pass(inspected, findings), message) => {
+                self.found(findings);
+                match message {
+                    Some(message) if is_response(&message) => self.answered(&message, inspected),
+                    Some(message) if message.kind() == Kind::Request => {
+                        self.record_server_request(&message, None);
+                        self.ready.push_back(inspected);
+                    }
+                    _ => self.ready.push_back(inspected),
+                }
+            }
+            (Inspection::Refuse(request, denial, findings), message) => {
+                self.found(findings);
+                if let Some(message) = message {
+                    self.record_server_request(&message, Some(&denial));
+                }
+                self.refuse_server(*request, &denial);
+            }
+            (Inspection::Drop(denial, findings), _) => {
+                self.found(findings);
+                self.gateway.ledger.count("denial", denial.code.as_str());
+            }
+            (Inspection::Cut(denial, findings), _) => {
+                self.found(findings);
+                self.gateway.ledger.count("denial", denial.code.as_str());
+                let code = denial.code.as_str().to_owned();
+                self.ready.extend(Refusal::Denial(plain(denial)).message(&self.asked));
+                self.finish(Status::Cut, Some(code), None);
+            }
+        }
+    }
+
+    /// Which messages may come on this reply at all.
+    fn admissible(&self, message: &Message) -> Result<(), Fault> {
+        let modern = self.asked.modern;
+        let resumed = matches!(&self.inspector.call().subject, Subject::Stream { last_event_id: Some(_) });
+        match message.kind() {
+            Kind::Request if modern => Err(Fault::new(FaultKind::Garbage, "a server request in a modern reply (C6)")),
+            Kind::Result | Kind::Error if self.asked.id.is_none() && !resumed => {
+                Err(Fault::new(FaultKind::AnswerUnmatched, "a response on a stream that asked nothing (A12)"))
+            }
+            Kind::Result | Kind::Error if !resumed && message.id() != self.asked.id.as_ref() => {
+                Err(Fault::new(FaultKind::AnswerUnmatched, "a response to an id nobody asked with"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Registers a server request, so that the client's answer will be matched (I5). Too many unanswered ones are refused.
+    fn await_answer(&mut self, message: &Message) -> bool {
+        let (Some(session), Some(id), Some(method)) = (&self.baggage.session, message.id(), message.method()) else {
+            return true;
+        };
+        if session.asked(id, method) {
+            return true;
+        }
+        let overloaded = Fault::new(FaultKind::Overloaded, "too many server requests wait for this client");
+        self.note_fault(&overloaded);
+        if let Some(request) = self.inspector.refuse(message) {
+            self.answer_server(request, -32603, FaultKind::Overloaded.public());
+        }
+        false
+    }
+
+    fn answered(&mut self, message: &Message, inspected: Inspected) {
+        if let Some(opening) = self.baggage.opening.take() {
+            let version =
+                message.result_member("protocolVersion").and_then(|version| Version::parse(&version.as_str()?));
+            match version.filter(|version| version.era() == Era::Legacy) {
+                Some(version) => opening.opened(version),
+                None if message.kind() == Kind::Result => {
+                    self.failed(&Fault::new(
+                        FaultKind::Garbage,
+                        "`initialize` was answered with a version we do not speak (B4)",
+                    ));
+                    return;
+                }
+                None => drop(opening),
+            }
+        }
+        if self.gateway.ledger.keeps_content()
+            && let (Some(outcome), Some(result)) = (self.entry.outcome(), message.result().or_else(|| message.error()))
+        {
+            outcome.result = Some(result.text().to_owned());
+        }
+        self.entry.delivered(inspected.bytes().len());
+        self.ready.push_back(inspected);
+        self.error_code = message.error_code();
+        // Counted above, since closing the entry ends the counting.
+        self.finish(Status::Answered, message.error_code().map(|code| code.to_string()), None);
+    }
+
+    /// Server requests are judged messages with entries of their own. The client's answer is recorded when it comes, under the same method.
+    fn record_server_request(&self, message: &Message, denial: Option<&Denial>) {
+        let call = self.inspector.call().with_message(message.clone());
+        let mut intent = intent(&self.gateway, &self.plan, &call);
+        if let Some(span) = random::bytes::<8>() {
+            intent.parent_span = Some(std::mem::replace(&mut intent.call, hex(&span)));
+        }
+        intent.decision = if denial.is_some() { "deny" } else { "allow" };
+        let code = denial.map(|denial| denial.code.as_str());
+        intent.code = code;
+        intent.detail = denial.map(|denial| denial.detail.clone());
+        intent.policies = denial.map(|denial| denial.policies.clone()).unwrap_or_default();
+        let (ledger, clock) = (Arc::clone(&self.gateway.ledger), Arc::clone(&self.gateway.clock));
+        // In strict mode the next call is refused; this reply is already under way.
+        if let Ok(mut entry) = Entry::open(ledger, clock, intent) {
+            let status = if denial.is_some() { Status::Denied } else { Status::Accepted };
+            entry.close(status, code.map(str::to_owned), None);
+        }
+    }
+
+    /// The error that a refused server request gets from us; the client never sees the request.
+    fn refuse_server(&mut self, request: RefusedRequest, denial: &Denial) {
+        self.gateway.ledger.count("denial", denial.code.as_str());
+        // Sampling has a code for "the user said no"; elsewhere our own stands (H.1).
+        self.answer_server(request, -31403, &denial.public);
+    }
+
+    fn answer_server(&self, request: RefusedRequest, code: i64, public: &str) {
+        let Ok(cleared) = request.answer(code, public) else { return };
+        let gateway = Arc::clone(&self.gateway);
+        self.gateway.tasks.spawn(async move {
+            if let Err(fault) = gateway.upstream.send(cleared).await {
+                gateway.ledger.count("fault", fault.kind.code());
+            }
+        });
+    }
+
+    fn failed(&mut self, fault: &Fault) {
+        self.gateway.ledger.count("fault", fault.kind.code());
+        session_lost(&self.gateway, self.inspector.call(), fault);
+        if self.asked.id.is_some() {
+            self.ready.extend(Refusal::Fault(fault.clone()).message(&self.asked));
+        }
+        self.finish(Status::Failed, Some(fault.kind.code().to_owned()), Some(fault.detail.clone()));
+    }
+
+    fn ended(&mut self) {
+        let standing = self.asked.id.is_none();
+        if standing || self.resumable {
+            self.finish(Status::Ended, None, (!standing).then(|| "the client may resume".to_owned()));
+        } else {
+            self.failed(&Fault::new(FaultKind::Died, "the reply ended without a response"));
+        }
+    }
+
+    fn finish(&mut self, status: Status, code: Option<String>, detail: Option<String>) {
+        self.entry.close(status, code, detail);
+        self.finished = true;
+    }
+
+    fn found(&mut self, findings: Vec<Finding>) {
+        for finding in findings {
+            self.gateway.ledger.count(finding.guard, finding.code);
+            self.entry.found(finding);
+        }
+    }
+
+    fn note_fault(&mut self, fault: &Fault) {
+        let detail = fault.detail.clone();
+        let effect = portcullis_core::guard::Effect::Cut;
+        self.found(vec![Finding { guard: "gateway", code: fault.kind.code(), detail, effect }]);
+    }
+
+    pub(crate) fn http_status(&mut self, status: u16) {
+        if let Some(outcome) = self.entry.outcome() {
+            outcome.http_status = Some(status);
+        }
+    }
+
+    /// A notification, response or session end was taken: nothing more to come.
+    pub(crate) fn accepted(&mut self) {
+        self.finish(Status::Accepted, None, None);
+    }
+
+    /// Code of the JSON-RPC error the call was answered with, if it was.
+    pub(crate) const fn error_code(&self) -> Option<i64> {
+        self.error_code
+    }
+
+    /// When the gateway wants this reply to end: at once for standing streams, after the drain for calls.
+    pub(crate) fn stop_signal(&self) -> CancellationToken {
+        if self.is_standing() { self.gateway.draining.clone() } else { self.gateway.overdue.clone() }
+    }
+
+    fn is_standing(&self) -> bool {
+        self.asked.id.is_none() || self.asked.method.as_deref() == Some("subscriptions/listen")
+    }
+
+    /// Ends the reply now; an open call gets an error with its id.
+    pub(crate) fn stop(&mut self) -> Option<Inspected> {
+        if self.is_standing() {
+            self.finish(Status::Ended, None, Some("the gateway shut down".to_owned()));
+            return None;
+        }
+        self.failed(&Fault::new(FaultKind::ShuttingDown, "drained"));
+        self.ready.pop_front()
+    }
+
+    pub(crate) fn keep_alive(&self) -> Duration {
+        self.gateway.settings.timeouts.keep_alive()
+    }
+
+    /// The event id as this client, in this session, may hold it.
+    pub(crate) fn seal_event(&self, id: &str) -> Option<String> {
+        let session = self.baggage.session.as_ref()?;
+        if id.is_empty() {
+            return None;
+        }
+        self.gateway.sealer.seal("event", &session.sealed, id.as_bytes())
+    }
+
+    /// The client hung up. Modern: that cancels, so everything is dropped (C8). Legacy: it does not (A17); a resumable reply is
+    /// left for the client to come back to, any other runs to its end unseen.
+    pub(crate) fn client_left(mut self: Box<Self>) {
+        let runs_on = !self.finished && !self.asked.modern && !self.resumable && !self.is_standing();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !runs_on {
+            return;
+        }
+        let (tasks, at_most) = (self.gateway.tasks.clone(), self.gateway.settings.timeouts.orphan());
+        tasks.spawn_on(
+            async move {
+                let unseen = async { while self.next().await.is_some() {} };
+                // Out of time: dropping the journey closes its entry as abandoned.
+                let _in_time = tokio::time::timeout(at_most, unseen).await;
+            },
+            &runtime,
+        );
+    }
+}
+
+fn is_response(message: &Message) -> bool {
+    matches!(message.kind(), Kind::Result | Kind::Error)
+}
+
+/// A blocked answer is an error, not a tool result: the tool did run.
+fn plain(denial: Denial) -> Denial {
+    Denial { manner: Manner::Plain, ..denial }
+}

@@ -1,0 +1,29 @@
+//! Listeners, identity, sessions and the pipeline. Read `pipeline.rs` first: it is the seven words, in order.
+
+mod accept; // socket -> Arrival: Host, Origin, media types, size, time
+mod answer; // the one place that turns a failure into an HTTP status and a JSON-RPC error
+mod batch; // 2025-03-26 arrays: several exchanges behind one body
+mod body; // what an HTTP answer carries
+mod departure; // the outgoing stream: SSE framing, keep-alive
+mod forward; // one judged call, sent; its reply begun
+mod gateway; // everything an exchange needs, behind one Arc
+mod identify; // Arrival -> Caller
+mod journey; // inspect and record: one reply from first arrival to closed entry
+mod listener; // sockets, connections, drain
+mod origin; // which Host and Origin values are ours
+mod pipeline; // accept, identify, read, judge, forward, inspect, record
+mod random; // the only source of randomness
+mod read; // bytes -> Call: strict reader, era, mirrored headers, session
+mod seal; // authenticated encryption of session and event ids
+mod session; // legacy sessions
+mod settings; // what the operator may set
+mod surviving; // a future that outlives its client
+
+#[cfg(test)]
+mod testing; // canned upstream, memory ledger, a client on a real socket
+
+pub use self::{
+    gateway::{Gateway, Plan, Refusals, SetupError},
+    listener::{Bound, SystemClock},
+    settings::{ApiKey, IdentitySettings, LimitSettings, ServerSettings, SessionSettings, TimeoutSettings},
+};

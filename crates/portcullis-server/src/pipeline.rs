@@ -1,0 +1,259 @@
+//! The life of a request: accept, identify, read, judge, forward, inspect, record.
+//!
+//! `judge` and the opening of the record are in [`forward`], since nothing may stand between them and the sending; `inspect` and the
+//! closing of the record are in [`Journey`], since the outgoing stream owns both.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use portcullis_core::gate::Inspected;
+use portcullis_core::refusal::{Denial, DenialCode, Manner};
+use portcullis_core::upstream::Media;
+use portcullis_core::version::Era;
+use portcullis_core::wire::Kind;
+
+use crate::accept::{Arrival, Verb};
+use crate::answer::{Asked, Refusal, status_of};
+use crate::batch::Batch;
+use crate::body::Body;
+use crate::departure::Departure;
+use crate::forward::{Forwarded, forward};
+use crate::gateway::{Gateway, RefusedFacts};
+use crate::journey::Journey;
+use crate::read::{self, Post, Read, Unread};
+use crate::surviving::Surviving;
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Serves one HTTP request.
+pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    let mut facts = Facts { peer, caller: None, bytes: 0 };
+    match steps(&gateway, request, &mut facts).await {
+        Ok(response) => response,
+        Err(unread) => {
+            let Unread { refusal, asked } = *unread;
+            let facts = RefusedFacts {
+                peer: Some(facts.peer),
+                caller: facts.caller.as_deref(),
+                bytes: facts.bytes,
+                asked: &asked,
+            };
+            // What was judged has an entry already.
+            if !matches!(&refusal, Refusal::Denial(denial) if denial.guard != "gateway") {
+                gateway.record_refused(&refusal, facts);
+            }
+            refusal.answer(&asked).into_response()
+        }
+    }
+}
+
+/// What is known of a request so far, should it be refused.
+struct Facts {
+    peer: SocketAddr,
+    caller: Option<String>,
+    bytes: usize,
+}
+
+async fn steps(
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    facts: &mut Facts,
+) -> Result<Response<Body>, Box<Unread>> {
+    // accept
+    let arrival = Arrival::new(gateway, request).map_err(early)?;
+    if gateway.draining.is_cancelled() {
+        return Err(early(shutting_down()));
+    }
+    // identify
+    let known = gateway.directory.identify(&arrival.headers).map_err(early)?;
+    facts.caller = Some(known.caller.name.clone());
+    // read
+    let verb = arrival.verb;
+    let (headers, body) = match verb {
+        Verb::Message => {
+            let settings = &gateway.settings;
+            arrival.into_body(settings.limits.message_bytes, settings.timeouts.body()).await.map_err(early)?
+        }
+        Verb::Stream | Verb::Close => (arrival.headers, bytes::Bytes::new()),
+    };
+    facts.bytes = body.len();
+    match verb {
+        Verb::Message => match read::post(gateway, &known, &headers, body).await? {
+            Post::One(read) => one(gateway, *read).await,
+            Post::Batch(reads) => batch(gateway, reads).await,
+        },
+        Verb::Stream => stream(gateway, read::bodiless(gateway, &known, &headers, false)?).await,
+        Verb::Close => close(gateway, read::bodiless(gateway, &known, &headers, true)?).await,
+    }
+}
+
+/// Judge, forward, inspect, record, for one message. A legacy call goes on when its client leaves (A17).
+async fn one(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
+    let legacy = read.call.era() == Era::Legacy;
+    let session = read.opening.is_some().then(|| read.session.as_ref().map(|session| session.sealed.clone())).flatten();
+    let work = {
+        let gateway = Arc::clone(gateway);
+        async move { respond(&gateway, read, session).await }
+    };
+    if legacy {
+        Surviving::new(work, gateway.tasks.clone(), gateway.settings.timeouts.orphan()).await
+    } else {
+        work.await
+    }
+}
+
+async fn respond(gateway: &Arc<Gateway>, read: Read, session: Option<String>) -> Result<Response<Body>, Box<Unread>> {
+    let era = read.call.era();
+    let is_request = read.call.expects_response();
+    let Forwarded { reply_status, media, mut journey } = in_time(gateway, forward(gateway, read)).await?;
+    if !is_request {
+        journey.http_status(StatusCode::ACCEPTED.as_u16());
+        journey.accepted();
+        return Ok(status_only(StatusCode::ACCEPTED));
+    }
+    let mut response = match media {
+        Media::EventStream => events(Departure::new(journey, None)),
+        Media::Json | Media::Unframed | Media::Accepted => {
+            let quiet = gateway.settings.timeouts.keep_alive();
+            match first(gateway, &mut journey, quiet).await {
+                First::Response(message) => {
+                    let code = journey.error_code();
+                    json(message, status_of(era, code, reply_status))
+                }
+                First::Other(message) => events(Departure::new(journey, Some(message))),
+                First::Nothing => events(Departure::new(journey, None)),
+            }
+        }
+    };
+    if let Some(session) = session.and_then(|sealed| HeaderValue::from_str(&sealed).ok())
+        && response.status() == StatusCode::OK
+    {
+        response.headers_mut().insert(SESSION_ID, session);
+    }
+    Ok(response)
+}
+
+/// How a reply without a media type of its own begins.
+enum First {
+    /// With its response: one JSON document says it all.
+    Response(Inspected),
+    /// With something else: a stream.
+    Other(Inspected),
+    /// Not yet, and the client should hear that we are alive.
+    Nothing,
+}
+
+async fn first(gateway: &Gateway, journey: &mut Journey, quiet: Duration) -> First {
+    tokio::select! {
+        biased;
+        next = tokio::time::timeout(quiet, journey.next()) => match next {
+            Ok(Some(message)) if message.is_response() => First::Response(message),
+            Ok(Some(message)) => First::Other(message),
+            Ok(None) | Err(_) => First::Nothing,
+        },
+        () = gateway.overdue.cancelled() => journey.stop().map_or(First::Nothing, First::Response),
+    }
+}
+
+/// At the end of a drain, calls that have not even begun to be answered are answered by us.
+async fn in_time<T>(gateway: &Gateway, work: impl Future<Output = Result<T, Box<Unread>>>) -> Result<T, Box<Unread>> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = gateway.overdue.cancelled() => Err(early(shutting_down())),
+    }
+}
+
+/// Each item is judged and answered alone; one body carries the answers (A7).
+async fn batch(gateway: &Arc<Gateway>, reads: Vec<Read>) -> Result<Response<Body>, Box<Unread>> {
+    let mut departures = Vec::new();
+    for read in reads {
+        let is_request = read.call.expects_response();
+        match forward(gateway, read).await {
+            Ok(Forwarded { mut journey, .. }) if !is_request => journey.accepted(),
+            Ok(Forwarded { journey, .. }) => departures.push(Departure::new(journey, None)),
+            Err(unread) => {
+                let Unread { refusal, asked } = *unread;
+                if let Some(message) = refusal.message(&asked).filter(|_| asked.id.is_some()) {
+                    departures.push(Departure::refused(message));
+                }
+            }
+        }
+    }
+    if departures.is_empty() {
+        return Ok(status_only(StatusCode::ACCEPTED));
+    }
+    Ok(event_stream(Body::Batch(Box::new(Batch::new(departures)))))
+}
+
+async fn stream(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
+    let Forwarded { mut journey, .. } = in_time(gateway, forward(gateway, read)).await?;
+    journey.http_status(StatusCode::OK.as_u16());
+    Ok(events(Departure::new(journey, None)))
+}
+
+async fn close(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
+    let key = read.session.as_ref().map(|session| session.key);
+    let closed = forward(gateway, read).await;
+    // The client is done with the session whatever its server says.
+    match closed {
+        Err(unread) if matches!(&unread.refusal, Refusal::Denial(_)) => return Err(unread),
+        Ok(Forwarded { mut journey, .. }) => journey.accepted(),
+        Err(_) => {}
+    }
+    if let Some(key) = key {
+        gateway.sessions.end(key);
+    }
+    Ok(status_only(StatusCode::NO_CONTENT))
+}
+
+fn early(refusal: impl Into<Refusal>) -> Box<Unread> {
+    Unread::new(refusal, Asked::default())
+}
+
+fn shutting_down() -> Denial {
+    Denial {
+        code: DenialCode::ShuttingDown,
+        guard: "gateway",
+        public: "the gateway is shutting down".into(),
+        detail: "draining".to_owned(),
+        policies: Vec::new(),
+        manner: Manner::Plain,
+    }
+}
+
+fn status_only(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    response
+}
+
+fn json(message: Inspected, status: StatusCode) -> Response<Body> {
+    let is_result = message.kind() == Some(Kind::Result);
+    let mut response = Response::new(Body::Whole(Some(message.bytes().clone())));
+    *response.status_mut() = if is_result { StatusCode::OK } else { status };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn events(departure: Departure) -> Response<Body> {
+    event_stream(Body::Events(Box::new(departure)))
+}
+
+fn event_stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    // Intermediaries must not collect events (C7).
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

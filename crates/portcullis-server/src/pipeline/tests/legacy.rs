@@ -1,0 +1,293 @@
+//! The legacy era (section A): sessions, versions, notifications, responses, batches, refusals.
+
+use portcullis_core::refusal::{Fault, FaultKind, Manner};
+use portcullis_core::upstream::Media;
+
+use crate::settings::{ApiKey, ServerSettings};
+use crate::testing::{
+    CannedUpstream, DenyList, INITIALIZE, fed, from_server, next_event, ordinary, reply, result, start, start_with,
+};
+
+const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+
+#[tokio::test]
+async fn a21_a31_initialize_opens_a_session_that_later_requests_need() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let client = running.session().await;
+    assert_eq!(client.post(PING).await.status, 200);
+    let missing = client.without("mcp-session-id").post(PING).await;
+    assert_eq!(missing.status, 400, "A23: {missing:?}");
+    let unknown = client.without("mcp-session-id").with("mcp-session-id", "bogus").post(PING).await;
+    assert_eq!(unknown.status, 404, "A24: {unknown:?}");
+    assert!(running.ledger.is_balanced());
+}
+
+#[tokio::test]
+async fn a24_a25_after_delete_the_session_is_404_everywhere() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let client = running.session().await;
+    assert_eq!(client.delete().await.status, 204);
+    for answer in [client.post(PING).await, client.get().await, client.delete().await] {
+        assert_eq!(answer.status, 404, "{answer:?}");
+    }
+    assert_eq!(running.gateway.open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn a27_a_session_of_another_caller_is_unknown() {
+    let mut settings = ServerSettings::default();
+    let key = |name: &str, sha256: &str| ApiKey { name: name.into(), sha256: sha256.into(), groups: Vec::new() };
+    settings.identity.keys = vec![
+        key("alice", "2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90"),
+        key("bob", "81b637d8fcd2c6da6359e6963113a1170de795e4b725b84d1e0b4cfd9ec58ce9"),
+    ];
+    let running = start_with(CannedUpstream::new(ordinary), DenyList(&[]), settings).await;
+    assert_eq!(running.client().post(INITIALIZE).await.status, 401);
+    let alice = running.client().with("x-api-key", "alice");
+    let opened = alice.post(INITIALIZE).await;
+    let id = opened.headers["mcp-session-id"].to_str().unwrap().to_owned();
+    assert_eq!(alice.with("mcp-session-id", &id).post(PING).await.status, 200);
+    let bob = running.client().with("x-api-key", "bob").with("mcp-session-id", &id);
+    for answer in [bob.post(PING).await, bob.get().await, bob.delete().await] {
+        assert_eq!(answer.status, 404, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a30_a_version_header_must_be_known_and_the_negotiated_one() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let client = running.session().await.without("mcp-protocol-version");
+    assert_eq!(client.post(PING).await.status, 200, "absent: the session knows");
+    for wrong in ["1999-01-01", "2025-06-18", "nonsense"] {
+        let answer = client.with("mcp-protocol-version", wrong).post(PING).await;
+        assert_eq!(answer.status, 400, "{wrong}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a31_a_client_that_initializes_with_a_modern_version_is_negotiated_down() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let modern = INITIALIZE.replace("2025-11-25", "2026-07-28");
+    assert_eq!(running.client().post(&modern).await.status, 200);
+    assert_eq!(running.upstream.sent()[0], INITIALIZE);
+}
+
+#[tokio::test]
+async fn a_session_whose_initialize_the_server_refuses_never_lives() {
+    let running = start(CannedUpstream::new(|call| {
+        let id = call.message().unwrap().id().unwrap().raw().to_owned();
+        let error = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32602,"message":"no"}}}}"#);
+        Ok(reply(Media::Json, vec![from_server(error)]))
+    }))
+    .await;
+    let answer = running.client().post(INITIALIZE).await;
+    assert!(answer.body.contains("-32602"), "{answer:?}");
+    assert_eq!(running.gateway.open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn a8_notifications_are_accepted_202_and_denied_ones_403() {
+    let policy = DenyList(&[("notifications/roots/list_changed", Manner::Plain)]);
+    let running = start_with(CannedUpstream::new(ordinary), policy, ServerSettings::default()).await;
+    let client = running.session().await;
+    let accepted = client.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
+    assert_eq!((accepted.status, accepted.body.as_str()), (202, ""));
+    let denied = client.post(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#).await;
+    assert_eq!(denied.status, 403);
+    assert!(!denied.body.contains(r#""id""#) && !denied.body.contains("secret detail"), "{denied:?}");
+}
+
+#[tokio::test]
+async fn a_refused_call_takes_the_form_its_manner_asks_for_and_tells_no_detail() {
+    let policy = DenyList(&[
+        ("tools/call", Manner::Correctable),
+        ("prompts/get", Manner::Unknown),
+        ("resources/read", Manner::Unknown),
+        ("completion/complete", Manner::Plain),
+    ]);
+    let running = start_with(CannedUpstream::new(ordinary), policy, ServerSettings::default()).await;
+    let client = running.session().await;
+    for (method, params, expected) in [
+        ("tools/call", r#"{"name":"pay"}"#, r#""isError":true"#),
+        ("prompts/get", r#"{"name":"p"}"#, r#""code":-32602"#),
+        ("resources/read", r#"{"uri":"x:/y"}"#, r#""code":-32002"#),
+        ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"p"}}"#, r#""code":-31403"#),
+    ] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":"q","method":"{method}","params":{params}}}"#);
+        let answer = client.post(&body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.body.contains(expected) && answer.body.contains(r#""id":"q""#), "{method}: {answer:?}");
+        assert!(!answer.body.contains("secret detail"), "{answer:?}");
+    }
+    assert_eq!(running.outcomes(5).await[1..], ["denied"; 4]);
+    assert!(running.ledger.is_balanced());
+}
+
+#[tokio::test]
+async fn a34_a_request_id_in_progress_is_refused_a_second_time() {
+    let (hold, mut held) = tokio::sync::mpsc::unbounded_channel();
+    let running = start(CannedUpstream::new(move |call| {
+        if call.method() != "tools/call" {
+            return ordinary(call);
+        }
+        let (feed, reply) = fed(Media::EventStream);
+        hold.send(feed).unwrap();
+        Ok(reply)
+    }))
+    .await;
+    let client = running.session().await;
+    let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"slow"}}"#;
+    let first = client.open("POST", call).await;
+    let second = client.post(call).await;
+    assert_eq!(second.status, 400);
+    assert!(second.body.contains("id_in_use"), "{second:?}");
+    let feed = held.recv().await.unwrap();
+    feed.send(Ok(from_server(r#"{"jsonrpc":"2.0","id":5,"result":{}}"#))).await.unwrap();
+    drop((feed, crate::testing::collect(first).await));
+    let (again, _fed) = tokio::join!(client.open("POST", call), async { held.recv().await.unwrap() });
+    assert_eq!(again.status(), 200, "the id is free again");
+}
+
+#[tokio::test]
+async fn i5_the_clients_answer_to_a_server_request_is_matched_once() {
+    let running = start(CannedUpstream::new(|call| match call.method() {
+        "tools/call" => {
+            let ask = from_server(r#"{"jsonrpc":"2.0","id":"s1","method":"sampling/createMessage","params":{}}"#);
+            Ok(reply(Media::EventStream, vec![ask, result(call, "{}")]))
+        }
+        _ => ordinary(call),
+    }))
+    .await;
+    let client = running.session().await;
+    let answer = client.post(r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"ask"}}"#).await;
+    assert!(answer.body.contains("sampling/createMessage"), "{answer:?}");
+    let response = r#"{"jsonrpc":"2.0","id":"s1","result":{"role":"assistant"}}"#;
+    assert_eq!(client.post(response).await.status, 202);
+    assert_eq!(running.upstream.sent().last().unwrap(), response);
+    assert_eq!(client.post(response).await.status, 400, "answered once");
+    let stranger = running.session().await;
+    assert_eq!(stranger.post(response).await.status, 400, "another session never was asked");
+    assert!(running.ledger.is_balanced());
+}
+
+#[tokio::test]
+async fn a_denied_server_request_is_answered_to_the_server_and_never_seen_by_the_client() {
+    let policy = DenyList(&[("sampling/createMessage", Manner::Plain)]);
+    let upstream = CannedUpstream::new(|call| match call.method() {
+        "tools/call" => {
+            let ask = from_server(r#"{"jsonrpc":"2.0","id":"s1","method":"sampling/createMessage","params":{}}"#);
+            Ok(reply(Media::EventStream, vec![ask, result(call, "{}")]))
+        }
+        _ => ordinary(call),
+    });
+    let running = start_with(upstream, policy, ServerSettings::default()).await;
+    let client = running.session().await;
+    let answer = client.post(r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"ask"}}"#).await;
+    assert!(!answer.body.contains("sampling"), "{answer:?}");
+    assert!(answer.body.contains(r#""result":{}"#), "the call itself goes on: {answer:?}");
+    while !running.upstream.sent().iter().any(|sent| sent.contains(r#""id":"s1","error""#)) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a7_a_batch_lives_only_under_2025_03_26_and_each_item_is_judged() {
+    let policy = DenyList(&[("tools/call", Manner::Correctable)]);
+    let upstream = CannedUpstream::new(|call| match call.method() {
+        "initialize" => {
+            let text = crate::testing::INITIALIZED.replace("2025-11-25", "2025-03-26");
+            Ok(reply(Media::Json, vec![result(call, &text)]))
+        }
+        _ => ordinary(call),
+    });
+    let running = start_with(upstream, policy, ServerSettings::default()).await;
+    let client = running.session().await.without("mcp-protocol-version");
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"x"}},{"jsonrpc":"2.0","method":"notifications/initialized"}]"#;
+    let answer = client.post(batch).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.contains(r#""id":1,"result""#), "{answer:?}");
+    assert!(answer.body.contains(r#""id":2,"result":{"content""#) && answer.body.contains("isError"), "{answer:?}");
+    let quiet = client.post(r#"[{"jsonrpc":"2.0","method":"notifications/initialized"}]"#).await;
+    assert_eq!(quiet.status, 202);
+    for bad in ["[]", r#"[{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}]"#, "[1]"] {
+        assert_eq!(client.post(bad).await.status, 400, "{bad}");
+    }
+    assert!(running.ledger.is_balanced());
+}
+
+#[tokio::test]
+async fn faults_of_the_server_reach_the_client_as_errors_with_its_id() {
+    for kind in [FaultKind::Unreachable, FaultKind::TimedOut, FaultKind::Garbage, FaultKind::TooLarge, FaultKind::Died]
+    {
+        let fault = kind.clone();
+        let running = start(CannedUpstream::new(move |call| match call.method() {
+            "tools/call" => Err(Fault::new(fault.clone(), "private")),
+            _ => ordinary(call),
+        }))
+        .await;
+        let client = running.session().await;
+        let answer = client.post(r#"{"jsonrpc":"2.0","id":"x","method":"tools/call","params":{"name":"t"}}"#).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.contains(r#""id":"x""#) && answer.body.contains(kind.code()), "{answer:?}");
+        assert!(!answer.body.contains("private"));
+        assert_eq!(running.outcomes(2).await[1], "failed");
+    }
+}
+
+#[tokio::test]
+async fn a24_b7_a_session_the_server_lost_is_404_and_over() {
+    let running = start(CannedUpstream::new(|call| match call.method() {
+        "ping" => Err(Fault::new(FaultKind::SessionLost, "upstream 404")),
+        _ => ordinary(call),
+    }))
+    .await;
+    let client = running.session().await;
+    assert_eq!(client.post(PING).await.status, 404);
+    assert_eq!(running.gateway.open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn an_idle_session_ends_upstream_too() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let client = running.session().await;
+    running.clock.advance(std::time::Duration::from_secs(3601));
+    for key in running.gateway.sessions.expire(running.gateway.clock.now()) {
+        running.gateway.upstream.forget(key).await;
+    }
+    assert_eq!(running.upstream.forgotten.lock().unwrap().len(), 1);
+    assert_eq!(client.post(PING).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_bytes_the_server_gets_are_the_bytes_the_client_sent() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let client = running.session().await;
+    let odd = "{ \"jsonrpc\" :\"2.0\",\n\t\"unknown\":[1.50,1e+2,12345678901234567890123], \"id\":12345678901234567,\"method\":\"tools\\/call\",\"params\":{\"name\":\"t\",\"arguments\":{\"z\":\"\\u0041é\\ud83d\\ude00\",\"a\":-0.0,\"big\":9223372036854775808}} }";
+    assert_eq!(client.post(odd).await.status, 200);
+    assert_eq!(running.upstream.sent().last().unwrap(), odd);
+}
+
+#[tokio::test]
+async fn drained_calls_are_answered_and_new_ones_are_refused() {
+    let (hold, mut held) = tokio::sync::mpsc::unbounded_channel();
+    let mut settings = ServerSettings::default();
+    settings.timeouts.drain_seconds = 0;
+    let upstream = CannedUpstream::new(move |call| {
+        if call.method() != "tools/call" {
+            return ordinary(call);
+        }
+        let (feed, reply) = fed(Media::EventStream);
+        hold.send(feed).unwrap();
+        Ok(reply)
+    });
+    let running = start_with(upstream, DenyList(&[]), settings).await;
+    let client = running.session().await;
+    let mut open =
+        client.open("POST", r#"{"jsonrpc":"2.0","id":"o","method":"tools/call","params":{"name":"t"}}"#).await;
+    let _feed = held.recv().await.unwrap();
+    running.shutdown.cancel();
+    let last = next_event(open.body_mut()).await.unwrap();
+    assert!(last.contains(r#""id":"o""#) && last.contains("shutting_down"), "{last}");
+    running.stopped.await.unwrap();
+    assert!(running.ledger.is_balanced());
+}

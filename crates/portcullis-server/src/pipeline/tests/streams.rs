@@ -1,0 +1,205 @@
+//! Streaming is real: an event passes when it arrives, a slow reader slows the server, and who hangs up is told apart by era.
+
+use std::time::Duration;
+
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::{Arrived, Media};
+
+use crate::settings::ServerSettings;
+use crate::testing::{
+    CannedUpstream, DenyList, Feed, Running, fed, from_server, next_event, ordinary, reply, start, start_with,
+};
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"slow"}}"#;
+
+/// A gateway whose `tools/call` and GET replies the test feeds.
+async fn fed_gateway(settings: ServerSettings, media: Media) -> (Running, tokio::sync::mpsc::UnboundedReceiver<Feed>) {
+    let (hold, held) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = CannedUpstream::new(move |call| {
+        if call.method() != "tools/call" && call.method() != "stream/open" {
+            return ordinary(call);
+        }
+        let (feed, reply) = fed(media);
+        hold.send(feed).unwrap();
+        Ok(reply)
+    });
+    (start_with(upstream, DenyList(&[]), settings).await, held)
+}
+
+fn progress(step: usize) -> Arrived {
+    from_server(format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":1,"progress":{step}}}}}"#
+    ))
+}
+
+fn done() -> Arrived {
+    from_server(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#)
+}
+
+#[tokio::test]
+async fn each_event_reaches_the_client_before_the_next_one_is_sent() {
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::EventStream).await;
+    let client = running.session().await;
+    let mut open = client.open("POST", CALL).await;
+    assert_eq!(open.headers()["content-type"], "text/event-stream");
+    assert_eq!(open.headers()["x-accel-buffering"], "no");
+    let feed = held.recv().await.unwrap();
+    for step in 0..5 {
+        feed.send(Ok(progress(step))).await.unwrap();
+        let event = next_event(open.body_mut()).await.unwrap();
+        assert!(event.contains(&format!(r#""progress":{step}"#)), "{event}");
+    }
+    feed.send(Ok(done())).await.unwrap();
+    assert!(next_event(open.body_mut()).await.unwrap().contains(r#""result""#));
+    assert!(next_event(open.body_mut()).await.is_none(), "A16: the stream ends after the response");
+    assert_eq!(running.outcomes(2).await[1], "answered");
+}
+
+#[tokio::test]
+async fn a_slow_reader_slows_the_server_instead_of_growing_memory() {
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::EventStream).await;
+    let client = running.session().await;
+    let open = client.open("POST", CALL).await;
+    let feed = held.recv().await.unwrap();
+    let filler = "x".repeat(64 * 1024);
+    let mut accepted = 0;
+    // Nobody reads `open`: sockets and the bounded feed fill up, then sending must stall.
+    loop {
+        let event = from_server(format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"data":"{filler}"}}}}"#
+        ));
+        match tokio::time::timeout(Duration::from_millis(500), feed.send(Ok(event))).await {
+            Ok(sent) => sent.unwrap(),
+            Err(_stalled) => break,
+        }
+        accepted += 1;
+        assert!(accepted < 2000, "over 128 MB went somewhere");
+    }
+    drop(open);
+}
+
+#[tokio::test]
+async fn a17_a_closed_legacy_stream_does_not_cancel_and_the_outcome_is_still_recorded() {
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::EventStream).await;
+    let client = running.session().await;
+    let mut open = client.open("POST", CALL).await;
+    let feed = held.recv().await.unwrap();
+    feed.send(Ok(progress(1))).await.unwrap();
+    next_event(open.body_mut()).await.unwrap();
+    drop(open);
+    // The client is gone, yet the server can finish.
+    for step in 2..20 {
+        feed.send(Ok(progress(step))).await.unwrap();
+    }
+    feed.send(Ok(done())).await.unwrap();
+    assert_eq!(running.outcomes(2).await[1], "answered");
+}
+
+#[tokio::test]
+async fn a15_a18_event_ids_are_sealed_and_bring_the_client_back_to_its_stream() {
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::EventStream).await;
+    let client = running.session().await;
+    let mut open = client.open("POST", CALL).await;
+    let feed = held.recv().await.unwrap();
+    let priming =
+        Arrived { event_id: Some("stream-1/0".into()), retry: Some(Duration::from_millis(500)), message: None };
+    feed.send(Ok(priming)).await.unwrap();
+    let event = next_event(open.body_mut()).await.unwrap();
+    assert!(event.contains("retry: 500\n") && event.ends_with("data: \n\n"), "A14: {event}");
+    let id = event.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    assert!(!id.contains("stream-1"), "opaque");
+    drop(feed);
+    assert!(next_event(open.body_mut()).await.is_none(), "A15: the server may close after an event id");
+    assert_eq!(running.outcomes(2).await[1], "ended");
+
+    let stranger = running.session().await.with("last-event-id", &id).get().await;
+    assert_eq!(stranger.status, 404, "A19: {stranger:?}");
+    let mut resumed = client.with("last-event-id", &id).open("GET", "").await;
+    let feed = held.recv().await.unwrap();
+    feed.send(Ok(done())).await.unwrap();
+    assert!(
+        next_event(resumed.body_mut()).await.unwrap().contains(r#""id":7"#),
+        "A12: a resumed stream carries the response"
+    );
+}
+
+#[tokio::test]
+async fn a12_a_standing_stream_carries_no_responses() {
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::EventStream).await;
+    let client = running.session().await;
+    let mut open = client.open("GET", "").await;
+    let feed = held.recv().await.unwrap();
+    feed.send(Ok(done())).await.unwrap();
+    feed.send(Ok(from_server(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#))).await.unwrap();
+    let event = next_event(open.body_mut()).await.unwrap();
+    assert!(event.contains("list_changed"), "{event}");
+}
+
+#[tokio::test]
+async fn c7_a_quiet_stream_is_kept_open_with_comments() {
+    let mut settings = ServerSettings::default();
+    settings.timeouts.keep_alive_seconds = 1;
+    let (running, _held) = fed_gateway(settings, Media::EventStream).await;
+    let client = running.session().await;
+    let mut open = client.open("GET", "").await;
+    assert_eq!(next_event(open.body_mut()).await.unwrap(), ": keep-alive\n\n");
+}
+
+#[tokio::test]
+async fn a_server_without_media_types_answers_json_unless_something_comes_first() {
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::Unframed).await;
+    let client = running.session().await;
+    let (answer, ()) = tokio::join!(client.post(CALL), async {
+        let feed = held.recv().await.unwrap();
+        feed.send(Ok(done())).await.unwrap();
+    });
+    assert_eq!(answer.headers["content-type"], "application/json");
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::Unframed).await;
+    let client = running.session().await;
+    let (answer, ()) = tokio::join!(client.post(CALL), async {
+        let feed = held.recv().await.unwrap();
+        feed.send(Ok(progress(1))).await.unwrap();
+        feed.send(Ok(done())).await.unwrap();
+    });
+    assert_eq!(answer.headers["content-type"], "text/event-stream");
+    assert!(answer.body.contains("progress") && answer.body.contains("result"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_dies_in_mid_stream_leaves_the_client_an_error_with_its_id() {
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::EventStream).await;
+    let client = running.session().await;
+    for broken in [None, Some(Fault::new(FaultKind::Garbage, "half an event"))] {
+        let mut open = client.open("POST", CALL).await;
+        let feed = held.recv().await.unwrap();
+        feed.send(Ok(progress(1))).await.unwrap();
+        next_event(open.body_mut()).await.unwrap();
+        if let Some(fault) = broken.clone() {
+            feed.send(Err(fault)).await.unwrap();
+        }
+        drop(feed);
+        let last = next_event(open.body_mut()).await.unwrap();
+        assert!(last.contains(r#""id":7"#) && last.contains(r#""code":-32603"#), "{last}");
+        assert!(next_event(open.body_mut()).await.is_none());
+    }
+    assert_eq!(running.outcomes(3).await[1..], ["failed", "failed"]);
+}
+
+#[tokio::test]
+async fn a_flood_of_server_requests_is_refused_not_kept() {
+    let running = start(CannedUpstream::new(|call| match call.method() {
+        "tools/call" => {
+            let flood = (0..1000).map(|id| {
+                from_server(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"elicitation/create","params":{{}}}}"#))
+            });
+            Ok(reply(Media::EventStream, flood.chain([done()]).collect()))
+        }
+        _ => ordinary(call),
+    }))
+    .await;
+    let client = running.session().await;
+    let answer = client.post(CALL).await;
+    assert_eq!(answer.body.matches("elicitation/create").count(), 256);
+    assert!(answer.body.contains(r#""id":7,"result""#));
+    assert_eq!(running.ledger.counted("gateway", "upstream_overloaded"), 744);
+}

@@ -1,0 +1,406 @@
+//! From bytes to [`Call`]s: the strict reader, the era (C22), the mirrored headers (C25–C31), the session (A23–A28), the trace.
+//! Nothing is judged here; what cannot be read one way only is refused.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use portcullis_core::call::{Call, Context, Subject};
+use portcullis_core::classify::{self, Classified, Evidence};
+use portcullis_core::clock::Timestamp;
+use portcullis_core::mirror;
+use portcullis_core::own::push_string;
+use portcullis_core::refusal::{Denial, DenialCode, Manner, Violation};
+use portcullis_core::trace::{self, TraceContext};
+use portcullis_core::version::{Era, Version};
+use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
+
+use crate::answer::{Asked, Refusal};
+use crate::gateway::Gateway;
+use crate::identify::{Known, Permit};
+use crate::random;
+use crate::session::{CallCount, InFlight, Session};
+
+/// A call that was read, with what it holds while it is in progress.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) call: Call,
+    pub(crate) session: Option<Arc<Session>>,
+    /// The session that this `initialize` opens; ends with the call unless the server agrees.
+    pub(crate) opening: Option<Opening>,
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) count: Option<CallCount>,
+    pub(crate) permit: Permit,
+}
+
+/// A session whose `initialize` is still under way.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    gateway: Arc<Gateway>,
+    session: Option<Arc<Session>>,
+}
+
+impl Opening {
+    /// The server agreed: the session lives.
+    pub(crate) fn opened(mut self, version: Version) {
+        if let Some(session) = self.session.take() {
+            session.negotiated(version);
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.gateway.sessions.end(session.key);
+        }
+    }
+}
+
+/// A refusal with what is known of the request it refuses. Boxed in results, since it is the rare and the larger half.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) refusal: Refusal,
+    pub(crate) asked: Asked,
+}
+
+impl Unread {
+    pub(crate) fn new(refusal: impl Into<Refusal>, asked: Asked) -> Box<Self> {
+        Box::new(Self { refusal: refusal.into(), asked })
+    }
+}
+
+/// What a POST body holds.
+#[derive(Debug)]
+pub(crate) enum Post {
+    One(Box<Read>),
+    /// 2025-03-26 only (A7).
+    Batch(Vec<Read>),
+}
+
+/// The headers of one request, as the reader needs them.
+struct Reader<'a> {
+    gateway: &'a Arc<Gateway>,
+    known: &'a Arc<Known>,
+    headers: &'a HeaderMap,
+    now: Timestamp,
+}
+
+/// Reads a POST.
+pub(crate) async fn post(
+    gateway: &Arc<Gateway>,
+    known: &Arc<Known>,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Post, Box<Unread>> {
+    let reader = Reader { gateway, known, headers, now: gateway.clock.now() };
+    let session = reader.session();
+    if wire::looks_like_batch(&body) {
+        return reader.batch(body, session).await;
+    }
+    let salvage = body.clone();
+    let message = Message::read(body, Direction::ToServer, &gateway.limits).map_err(|malformed| {
+        let id = wire::salvage_id(&salvage, &gateway.limits);
+        let malformed_method = malformed.method().map(str::to_owned);
+        Unread::new(malformed, reader.asked(id, malformed_method.as_deref()))
+    })?;
+    let asked = reader.asked(message.id().cloned(), message.method());
+    reader
+        .message(message, session)
+        .await
+        .map(|read| Post::One(Box::new(read)))
+        .map_err(|refusal| Unread::new(refusal, asked))
+}
+
+/// Reads a GET or DELETE, which exist only in legacy sessions.
+pub(crate) fn bodiless(
+    gateway: &Arc<Gateway>,
+    known: &Arc<Known>,
+    headers: &HeaderMap,
+    close: bool,
+) -> Result<Read, Box<Unread>> {
+    let reader = Reader { gateway, known, headers, now: gateway.clock.now() };
+    reader.bodiless(close).map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
+}
+
+impl Reader<'_> {
+    fn asked(&self, id: Option<wire::Id>, method: Option<&str>) -> Asked {
+        let modern = self
+            .version_headers()
+            .iter()
+            .any(|version| Version::parse(version).is_some_and(|v| v.era() == Era::Modern));
+        let refusals = self.gateway.plan.load().refusals;
+        Asked { id, method: method.map(str::to_owned), modern, refusals }
+    }
+
+    /// All values, trimmed; one that is not ASCII matches no version.
+    fn version_headers(&self) -> Vec<&str> {
+        let values = self.headers.get_all("mcp-protocol-version").iter();
+        values.map(|value| value.to_str().unwrap_or("\u{fffd}").trim_matches([' ', '\t'])).collect()
+    }
+
+    /// The session that `Mcp-Session-Id` names: `None` when the header is absent.
+    fn session(&self) -> Option<Result<Arc<Session>, Violation>> {
+        // A modern request's session id is never looked up (C22b).
+        if !classify::heeds_session(&self.version_headers()) {
+            return None;
+        }
+        let mut values = self.headers.get_all("mcp-session-id").iter();
+        let value = values.next()?;
+        if values.next().is_some() {
+            return Some(Err(Violation::HeaderRepeated { header: "mcp-session-id" }));
+        }
+        let sealed = value.to_str().map_err(|_| Violation::SessionUnknown);
+        Some(sealed.and_then(|sealed| self.gateway.sessions.find(self.known, &self.gateway.sealer, sealed, self.now)))
+    }
+
+    async fn batch(&self, body: Bytes, session: Option<Result<Arc<Session>, Violation>>) -> Result<Post, Box<Unread>> {
+        let refused = |malformed: Malformed| Unread::new(malformed, self.asked(None, None));
+        let negotiated = session.as_ref().and_then(|found| found.as_ref().ok()).and_then(|session| session.version());
+        if !classify::allows_batch(&self.version_headers(), negotiated) {
+            return Err(refused(Malformed::BatchNotAllowed));
+        }
+        let messages = wire::read_batch(body, Direction::ToServer, &self.gateway.limits).map_err(refused)?;
+        let mut reads = Vec::with_capacity(messages.len());
+        for message in messages {
+            // One bad item refuses the whole batch: half-executed batches have no good answer.
+            let asked = self.asked(message.id().cloned(), message.method());
+            let read = self.message(message, session.clone()).await.map_err(|refusal| Unread::new(refusal, asked))?;
+            reads.push(read);
+        }
+        Ok(Post::Batch(reads))
+    }
+
+    async fn message(
+        &self,
+        message: Message,
+        session: Option<Result<Arc<Session>, Violation>>,
+    ) -> Result<Read, Refusal> {
+        let permit = self.known.admit(self.gateway.settings.limits.requests_per_caller)?;
+        let versions = self.version_headers();
+        let found = session.as_ref().and_then(|found| found.as_ref().ok());
+        let evidence = Evidence {
+            version_headers: &versions,
+            message: &message,
+            session: found.and_then(|session| session.version()),
+            session_presented: session.is_some(),
+        };
+        let Classified { version, strip_reserved } = classify::classify(&evidence)?;
+        match version.era() {
+            Era::Modern => self.modern(message, version, permit).await,
+            Era::Legacy => {
+                let session = session.transpose()?;
+                // Spliced out, so that a dual-era server cannot take this for a modern message (C22).
+                let message =
+                    if strip_reserved { classify::without_reserved(&message, &self.gateway.limits)? } else { message };
+                self.legacy(message, version, session, permit).await
+            }
+        }
+    }
+
+    async fn modern(&self, message: Message, version: Version, permit: Permit) -> Result<Read, Refusal> {
+        if !classify::method_exists(version, &message) {
+            return Err(Violation::MethodUnknown.into());
+        }
+        if message.method() == Some("notifications/cancelled") {
+            // Over HTTP a closed stream cancels (C4, C8); ids of a stateless caller name nothing here and must not reach a shared server.
+            return Err(Violation::CancelUnmatched.into());
+        }
+        self.know_tool(&message).await;
+        let headers = HeaderView(self.headers);
+        let param_headers = if message.kind() == Kind::Request {
+            // Without the tool: its own headers are checked once the call is cleared, so that a refusal cannot tell that a hidden
+            // tool exists.
+            mirror::check_request(&message, &headers, None)?
+        } else {
+            mirror::check_notification(&message, &headers)?;
+            Vec::new()
+        };
+        let context = self.context(version, &message, None, None, param_headers, None)?;
+        self.read(message, context, None, permit)
+    }
+
+    async fn legacy(
+        &self,
+        message: Message,
+        version: Version,
+        session: Option<Arc<Session>>,
+        permit: Permit,
+    ) -> Result<Read, Refusal> {
+        if message.method() == Some("initialize") {
+            return self.initialize(message, version, session, permit);
+        }
+        let session = session.ok_or(Violation::SessionMissing)?;
+        let answers = match (message.kind(), message.id()) {
+            (Kind::Result | Kind::Error, Some(id)) => Some(session.answered(id).ok_or(Violation::ResponseUnmatched)?),
+            (Kind::Result | Kind::Error, None) => return Err(Violation::ResponseUnmatched.into()),
+            (Kind::Request | Kind::Notification, _) => None,
+        };
+        self.know_tool(&message).await;
+        let in_flight = match (message.kind(), message.id()) {
+            (Kind::Request, Some(id)) => Some(session.begin(id)?),
+            _ => None,
+        };
+        let count = (message.method() == Some("tools/call"))
+            .then(|| session.count(message.name().as_deref().unwrap_or_default()));
+        let context = self.context(version, &message, Some(&session), count.as_ref(), Vec::new(), answers)?;
+        let mut read = self.read(message, context, Some(session), permit)?;
+        (read.in_flight, read.count) = (in_flight, count);
+        Ok(read)
+    }
+
+    fn initialize(
+        &self,
+        message: Message,
+        version: Version,
+        session: Option<Arc<Session>>,
+        permit: Permit,
+    ) -> Result<Read, Refusal> {
+        if session.is_some() {
+            return Err(Violation::AlreadyInitialized.into());
+        }
+        let message = offer_legacy(message, version, self.gateway)?;
+        let session = self.gateway.sessions.open(self.known, &self.gateway.sealer, self.now)?;
+        let opening = Opening { gateway: Arc::clone(self.gateway), session: Some(Arc::clone(&session)) };
+        let context = self.context(version, &message, Some(&session), None, Vec::new(), None)?;
+        let mut read = self.read(message, context, Some(session), permit)?;
+        read.opening = Some(opening);
+        Ok(read)
+    }
+
+    fn bodiless(&self, close: bool) -> Result<Read, Refusal> {
+        let versions = self.version_headers();
+        if !classify::heeds_session(&versions) {
+            return Err(Violation::MethodNotAllowed { allow: "POST" }.into());
+        }
+        let session = self.session().ok_or(Violation::SessionMissing)??;
+        let version = classify::classify_sessionless_stream(&versions, session.version())?;
+        let permit = self.known.admit(self.gateway.settings.limits.requests_per_caller)?;
+        let subject =
+            if close { Subject::Close } else { Subject::Stream { last_event_id: self.last_event_id(&session)? } };
+        let trace = self.trace(None)?;
+        let context = Context {
+            caller: Arc::clone(&self.known.caller),
+            version,
+            session: Some(session.facts(None)),
+            server: Arc::clone(self.gateway.upstream.name()),
+            trace,
+            now: self.now,
+            catalogue: self.gateway.upstream.catalogue(),
+            param_headers: Vec::new(),
+            answers: None,
+        };
+        let call = Call { context: Arc::new(context), subject };
+        Ok(Read { call, session: Some(session), opening: None, in_flight: None, count: None, permit })
+    }
+
+    /// Opens `Last-Event-ID`, which only this caller in this session can hold (A19).
+    fn last_event_id(&self, session: &Session) -> Result<Option<String>, Violation> {
+        let mut values = self.headers.get_all("last-event-id").iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(Violation::HeaderRepeated { header: "last-event-id" });
+        }
+        let sealed = value.to_str().map_err(|_| Violation::EventUnknown)?;
+        let opened = self.gateway.sealer.open("event", &session.sealed, sealed).ok_or(Violation::EventUnknown)?;
+        String::from_utf8(opened).map(Some).map_err(|_| Violation::EventUnknown)
+    }
+
+    /// A tool the catalogue does not know may be new: ask once more before judging without its types. The upstream bounds how often.
+    async fn know_tool(&self, message: &Message) {
+        if message.method() != Some("tools/call") {
+            return;
+        }
+        let Some(name) = message.name() else { return };
+        if self.gateway.upstream.catalogue().tool(&name).is_none() {
+            // Failing to refresh is no failure of this call: it is judged as a call of an unknown tool.
+            let _refreshed = self.gateway.upstream.refresh().await;
+        }
+    }
+
+    fn trace(&self, message: Option<&Message>) -> Result<TraceContext, Refusal> {
+        let values =
+            |name| self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
+        let fresh = random::bytes::<16>().zip(random::bytes::<8>());
+        let (fresh_trace, fresh_span) = fresh.ok_or_else(|| Refusal::Denial(no_entropy()))?;
+        Ok(TraceContext::from_request(&values("traceparent"), &values("tracestate"), message, fresh_trace, fresh_span))
+    }
+
+    fn context(
+        &self,
+        version: Version,
+        message: &Message,
+        session: Option<&Arc<Session>>,
+        count: Option<&CallCount>,
+        param_headers: Vec<(String, String)>,
+        answers: Option<Arc<str>>,
+    ) -> Result<Context, Refusal> {
+        Ok(Context {
+            caller: Arc::clone(&self.known.caller),
+            version,
+            session: session.map(|session| session.facts(count)),
+            server: Arc::clone(self.gateway.upstream.name()),
+            trace: self.trace(Some(message))?,
+            now: self.now,
+            catalogue: self.gateway.upstream.catalogue(),
+            param_headers,
+            answers,
+        })
+    }
+
+    fn read(
+        &self,
+        message: Message,
+        context: Context,
+        session: Option<Arc<Session>>,
+        permit: Permit,
+    ) -> Result<Read, Refusal> {
+        let message = match message.kind() {
+            Kind::Request => trace::splice(message, &context.trace, &self.gateway.limits)?,
+            Kind::Notification | Kind::Result | Kind::Error => message,
+        };
+        let call = Call { context: Arc::new(context), subject: Subject::Message(message) };
+        Ok(Read { call, session, opening: None, in_flight: None, count: None, permit })
+    }
+}
+
+/// A client that asks `initialize` for a version without a handshake is negotiated down (A31).
+fn offer_legacy(message: Message, version: Version, gateway: &Gateway) -> Result<Message, Malformed> {
+    let offered = message.param("protocolVersion");
+    let text = offered.and_then(wire::View::as_str).unwrap_or(Cow::Borrowed(""));
+    let modern = Version::parse(&text).is_some_and(|known| known.era() == Era::Modern);
+    match offered {
+        Some(view) if modern => {
+            let mut name = String::new();
+            push_string(&mut name, version.as_str());
+            message.edit().replace(view, &name).apply(&gateway.limits)
+        }
+        _ => Ok(message),
+    }
+}
+
+fn no_entropy() -> Denial {
+    Denial {
+        code: DenialCode::Unrecorded,
+        guard: "gateway",
+        public: "the gateway cannot serve this now".into(),
+        detail: "the operating system has no entropy".to_owned(),
+        policies: Vec::new(),
+        manner: Manner::Plain,
+    }
+}
+
+/// Header fields as the core sees them.
+struct HeaderView<'a>(&'a HeaderMap);
+
+impl mirror::Headers for HeaderView<'_> {
+    fn values(&self, lower_case_name: &str) -> Vec<&[u8]> {
+        self.0.get_all(lower_case_name).iter().map(http::HeaderValue::as_bytes).collect()
+    }
+
+    fn with_prefix(&self, lower_case_prefix: &str) -> Vec<(String, &[u8])> {
+        let named = self.0.iter().filter(|(name, _)| name.as_str().starts_with(lower_case_prefix));
+        named.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes())).collect()
+    }
+}

@@ -1,0 +1,289 @@
+//! Legacy sessions: random, sealed towards the client, bound to the caller that opened them, capped per caller and in total.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use portcullis_core::call::{self, SessionKey};
+use portcullis_core::clock::Timestamp;
+use portcullis_core::refusal::{Denial, DenialCode, Manner, Violation};
+use portcullis_core::version::Version;
+use portcullis_core::wire::Id;
+use sha2::{Digest, Sha256};
+
+use crate::identify::Known;
+use crate::random;
+use crate::seal::Sealer;
+use crate::settings::SessionSettings;
+
+/// Server requests of one session that may wait for the client's answer. A server that asks more is not answered by us, only forgotten:
+/// the oldest cannot be told from the hostile, so new ones are refused.
+const WAITING_REQUESTS: usize = 256;
+/// Tools with a counter of their own; a session that calls more different names counts the rest together.
+const COUNTED_TOOLS: usize = 1024;
+const SHARDS: usize = 16;
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) key: SessionKey,
+    /// Digest for the log.
+    pub(crate) hash: Arc<str>,
+    /// The sealed id the client holds.
+    pub(crate) sealed: String,
+    owner: Arc<Known>,
+    /// Set when the `initialize` result passes.
+    version: OnceLock<Version>,
+    last_used: AtomicU64,
+    open_streams: AtomicUsize,
+    calls: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    in_flight: HashSet<Id>,
+    /// Server requests the client has yet to answer, with their method.
+    asked: HashMap<Id, Arc<str>>,
+    tool_calls: HashMap<String, u64>,
+}
+
+/// All sessions of this process.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    shards: [RwLock<HashMap<SessionKey, Arc<Session>>>; SHARDS],
+    count: AtomicUsize,
+    settings: SessionSettings,
+}
+
+/// A request id in progress; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    session: Arc<Session>,
+    id: Id,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.session.state().in_flight.remove(&self.id);
+    }
+}
+
+/// An open stream keeps its session from expiring.
+#[derive(Debug)]
+pub(crate) struct StreamGuard(Arc<Session>);
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.open_streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One counted `tools/call`; taken back unless the call was cleared.
+#[derive(Debug)]
+pub(crate) struct CallCount {
+    session: Arc<Session>,
+    tool: String,
+    pub(crate) calls: u64,
+    pub(crate) tool_calls: u64,
+}
+
+impl CallCount {
+    /// The call was refused: it does not count.
+    pub(crate) fn take_back(self) {
+        self.session.calls.fetch_sub(1, Ordering::AcqRel);
+        if let Some(count) = self.session.state().tool_calls.get_mut(&self.tool) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+impl Session {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state stays consistent at every point where a panic could happen, so a poisoned lock is still good.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn version(&self) -> Option<Version> {
+        self.version.get().copied()
+    }
+
+    /// The version both sides agreed on; the first call counts.
+    pub(crate) fn negotiated(&self, version: Version) {
+        let _already = self.version.set(version);
+    }
+
+    pub(crate) fn touch(&self, now: Timestamp) {
+        self.last_used.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// Registers a request id (A34).
+    pub(crate) fn begin(self: &Arc<Self>, id: &Id) -> Result<InFlight, Violation> {
+        if !self.state().in_flight.insert(id.clone()) {
+            return Err(Violation::IdInUse);
+        }
+        Ok(InFlight { session: Arc::clone(self), id: id.clone() })
+    }
+
+    pub(crate) fn stream(self: &Arc<Self>) -> StreamGuard {
+        self.open_streams.fetch_add(1, Ordering::AcqRel);
+        StreamGuard(Arc::clone(self))
+    }
+
+    /// The server asks the client something; the answer is expected from now on. `false` when too much is waiting already.
+    pub(crate) fn asked(&self, id: &Id, method: &str) -> bool {
+        let mut state = self.state();
+        if state.asked.len() >= WAITING_REQUESTS {
+            return false;
+        }
+        state.asked.insert(id.clone(), Arc::from(method));
+        true
+    }
+
+    /// Takes the method of the server request that `id` answers (I5). One answer per request.
+    pub(crate) fn answered(&self, id: &Id) -> Option<Arc<str>> {
+        self.state().asked.remove(id)
+    }
+
+    /// Counts one `tools/call`, exactly even when many race.
+    pub(crate) fn count(self: &Arc<Self>, tool: &str) -> CallCount {
+        let calls = self.calls.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut state = self.state();
+        let known = state.tool_calls.len() < COUNTED_TOOLS || state.tool_calls.contains_key(tool);
+        let tool = if known { tool } else { "" };
+        let tool_calls = state.tool_calls.entry(tool.to_owned()).or_default();
+        *tool_calls += 1;
+        let tool_calls = *tool_calls;
+        drop(state);
+        CallCount { session: Arc::clone(self), tool: tool.to_owned(), calls, tool_calls }
+    }
+
+    /// The session as guards see it.
+    pub(crate) fn facts(&self, count: Option<&CallCount>) -> call::Session {
+        call::Session {
+            key: self.key,
+            hash: Arc::clone(&self.hash),
+            calls: count.map_or_else(|| self.calls.load(Ordering::Acquire), |count| count.calls),
+            tool_calls: count.map_or(0, |count| count.tool_calls),
+        }
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new(settings: SessionSettings) -> Self {
+        Self { shards: Default::default(), count: AtomicUsize::new(0), settings }
+    }
+
+    fn shard(&self, key: SessionKey) -> Option<&RwLock<HashMap<SessionKey, Arc<Session>>>> {
+        // Keys are random, so their low bits spread evenly.
+        self.shards.get(usize::try_from(key.0 % SHARDS as u128).unwrap_or(0))
+    }
+
+    /// Opens a session for `owner`.
+    pub(crate) fn open(&self, owner: &Arc<Known>, sealer: &Sealer, now: Timestamp) -> Result<Arc<Session>, Denial> {
+        let total = self.count.fetch_add(1, Ordering::AcqRel);
+        let own = owner.sessions.fetch_add(1, Ordering::AcqRel);
+        let opened = if total >= self.settings.total {
+            Err(too_many(format!("limit of {} sessions in total", self.settings.total)))
+        } else if own >= self.settings.per_caller {
+            let (limit, name) = (self.settings.per_caller, &owner.caller.name);
+            Err(too_many(format!("limit of {limit} sessions for `{name}`")))
+        } else {
+            self.insert(owner, sealer, now).ok_or_else(|| too_many("no entropy for a session id".to_owned()))
+        };
+        if opened.is_err() {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+            owner.sessions.fetch_sub(1, Ordering::AcqRel);
+        }
+        opened
+    }
+
+    fn insert(&self, owner: &Arc<Known>, sealer: &Sealer, now: Timestamp) -> Option<Arc<Session>> {
+        let bytes = random::bytes::<16>()?;
+        let key = SessionKey(u128::from_be_bytes(bytes));
+        let sealed = sealer.seal("session", &owner.owner, &bytes)?;
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let session = Arc::new(Session {
+            key,
+            hash: Arc::from(hash),
+            sealed,
+            owner: Arc::clone(owner),
+            version: OnceLock::new(),
+            last_used: AtomicU64::new(now.0),
+            open_streams: AtomicUsize::new(0),
+            calls: AtomicU64::new(0),
+            state: Mutex::default(),
+        });
+        let mut shard = self.shard(key)?.write().unwrap_or_else(PoisonError::into_inner);
+        shard.insert(key, Arc::clone(&session));
+        Some(session)
+    }
+
+    /// The live session a sealed id stands for, if it is `owner`'s. Forged, ended, expired and foreign ids look all the same (A24).
+    pub(crate) fn find(
+        &self,
+        owner: &Known,
+        sealer: &Sealer,
+        sealed: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Session>, Violation> {
+        let bytes = sealer.open("session", &owner.owner, sealed).ok_or(Violation::SessionUnknown)?;
+        let bytes = <[u8; 16]>::try_from(bytes.as_slice()).map_err(|_| Violation::SessionUnknown)?;
+        let key = SessionKey(u128::from_be_bytes(bytes));
+        let shard = self.shard(key).ok_or(Violation::SessionUnknown)?;
+        let session = shard.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let session = session.ok_or(Violation::SessionUnknown)?;
+        session.touch(now);
+        Ok(session)
+    }
+
+    /// Ends a session. `false` when it had ended before.
+    pub(crate) fn end(&self, key: SessionKey) -> bool {
+        let Some(shard) = self.shard(key) else { return false };
+        let removed = shard.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        if let Some(session) = &removed {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+            session.owner.sessions.fetch_sub(1, Ordering::AcqRel);
+        }
+        removed.is_some()
+    }
+
+    /// Ends every session that was idle for too long and returns their keys, for the upstream to forget.
+    pub(crate) fn expire(&self, now: Timestamp) -> Vec<SessionKey> {
+        let idle = self.settings.idle_seconds.saturating_mul(1000);
+        let mut expired = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            expired.extend(shard.values().filter(|session| session.is_idle(now, idle)).map(|session| session.key));
+        }
+        expired.retain(|key| self.end(*key));
+        expired
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+}
+
+impl Session {
+    fn is_idle(&self, now: Timestamp, idle_millis: u64) -> bool {
+        self.open_streams.load(Ordering::Acquire) == 0
+            && self.state().in_flight.is_empty()
+            && now.0.saturating_sub(self.last_used.load(Ordering::Relaxed)) >= idle_millis
+    }
+}
+
+fn too_many(detail: String) -> Denial {
+    Denial {
+        code: DenialCode::TooManySessions,
+        guard: "gateway",
+        public: "too many open sessions; end one with DELETE".into(),
+        detail,
+        policies: Vec::new(),
+        manner: Manner::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests;

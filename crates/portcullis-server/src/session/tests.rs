@@ -1,0 +1,118 @@
+use std::sync::Arc;
+
+use portcullis_core::clock::Timestamp;
+use portcullis_core::refusal::{DenialCode, Violation};
+use portcullis_core::wire::Id;
+
+use super::Sessions;
+use crate::identify::{Directory, Known};
+use crate::seal::Sealer;
+use crate::settings::{ApiKey, IdentitySettings, SessionSettings};
+
+fn callers() -> (Arc<Known>, Arc<Known>) {
+    use sha2::{Digest, Sha256};
+    let key = |name: &str| ApiKey {
+        name: name.to_owned(),
+        sha256: Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
+        groups: Vec::new(),
+    };
+    let settings = IdentitySettings { anonymous: None, keys: vec![key("alice"), key("bob")] };
+    let directory = Directory::new(&settings, true).unwrap();
+    let known = |name: &str| {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-api-key", name.parse().unwrap());
+        directory.identify(&headers).unwrap()
+    };
+    (known("alice"), known("bob"))
+}
+
+fn sessions(total: usize, per_caller: usize) -> Sessions {
+    Sessions::new(SessionSettings { total, per_caller, idle_seconds: 60 })
+}
+
+#[test]
+fn a24_a27_a_session_is_found_only_by_the_caller_that_opened_it() {
+    let (alice, bob) = callers();
+    let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
+    let session = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    assert!(sessions.find(&alice, &sealer, &session.sealed, Timestamp(1)).is_ok());
+    assert_eq!(sessions.find(&bob, &sealer, &session.sealed, Timestamp(1)).unwrap_err(), Violation::SessionUnknown);
+    assert!(sessions.end(session.key));
+    assert!(!sessions.end(session.key), "ends once");
+    assert_eq!(sessions.find(&alice, &sealer, &session.sealed, Timestamp(1)).unwrap_err(), Violation::SessionUnknown);
+}
+
+#[test]
+fn a_flood_of_one_caller_cannot_push_out_another() {
+    let (alice, bob) = callers();
+    let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 4));
+    let bobs = sessions.open(&bob, &sealer, Timestamp(0)).unwrap();
+    let opened = (0..100).filter(|_| sessions.open(&alice, &sealer, Timestamp(0)).is_ok()).count();
+    assert_eq!(opened, 4);
+    assert_eq!(sessions.open(&alice, &sealer, Timestamp(0)).unwrap_err().code, DenialCode::TooManySessions);
+    assert!(sessions.find(&bob, &sealer, &bobs.sealed, Timestamp(0)).is_ok());
+    assert_eq!(sessions.len(), 5);
+}
+
+#[test]
+fn an_idle_session_expires_but_one_with_an_open_stream_or_call_does_not() {
+    let (alice, _) = callers();
+    let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
+    let idle = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let streaming = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let calling = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let (_stream, _call) = (streaming.stream(), calling.begin(&Id::number(1)).unwrap());
+    assert!(sessions.expire(Timestamp(59_999)).is_empty());
+    assert_eq!(sessions.expire(Timestamp(60_000)), vec![idle.key]);
+}
+
+#[test]
+fn a34_a_request_id_in_progress_cannot_be_used_again() {
+    let (alice, _) = callers();
+    let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
+    let session = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let first = session.begin(&Id::string("a")).unwrap();
+    assert_eq!(session.begin(&Id::from_text(r#""\u0061""#).unwrap()).unwrap_err(), Violation::IdInUse);
+    drop(first);
+    assert!(session.begin(&Id::string("a")).is_ok());
+}
+
+#[test]
+fn i5_a_server_request_is_answered_once_and_waiting_ones_are_bounded() {
+    let (alice, _) = callers();
+    let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
+    let session = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    assert!(session.asked(&Id::number(7), "sampling/createMessage"));
+    assert_eq!(session.answered(&Id::number(7)).as_deref(), Some("sampling/createMessage"));
+    assert!(session.answered(&Id::number(7)).is_none());
+    let accepted = (0..10_000).filter(|id| session.asked(&Id::number(*id), "ping")).count();
+    assert_eq!(accepted, super::WAITING_REQUESTS);
+}
+
+#[test]
+fn counts_stay_exact_when_calls_race_and_refused_calls_do_not_count() {
+    let (alice, _) = callers();
+    let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
+    let session = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let passed: usize = std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..25)
+                        .filter(|_| {
+                            let count = session.count("pay");
+                            let permitted = count.tool_calls <= 50;
+                            if !permitted {
+                                count.take_back();
+                            }
+                            permitted
+                        })
+                        .count()
+                })
+            })
+            .collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).sum()
+    });
+    assert_eq!(passed, 50);
+    assert_eq!(session.facts(None).calls, 50);
+}

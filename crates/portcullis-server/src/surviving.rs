@@ -1,0 +1,45 @@
+//! A future that outlives its client. A legacy client that hangs up has not cancelled its request (A17), yet hyper drops the handler
+//! then; what is left of the work moves into a task of its own. Costs nothing while the client stays.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+/// Polls `work` in place; if dropped before it is done, lets it run on in `tasks`, for `at_most`.
+pub(crate) struct Surviving<T: Send + 'static> {
+    work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    tasks: TaskTracker,
+    at_most: Duration,
+}
+
+impl<T: Send + 'static> Surviving<T> {
+    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, tasks: TaskTracker, at_most: Duration) -> Self {
+        Self { work: Some(Box::pin(work)), tasks, at_most }
+    }
+}
+
+impl<T: Send + 'static> Future for Surviving<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = self.work.as_mut() else { return Poll::Pending };
+        let done = work.as_mut().poll(cx);
+        if done.is_ready() {
+            self.work = None;
+        }
+        done
+    }
+}
+
+impl<T: Send + 'static> Drop for Surviving<T> {
+    fn drop(&mut self) {
+        // Outside a runtime (at the very end of the process) there is nowhere to run on.
+        if let (Some(work), Ok(runtime)) = (self.work.take(), tokio::runtime::Handle::try_current()) {
+            let at_most = self.at_most;
+            self.tasks.spawn_on(async move { drop(tokio::time::timeout(at_most, work).await) }, &runtime);
+        }
+    }
+}
