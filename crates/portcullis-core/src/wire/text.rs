@@ -9,6 +9,7 @@ const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
 const BLOCK: usize = 64;
 
 /// Bytes before the first quote, backslash or control character; the length of `text` when there is none.
+#[inline]
 pub(super) fn plain_prefix(text: &[u8]) -> usize {
     let mut rest = text;
     // Most strings end within a few words; only longer ones pay for the block loop's set-up.
@@ -20,7 +21,7 @@ pub(super) fn plain_prefix(text: &[u8]) -> usize {
         }
         rest = tail;
         words += 1;
-        if words == 4 {
+        if words == 8 {
             rest = skip_plain_blocks(rest);
         }
     }
