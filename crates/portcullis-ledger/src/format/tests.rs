@@ -1,0 +1,134 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::clock::Timestamp;
+use portcullis_core::guard::{Effect, Finding};
+use portcullis_core::ledger::{Intent, Outcome, Record, Status};
+
+use super::{Frame, GENESIS, Item, Link, MAX_LINE, push_item};
+use crate::settings::Content;
+
+fn line(item: &Item, content: Content) -> (String, Link) {
+    let (mut out, mut link) = (Vec::new(), Link::default());
+    push_item(&mut out, &mut link, item, content);
+    (String::from_utf8(out).unwrap(), link)
+}
+
+fn intent() -> Intent {
+    Intent {
+        call: "00000000000000a1".into(),
+        at: Timestamp(1_785_231_000_000),
+        caller: "anonymous".into(),
+        proof: "none",
+        server: "everything".into(),
+        version: "2025-11-25",
+        direction: "to_server",
+        method: "tools/call".into(),
+        name: Some("echo".into()),
+        arguments: Some(r#"{"message":"hi","password":"x"}"#.into()),
+        bytes: 120,
+        decision: "allow",
+        policies: vec!["observe".into()],
+        plan: "p1".into(),
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+        ..Intent::default()
+    }
+}
+
+#[test]
+fn an_entry_is_one_line_with_a_fixed_order_and_its_hash_last() {
+    let (text, link) = line(&Item::Record(Record::Intent(Box::new(intent()))), Content::None);
+    let expected = format!(
+        concat!(
+            r#"{{"seq":1,"prev":"{}","at":"2026-07-28T09:30:00.000Z","kind":"intent","call":"00000000000000a1","caller":"anonymous","#,
+            r#""proof":"none","server":"everything","version":"2025-11-25","direction":"to_server","method":"tools/call","name":"echo","#,
+            r#""bytes":120,"decision":"allow","policies":["observe"],"plan":"p1","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","hash":"{}"}}"#,
+            "\n"
+        ),
+        GENESIS, link.hash
+    );
+    assert_eq!(text, expected);
+    let bytes = text.trim_end().as_bytes();
+    let frame = Frame::of(bytes).unwrap();
+    assert!(frame.is_intact(bytes) && frame.follows(&Link::default()));
+}
+
+#[test]
+fn content_is_stored_only_as_far_as_configured_and_never_with_its_secrets() {
+    let asked = Item::Record(Record::Intent(Box::new(intent())));
+    assert!(!line(&asked, Content::None).0.contains("arguments"));
+    let kept = line(&asked, Content::Arguments).0;
+    assert!(kept.contains(r#""arguments":"{\"message\":\"hi\",\"password\":\"[redacted]\"}""#), "{kept}");
+    let outcome = Outcome { result: Some("{}".into()), status: Status::Answered, ..Outcome::default() };
+    let outcome = Item::Record(Record::Outcome(Box::new(outcome)));
+    assert!(!line(&outcome, Content::Arguments).0.contains("result"));
+    assert!(line(&outcome, Content::Full).0.contains(r#""result":"{}""#));
+}
+
+#[test]
+fn the_worst_record_still_fits_the_longest_line() {
+    let long = || "\u{1}".repeat(1 << 20);
+    let finding = Finding { guard: "arguments", code: "x", detail: long(), effect: Effect::Shadowed };
+    let worst = Intent {
+        call: long(),
+        caller: long(),
+        session: Some(long().into()),
+        server: long().into(),
+        method: long(),
+        name: Some(long()),
+        id: Some(long()),
+        arguments_sha256: Some(long()),
+        arguments: Some(format!("\"{}\"", "\\u0001".repeat(1 << 18))),
+        detail: Some(long()),
+        policies: vec![Arc::from(long().as_str()); 1000],
+        findings: vec![finding.clone(); 1000],
+        plan: long().into(),
+        trace_id: long(),
+        parent_span: Some(long()),
+        ..Intent::default()
+    };
+    let (text, _) = line(&Item::Record(Record::Intent(Box::new(worst))), Content::Full);
+    assert!(text.len() <= MAX_LINE, "{}", text.len());
+    let worst = Outcome {
+        call: long(),
+        code: Some(long()),
+        detail: Some(long()),
+        latency: Duration::MAX,
+        findings: vec![finding; 1000],
+        result: Some(format!("\"{}\"", "\\u0001".repeat(1 << 18))),
+        ..Outcome::default()
+    };
+    let (text, _) = line(&Item::Record(Record::Outcome(Box::new(worst))), Content::Full);
+    assert!(text.len() <= MAX_LINE, "{}", text.len());
+}
+
+#[test]
+fn a_line_of_another_form_is_no_frame() {
+    let (text, _) = line(&Item::Gap { at: Timestamp(0), lost: 3 }, Content::None);
+    let good = text.trim_end();
+    assert!(Frame::of(good.as_bytes()).is_some());
+    for bad in [
+        String::new(),
+        "{}".to_owned(),
+        good.replace("\"seq\":1", "\"seq\":01"),
+        good.replace("\"seq\":1", "\"seq\":-1"),
+        good.replace("\"seq\":1", "\"seq\":99999999999999999999"),
+        good.replace("\"prev\":\"0", "\"prev\":\"A"),
+        good.replace(",\"hash\"", ", \"hash\""),
+        format!("{good} "),
+        format!(" {good}"),
+    ] {
+        assert!(Frame::of(bad.as_bytes()).is_none(), "{bad}");
+    }
+}
+
+#[test]
+fn one_changed_byte_anywhere_breaks_the_frame_or_its_hash() {
+    let (text, _) = line(&Item::Gap { at: Timestamp(0), lost: 3 }, Content::None);
+    let good = text.trim_end().as_bytes();
+    for at in 0..good.len() {
+        let mut bad = good.to_vec();
+        bad[at] ^= 1;
+        assert!(Frame::of(&bad).is_none_or(|frame| !frame.is_intact(&bad)), "byte {at}");
+    }
+}

@@ -1,0 +1,31 @@
+//! About how much memory a waiting record holds. Exactness does not matter; that large texts count does.
+
+use portcullis_core::guard::Finding;
+use portcullis_core::ledger::Record;
+
+/// The record itself, its box and its place in two queues.
+const BASE: usize = 512;
+
+pub(super) fn of(record: &Record) -> usize {
+    let texts = match record {
+        Record::Intent(intent) => {
+            let fixed = intent.call.len() + intent.caller.len() + intent.method.len() + intent.trace_id.len();
+            let optional = [&intent.name, &intent.id, &intent.arguments_sha256, &intent.arguments, &intent.detail, &intent.parent_span];
+            fixed + sum(optional) + intent.policies.len() * size_of::<usize>() * 2 + findings(&intent.findings)
+        }
+        Record::Outcome(outcome) => {
+            outcome.call.len() + sum([&outcome.code, &outcome.detail, &outcome.result]) + findings(&outcome.findings)
+        }
+        Record::Refused(refused) => sum([&refused.detail, &refused.peer, &refused.caller, &refused.trace_id]),
+        Record::Notice(notice) => notice.detail.len(),
+    };
+    BASE.saturating_add(texts)
+}
+
+fn sum<const N: usize>(texts: [&Option<String>; N]) -> usize {
+    texts.into_iter().flatten().map(String::len).sum()
+}
+
+fn findings(findings: &[Finding]) -> usize {
+    findings.iter().map(|finding| size_of::<Finding>() + finding.detail.len()).sum()
+}
