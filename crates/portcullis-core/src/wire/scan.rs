@@ -63,7 +63,8 @@ struct Frame {
     arena_from: u32,
     /// Index of the current member in the outline, when this level is remembered.
     member: u32,
-    is_object: bool,
+    /// The bracket that ends it; 0 for the outside of the whole text.
+    closer: u8,
     level: Level,
     /// The level of an object opened as the value of the current member.
     below: Level,
@@ -126,10 +127,15 @@ pub(super) fn scan_counting<W: Work>(
 impl<W: Work> Scanner<'_, W> {
     /// `None` from here on down means that `flaw` says why.
     fn run(&mut self) -> Option<Span> {
+        let below = if self.mode == Mode::Value { Level::Other } else { Level::Top };
+        let mut frame = Frame { keys_from: 0, arena_from: 0, member: 0, closer: 0, level: Level::Other, below };
         let mut values = 0_usize;
         let start = lex::space(self.bytes, 0);
         let mut at = start;
         loop {
+            if frame.closer == b'}' {
+                at = self.key(&mut frame, at)?;
+            }
             values += 1;
             if values > self.limits.members {
                 return self.fail(Malformed::TooManyMembers { limit: self.limits.members });
@@ -138,15 +144,17 @@ impl<W: Work> Scanner<'_, W> {
             at = match first {
                 b'"' => self.string(at + 1)?.0,
                 b'{' | b'[' => {
-                    let is_object = first == b'{';
-                    let inside = lex::space(self.bytes, at + 1);
+                    if self.frames.len() >= self.limits.depth {
+                        return self.fail(Malformed::TooDeep { limit: self.limits.depth });
+                    }
                     // The closing bracket stands two after the opening one in ASCII.
-                    if lex::byte(self.bytes, inside) != first + 2 {
-                        self.open(is_object)?;
-                        at = if is_object { self.key(inside)? } else { inside };
+                    let closer = first + 2;
+                    let inside = lex::space(self.bytes, at + 1);
+                    if lex::byte(self.bytes, inside) != closer {
+                        frame = self.open(frame, closer);
+                        at = inside;
                         continue;
                     }
-                    self.room()?;
                     inside + 1
                 }
                 b'-' | b'0'..=b'9' => self.lexed(lex::number(self.bytes, at))?,
@@ -154,9 +162,9 @@ impl<W: Work> Scanner<'_, W> {
             };
             // A value has ended: go on to the next one, out of every container that ends here.
             loop {
-                let Some(&frame) = self.frames.last() else {
+                if frame.closer == 0 {
                     return self.finish(start, at);
-                };
+                }
                 if frame.level != Level::Other {
                     self.outline.end(frame.member as usize, Span::new(at, at).end);
                 }
@@ -164,18 +172,12 @@ impl<W: Work> Scanner<'_, W> {
                 let next = lex::byte(self.bytes, at);
                 if next == b',' {
                     at = lex::space(self.bytes, at + 1);
-                    if frame.is_object {
-                        at = self.key(at)?;
-                    }
                     break;
                 }
-                if next != if frame.is_object { b'}' } else { b']' } {
+                if next != frame.closer {
                     return self.fail(Malformed::Syntax { at });
                 }
-                if frame.is_object {
-                    self.close_object(frame)?;
-                }
-                self.frames.pop();
+                frame = self.close(frame)?;
                 at += 1;
             }
         }
@@ -190,42 +192,31 @@ impl<W: Work> Scanner<'_, W> {
         Some(Span::new(start, end))
     }
 
-    /// Refuses one more container than the limit allows.
-    #[inline]
-    fn room(&mut self) -> Option<()> {
-        if self.frames.len() < self.limits.depth {
-            return Some(());
-        }
-        self.fail(Malformed::TooDeep { limit: self.limits.depth })
-    }
-
-    #[inline]
-    fn open(&mut self, is_object: bool) -> Option<()> {
-        self.room()?;
-        let level = match self.frames.last() {
-            _ if !is_object => Level::Other,
-            Some(parent) => parent.below,
-            None if self.mode == Mode::Value => Level::Other,
-            None => Level::Top,
-        };
+    /// Puts the open container aside and gives the one inside it.
+    #[inline(always)]
+    fn open(&mut self, outer: Frame, closer: u8) -> Frame {
+        let level = if closer == b'}' { outer.below } else { Level::Other };
+        self.frames.push(outer);
         let (keys_from, arena_from) = self.keys.mark();
-        self.frames.push(Frame { keys_from, arena_from, member: 0, is_object, level, below: Level::Other });
-        Some(())
+        Frame { keys_from, arena_from, member: 0, closer, level, below: Level::Other }
     }
 
-    #[inline]
-    fn close_object(&mut self, frame: Frame) -> Option<()> {
-        let forgiving = self.mode == Mode::Salvage && frame.level != Level::Top;
-        if !forgiving && let Some(at) = self.keys.duplicate(frame.keys_from, self.work) {
-            return self.fail(Malformed::DuplicateKey { at });
+    /// Checks what can only be checked at the end of an object, and gives the container around it.
+    #[inline(always)]
+    fn close(&mut self, frame: Frame) -> Option<Frame> {
+        if frame.closer == b'}' {
+            let forgiving = self.mode == Mode::Salvage && frame.level != Level::Top;
+            if !forgiving && let Some(at) = self.keys.duplicate(frame.keys_from, self.work) {
+                return self.fail(Malformed::DuplicateKey { at });
+            }
+            self.keys.rewind(frame.keys_from, frame.arena_from);
         }
-        self.keys.rewind(frame.keys_from, frame.arena_from);
-        Some(())
+        self.frames.pop()
     }
 
     /// Reads a key and its colon, and gives where the member's value starts.
-    #[inline]
-    fn key(&mut self, at: usize) -> Option<usize> {
+    #[inline(always)]
+    fn key(&mut self, frame: &mut Frame, at: usize) -> Option<usize> {
         if lex::byte(self.bytes, at) != b'"' {
             return self.fail(Malformed::Syntax { at });
         }
@@ -237,9 +228,6 @@ impl<W: Work> Scanner<'_, W> {
             return self.fail(Malformed::Syntax { at: colon });
         }
         let value = lex::space(self.bytes, colon + 1);
-        let Some(frame) = self.frames.last_mut() else {
-            return Some(value);
-        };
         if (count - frame.keys_from) as usize > self.limits.keys {
             return self.fail(Malformed::TooManyKeys { limit: self.limits.keys });
         }
