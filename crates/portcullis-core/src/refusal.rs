@@ -20,6 +20,12 @@ pub enum Violation {
     UnsupportedMediaType,
     /// `Accept` leaves no form we may answer in (406).
     NotAcceptable,
+    /// All headers together over the configured size, or too many of them (431).
+    HeadersTooLarge,
+    /// The headers, or the first byte, did not arrive in time (408, or just the end of the connection).
+    HeadersTimedOut,
+    /// Not HTTP/1.1 (400).
+    NotHttp,
     /// Body over the configured size (413). Unit: bytes.
     BodyTooLarge { limit: usize },
     /// Body did not arrive in time (408).
@@ -75,6 +81,9 @@ impl Violation {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::NotAcceptable => "not_acceptable",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::HeadersTimedOut => "headers_timed_out",
+            Self::NotHttp => "not_http",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimedOut => "body_timed_out",
             Self::BodyBroken => "body_broken",
@@ -110,6 +119,9 @@ impl Violation {
             Self::NotAcceptable => {
                 "the `accept` header must list `application/json` and `text/event-stream` (for GET: `text/event-stream`)".into()
             }
+            Self::HeadersTooLarge => "the headers are too large or too many".into(),
+            Self::HeadersTimedOut => "the headers did not arrive in time".into(),
+            Self::NotHttp => "this is not HTTP/1.1".into(),
             Self::BodyTooLarge { limit } => format!("the body is larger than {limit} bytes").into(),
             Self::BodyTimedOut => "the body did not arrive in time".into(),
             Self::BodyBroken => "the body ended early".into(),

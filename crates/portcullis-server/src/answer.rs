@@ -108,7 +108,8 @@ impl Refusal {
             Violation::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, -32600),
             Violation::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, -32600),
             Violation::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, -32600),
-            Violation::BodyTimedOut => (StatusCode::REQUEST_TIMEOUT, -32600),
+            Violation::BodyTimedOut | Violation::HeadersTimedOut => (StatusCode::REQUEST_TIMEOUT, -32600),
+            Violation::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, -32600),
             Violation::OriginRefused | Violation::HostRefused => (StatusCode::FORBIDDEN, -32600),
             Violation::HeaderMissing { .. } | Violation::HeaderMismatch { .. } | Violation::HeaderRepeated { .. } => {
                 // -32020 has a meaning only where headers mirror the body (H.1: never towards legacy clients).
@@ -122,6 +123,7 @@ impl Refusal {
             // Not an error: a late cancellation races with the answer it comes too late for.
             Violation::CancelUnmatched => return Answer { status: StatusCode::ACCEPTED, message: None, header: None },
             Violation::BodyBroken
+            | Violation::NotHttp
             | Violation::VersionHeaderUnknown
             | Violation::VersionNotNegotiated
             | Violation::ResponseInModern

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use portcullis_core::call::{Call, Subject};
-use portcullis_core::gate::{Judgement, Verdict};
+use portcullis_core::gate::{Cleared, Judgement, Verdict};
 use portcullis_core::ledger::{Entry, Intent, Status};
 use portcullis_core::mirror;
-use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner};
+use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, Violation};
 use portcullis_core::upstream::Reply;
 use portcullis_core::version::Era;
 use portcullis_core::wire::Direction;
@@ -21,8 +21,6 @@ use crate::read::{Read, Unread};
 /// A call whose reply has begun.
 #[derive(Debug)]
 pub(crate) struct Forwarded {
-    pub(crate) reply_status: Option<u16>,
-    pub(crate) media: portcullis_core::upstream::Media,
     pub(crate) journey: Journey,
 }
 
@@ -41,7 +39,6 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
     let Read { call, session, opening, in_flight, count, permit } = read;
     let plan = gateway.plan.load_full();
     let asked = asked(&call, &plan);
-    let unread = |refusal: Refusal| Unread::new(refusal, asked.clone());
 
     let Judgement { verdict, policies, findings } = plan.gate.judge(call.clone());
     for finding in &findings {
@@ -51,7 +48,6 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
     intent.findings = findings;
     let (cleared, inspector) = match verdict {
         Verdict::Cleared(cleared, inspector) => {
-            intent.decision = "allow";
             intent.policies = policies.map(|policies| policies.to_vec()).unwrap_or_default();
             (cleared, inspector)
         }
@@ -59,30 +55,60 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
             if let Some(count) = count {
                 count.take_back();
             }
-            refuse(gateway, intent, &denial);
-            return Err(unread(denial.into()));
+            intent.policies.clone_from(&denial.policies);
+            return Err(refuse(gateway, intent, denial.into(), asked));
         }
     };
-    if call.era() == Era::Modern
-        && let Some(message) = call.message()
-        && let Err(violation) = mirror::check_params(message, &call.context.param_headers, call.tool().map(Arc::as_ref))
-    {
-        return Err(unread(violation.into()));
+    if let Err(violation) = check_params(&call) {
+        return Err(refuse(gateway, intent, violation.into(), asked));
     }
-    let entry = Entry::open(Arc::clone(&gateway.ledger), Arc::clone(&gateway.clock), intent)
-        .map_err(|unwritable| unread(unrecorded(unwritable.0).into()))?;
-    let baggage = Baggage { session, opening, in_flight, permit };
-    match gateway.upstream.send(cleared).await {
-        Ok(Reply { media, status, arrivals }) => {
-            let journey = Journey::new(Arc::clone(gateway), plan, arrivals, inspector, entry, asked, baggage);
-            Ok(Forwarded { reply_status: status, media, journey })
+    intent.decision = "allow";
+    let mut entry = match Entry::open(Arc::clone(&gateway.ledger), Arc::clone(&gateway.clock), intent) {
+        Ok(entry) => entry,
+        Err(unwritable) => return Err(Unread::new(unrecorded(unwritable.0), asked)),
+    };
+    match send(gateway, &plan, cleared).await {
+        Ok(reply) => {
+            let baggage = Baggage { session, opening, in_flight, permit };
+            let journey = Journey::new(Arc::clone(gateway), plan, reply, inspector, entry, asked, baggage);
+            Ok(Forwarded { journey })
         }
         Err(fault) => {
-            let mut entry = entry;
-            entry.close(Status::Failed, Some(fault.kind.code().to_owned()), Some(fault.detail.clone()));
+            gateway.ledger.count("fault", fault.kind.code());
             session_lost(gateway, &call, &fault);
-            Err(unread(fault.into()))
+            let refusal = Refusal::Fault(fault.clone());
+            if let Some(outcome) = entry.outcome() {
+                outcome.http_status = Some(refusal.answer(&asked).status.as_u16());
+            }
+            entry.close(Status::Failed, Some(fault.kind.code().to_owned()), Some(fault.detail));
+            Err(Unread::recorded(refusal, asked))
         }
+    }
+}
+
+/// Sends. A server without room for another session gets it from the caller's own longest idle one: clients that never end their
+/// sessions must not lock themselves out, and never others.
+async fn send(gateway: &Arc<Gateway>, plan: &Plan, cleared: Cleared) -> Result<Reply, Fault> {
+    let call = cleared.call().clone();
+    let result = gateway.upstream.send(cleared).await;
+    let Err(Fault { kind: FaultKind::Overloaded, never_left: true, .. }) = &result else { return result };
+    let Some(opening) = call.context.session.as_ref().filter(|_| call.method() == "initialize") else { return result };
+    let Some(idle) = gateway.sessions.end_longest_idle(opening.key) else { return result };
+    gateway.upstream.forget(idle).await;
+    // Judged again from the start: a clearance is for one sending.
+    match plan.gate.judge(call).verdict {
+        Verdict::Cleared(cleared, _) => gateway.upstream.send(cleared).await,
+        Verdict::Held(_) | Verdict::Denied(_) => result,
+    }
+}
+
+/// The headers a tool itself declares (C31), which only a caller that may call the tool gets to hear about.
+fn check_params(call: &Call) -> Result<(), Violation> {
+    match call.message() {
+        Some(message) if call.era() == Era::Modern => {
+            mirror::check_params(message, &call.context.param_headers, call.tool().map(Arc::as_ref))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -94,18 +120,21 @@ pub(crate) fn session_lost(gateway: &Gateway, call: &Call, fault: &Fault) {
 }
 
 /// Intent and outcome of something that goes nowhere.
-fn refuse(gateway: &Gateway, mut intent: Intent, denial: &Denial) {
-    let held = denial.code == DenialCode::ApprovalRequired;
+fn refuse(gateway: &Gateway, mut intent: Intent, refusal: Refusal, asked: Asked) -> Box<Unread> {
+    let held = refusal.code() == DenialCode::ApprovalRequired.as_str();
     intent.decision = if held { "ask" } else { "deny" };
-    intent.code = Some(denial.code.as_str());
-    intent.detail = Some(denial.detail.clone());
-    intent.policies.clone_from(&denial.policies);
-    gateway.ledger.count("denial", denial.code.as_str());
+    intent.code = Some(refusal.code());
+    intent.detail = Some(refusal.detail());
+    gateway.ledger.count(refusal.family(), refusal.code());
     // Refused anyway: an unwritable log cannot make it more refused.
     if let Ok(mut entry) = Entry::open(Arc::clone(&gateway.ledger), Arc::clone(&gateway.clock), intent) {
         let status = if held { Status::Held } else { Status::Denied };
-        entry.close(status, Some(denial.code.as_str().to_owned()), None);
+        if let Some(outcome) = entry.outcome() {
+            outcome.http_status = Some(refusal.answer(&asked).status.as_u16());
+        }
+        entry.close(status, Some(refusal.code().to_owned()), None);
     }
+    Unread::recorded(refusal, asked)
 }
 
 /// The part of an intent that does not depend on the decision.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use portcullis_core::clock::Clock;
 use portcullis_core::gate::Gate;
 use portcullis_core::ledger::{Ledger, Record, Refused};
+use portcullis_core::refusal::Violation;
 use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use crate::identify::Directory;
 use crate::origin::OriginRule;
 use crate::seal::Sealer;
 use crate::session::Sessions;
-use crate::settings::ServerSettings;
+use crate::settings::{IdentitySettings, ServerSettings};
 
 /// What is decided by: guards, and the form refusals take.
 #[derive(Clone, Debug)]
@@ -61,7 +62,7 @@ pub struct Gateway {
     pub(crate) upstream: Arc<dyn Upstream>,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) directory: Directory,
+    pub(crate) directory: ArcSwap<Directory>,
     pub(crate) sessions: Sessions,
     pub(crate) sealer: Sealer,
     /// Set once the real port is known.
@@ -86,7 +87,8 @@ impl Gateway {
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, SetupError> {
-        let directory = Directory::new(&settings.identity, settings.listen.ip().is_loopback()).map_err(SetupError)?;
+        let directory =
+            Directory::new(&settings.identity, settings.listen.ip().is_loopback(), None).map_err(SetupError)?;
         if !settings.path.starts_with('/') {
             return Err(SetupError(format!("path: `{}` must begin with `/`", settings.path)));
         }
@@ -95,7 +97,7 @@ impl Gateway {
             limits: settings.limits.reader(),
             plan: ArcSwap::from_pointee(plan),
             sessions: Sessions::new(settings.sessions.clone()),
-            directory,
+            directory: ArcSwap::from_pointee(directory),
             sealer,
             origins: OnceLock::new(),
             tasks: TaskTracker::new(),
@@ -113,6 +115,17 @@ impl Gateway {
         self.plan.store(Arc::new(plan));
     }
 
+    /// Swaps who may call. A key that is gone opens nothing from now on, not even the sessions it opened before.
+    ///
+    /// # Errors
+    /// Settings that contradict themselves; the old ones stay in force.
+    pub fn reload_identity(&self, identity: &IdentitySettings) -> Result<(), SetupError> {
+        let loopback = self.settings.listen.ip().is_loopback();
+        let renewed = Directory::new(identity, loopback, Some(&self.directory.load())).map_err(SetupError)?;
+        self.directory.store(Arc::new(renewed));
+        Ok(())
+    }
+
     /// Open legacy sessions.
     #[must_use]
     pub fn open_sessions(&self) -> usize {
@@ -120,29 +133,36 @@ impl Gateway {
     }
 
     /// Counts and records something that never became a call.
-    pub(crate) fn record_refused(&self, refusal: &Refusal, facts: RefusedFacts<'_>) {
+    pub(crate) fn record_refused(&self, refusal: &Refusal, facts: &RefusedFacts, asked: &Asked) {
         self.ledger.count(refusal.family(), refusal.code());
         let refused = Refused {
             at: self.clock.now(),
             family: refusal.family(),
             code: refusal.code(),
             detail: Some(refusal.detail()),
-            peer: facts.peer.map(|peer| peer.ip().to_string()),
-            caller: facts.caller.map(str::to_owned),
+            peer: Some(facts.peer.ip().to_string()),
+            caller: facts.caller.clone(),
             bytes: facts.bytes as u64,
-            http_status: Some(refusal.answer(facts.asked).status.as_u16()),
-            trace_id: None,
+            http_status: Some(refusal.answer(asked).status.as_u16()),
+            trace_id: facts.trace_id.clone(),
         };
         // The refusal stands whether or not it can be recorded; the ledger counts what it loses.
         let _lost = self.ledger.append(Record::Refused(Box::new(refused)));
+    }
+
+    /// Counts and records a connection that never came to a request.
+    pub(crate) fn record_hung_up(&self, violation: Violation, peer: SocketAddr) {
+        let facts = RefusedFacts { peer, caller: None, trace_id: None, bytes: 0 };
+        self.record_refused(&Refusal::Violation(violation), &facts, &Asked::default());
     }
 }
 
 /// What is known of a request that was refused early.
 #[derive(Debug)]
-pub(crate) struct RefusedFacts<'a> {
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) caller: Option<&'a str>,
+pub(crate) struct RefusedFacts {
+    pub(crate) peer: SocketAddr,
+    pub(crate) caller: Option<String>,
+    /// Of the client's own trace, if it sent one.
+    pub(crate) trace_id: Option<String>,
     pub(crate) bytes: usize,
-    pub(crate) asked: &'a Asked,
 }

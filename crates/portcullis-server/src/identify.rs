@@ -69,7 +69,7 @@ impl Known {
 impl Directory {
     /// # Errors
     /// A key whose hash is not 64 hexadecimal digits, or one hash or name given twice.
-    pub(crate) fn new(settings: &IdentitySettings, loopback: bool) -> Result<Self, String> {
+    pub(crate) fn new(settings: &IdentitySettings, loopback: bool, earlier: Option<&Self>) -> Result<Self, String> {
         let mut keys = HashMap::new();
         for key in &settings.keys {
             let hash = parse_hash(&key.sha256)
@@ -78,7 +78,7 @@ impl Directory {
             if keys.values().any(|known: &Arc<Known>| known.caller.name == key.name) {
                 return Err(format!("identity.keys: the name `{}` is given twice", key.name));
             }
-            if keys.insert(hash, Known::new(caller)).is_some() {
+            if keys.insert(hash, known(caller, earlier)).is_some() {
                 return Err(format!("identity.keys: `{}` has the key of another entry", key.name));
             }
         }
@@ -86,7 +86,7 @@ impl Directory {
         if !anonymous && keys.is_empty() {
             return Err("nobody may call: add `identity.keys`, or set `identity.anonymous: true`".to_owned());
         }
-        Ok(Self { anonymous: anonymous.then(|| Known::new(Caller::anonymous())), keys })
+        Ok(Self { anonymous: anonymous.then(|| known(Caller::anonymous(), earlier)), keys })
     }
 
     /// The caller of one request. A wrong or unreadable key is never taken for an anonymous call.
@@ -100,6 +100,14 @@ impl Directory {
             None => self.anonymous.clone().ok_or_else(|| unauthenticated("no API key presented")),
         }
     }
+}
+
+/// A caller that stays the same keeps its counts over a reload.
+fn known(caller: Caller, earlier: Option<&Directory>) -> Arc<Known> {
+    let before = earlier.and_then(|earlier| {
+        earlier.keys.values().chain(&earlier.anonymous).find(|known| *known.caller == caller).cloned()
+    });
+    before.unwrap_or_else(|| Known::new(caller))
 }
 
 fn parse_hash(text: &str) -> Option<[u8; 32]> {
@@ -166,7 +174,7 @@ mod tests {
             sha256: hex(&Sha256::digest(b"alice-key")),
             groups: vec!["finance".into()],
         }];
-        Directory::new(&IdentitySettings { anonymous, keys }, true).unwrap()
+        Directory::new(&IdentitySettings { anonymous, keys }, true, None).unwrap()
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -204,7 +212,7 @@ mod tests {
     #[test]
     fn with_keys_configured_nobody_is_anonymous_unless_the_operator_says_so() {
         assert!(directory(None).identify(&headers(&[])).is_err());
-        assert!(Directory::new(&IdentitySettings::default(), false).is_err(), "an open port asks for proof");
+        assert!(Directory::new(&IdentitySettings::default(), false, None).is_err(), "an open port asks for proof");
     }
 
     #[test]

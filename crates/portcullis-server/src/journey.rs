@@ -6,23 +6,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::StatusCode;
 use portcullis_core::call::Subject;
 use portcullis_core::gate::{Inspected, Inspection, Inspector, RefusedRequest};
 use portcullis_core::guard::Finding;
 use portcullis_core::ledger::{Entry, Status};
 use portcullis_core::refusal::{Denial, Fault, FaultKind, Manner};
-use portcullis_core::upstream::{Arrivals, Arrived};
+use portcullis_core::upstream::{Arrivals, Arrived, Media, Reply};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Kind, Message};
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Asked, Refusal};
+use crate::answer::{Asked, Refusal, status_of};
 use crate::forward::{hex, intent, session_lost};
 use crate::gateway::{Gateway, Plan};
 use crate::identify::Permit;
 use crate::random;
 use crate::read::Opening;
 use crate::session::{InFlight, Session, StreamGuard};
+
+/// What a server reads when its request is refused: "the user rejected it", which is what MCP has for a no from this side (H.1).
+const REFUSED_SERVER_REQUEST: i64 = -1;
 
 /// What a call holds until its reply has ended.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ pub(crate) struct Baggage {
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) opening: Option<Opening>,
     pub(crate) in_flight: Option<InFlight>,
-    pub(crate) permit: Permit,
+    pub(crate) permit: Arc<Permit>,
 }
 
 /// A reply under way.
@@ -47,7 +51,13 @@ pub(crate) struct Journey {
     /// The server gave event ids: the client can come back for the rest (A15, A20).
     resumable: bool,
     finished: bool,
-    error_code: Option<i64>,
+    media: Media,
+    /// The server's own HTTP status, a hint for ours.
+    reply_status: Option<u16>,
+    /// What the client's HTTP answer has for a status.
+    status: StatusCode,
+    /// The answer is a stream already, so its status is sent.
+    streams: bool,
     /// Messages already inspected but not yet delivered (none or one; a cut adds its error).
     ready: VecDeque<Inspected>,
 }
@@ -62,12 +72,13 @@ impl Journey {
     pub(crate) fn new(
         gateway: Arc<Gateway>,
         plan: Arc<Plan>,
-        arrivals: Arrivals,
+        reply: Reply,
         inspector: Inspector,
         entry: Entry,
         asked: Asked,
         baggage: Baggage,
     ) -> Self {
+        let Reply { media, status, arrivals } = reply;
         let stream = baggage.session.as_ref().map(|session| session.stream());
         Self {
             gateway,
@@ -80,7 +91,10 @@ impl Journey {
             _stream: stream,
             resumable: false,
             finished: false,
-            error_code: None,
+            media,
+            reply_status: status,
+            status: StatusCode::OK,
+            streams: media == Media::EventStream,
             ready: VecDeque::new(),
         }
     }
@@ -89,6 +103,7 @@ impl Journey {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inspected>> {
         loop {
             if let Some(inspected) = self.ready.pop_front() {
+                self.streams |= !inspected.is_response();
                 self.entry.delivered(inspected.bytes().len());
                 return Poll::Ready(Some(inspected));
             }
@@ -208,7 +223,10 @@ impl Journey {
         }
         self.entry.delivered(inspected.bytes().len());
         self.ready.push_back(inspected);
-        self.error_code = message.error_code();
+        if !self.streams && message.kind() == Kind::Error {
+            let era = if self.asked.modern { Era::Modern } else { Era::Legacy };
+            self.status = status_of(era, message.error_code(), self.reply_status);
+        }
         // Counted above, since closing the entry ends the counting.
         self.finish(Status::Answered, message.error_code().map(|code| code.to_string()), None);
     }
@@ -236,8 +254,7 @@ impl Journey {
     /// The error that a refused server request gets from us; the client never sees the request.
     fn refuse_server(&mut self, request: RefusedRequest, denial: &Denial) {
         self.gateway.ledger.count("denial", denial.code.as_str());
-        // Sampling has a code for "the user said no"; elsewhere our own stands (H.1).
-        self.answer_server(request, -31403, &denial.public);
+        self.answer_server(request, REFUSED_SERVER_REQUEST, &denial.public);
     }
 
     fn answer_server(&self, request: RefusedRequest, code: i64, public: &str) {
@@ -269,6 +286,9 @@ impl Journey {
     }
 
     fn finish(&mut self, status: Status, code: Option<String>, detail: Option<String>) {
+        if let Some(outcome) = self.entry.outcome() {
+            outcome.http_status = Some(self.status.as_u16());
+        }
         self.entry.close(status, code, detail);
         self.finished = true;
     }
@@ -286,20 +306,24 @@ impl Journey {
         self.found(vec![Finding { guard: "gateway", code: fault.kind.code(), detail, effect }]);
     }
 
-    pub(crate) fn http_status(&mut self, status: u16) {
-        if let Some(outcome) = self.entry.outcome() {
-            outcome.http_status = Some(status);
-        }
-    }
-
     /// A notification, response or session end was taken: nothing more to come.
-    pub(crate) fn accepted(&mut self) {
+    pub(crate) fn accepted(&mut self, status: StatusCode) {
+        self.status = status;
         self.finish(Status::Accepted, None, None);
     }
 
-    /// Code of the JSON-RPC error the call was answered with, if it was.
-    pub(crate) const fn error_code(&self) -> Option<i64> {
-        self.error_code
+    pub(crate) const fn media(&self) -> Media {
+        self.media
+    }
+
+    /// From here on the answer is a stream.
+    pub(crate) const fn becomes_stream(&mut self) {
+        self.streams = true;
+    }
+
+    /// HTTP status of an answer that is one JSON document.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// When the gateway wants this reply to end: at once for standing streams, after the drain for calls.

@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use portcullis_core::clock::{Clock, Timestamp};
+use portcullis_core::refusal::Violation;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -111,10 +112,12 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
     let settings = gateway.settings.clone();
     // hyper's own header timer starts with the first byte; a connection that sends none must not hold its place.
     if tokio::time::timeout(settings.timeouts.header(), socket.readable()).await.is_err() {
+        gateway.record_hung_up(Violation::HeadersTimedOut, peer);
         return;
     }
+    let served = Arc::clone(&gateway);
     let service = service_fn(move |request| {
-        let gateway = Arc::clone(&gateway);
+        let gateway = Arc::clone(&served);
         async move { Ok::<_, Infallible>(pipeline::handle(gateway, request, peer).await) }
     });
     let connection = http1::Builder::new()
@@ -124,8 +127,13 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
         .max_buf_size(settings.limits.header_bytes.max(SMALLEST_BUFFER))
         .half_close(false)
         .serve_connection(TokioIo::new(socket), service);
-    // A broken connection is the client's affair; its calls have their own records.
-    let _broken = watcher.watch(connection).await;
+    // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.
+    match watcher.watch(connection).await {
+        Err(error) if error.is_parse_too_large() => gateway.record_hung_up(Violation::HeadersTooLarge, peer),
+        Err(error) if error.is_timeout() => gateway.record_hung_up(Violation::HeadersTimedOut, peer),
+        Err(error) if error.is_parse() => gateway.record_hung_up(Violation::NotHttp, peer),
+        Ok(()) | Err(_) => {}
+    }
 }
 
 async fn drain(gateway: &Arc<Gateway>, graceful: GracefulShutdown) {

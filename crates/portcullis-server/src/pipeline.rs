@@ -14,10 +14,9 @@ use portcullis_core::gate::Inspected;
 use portcullis_core::refusal::{Denial, DenialCode, Manner};
 use portcullis_core::upstream::Media;
 use portcullis_core::version::Era;
-use portcullis_core::wire::Kind;
 
 use crate::accept::{Arrival, Verb};
-use crate::answer::{Asked, Refusal, status_of};
+use crate::answer::{Asked, Refusal};
 use crate::batch::Batch;
 use crate::body::Body;
 use crate::departure::Departure;
@@ -32,37 +31,23 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 
 /// Serves one HTTP request.
 pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-    let mut facts = Facts { peer, caller: None, bytes: 0 };
+    let mut facts = RefusedFacts { peer, caller: None, trace_id: None, bytes: 0 };
     match steps(&gateway, request, &mut facts).await {
         Ok(response) => response,
         Err(unread) => {
-            let Unread { refusal, asked } = *unread;
-            let facts = RefusedFacts {
-                peer: Some(facts.peer),
-                caller: facts.caller.as_deref(),
-                bytes: facts.bytes,
-                asked: &asked,
-            };
-            // What was judged has an entry already.
-            if !matches!(&refusal, Refusal::Denial(denial) if denial.guard != "gateway") {
-                gateway.record_refused(&refusal, facts);
+            let Unread { refusal, asked, recorded } = *unread;
+            if !recorded {
+                gateway.record_refused(&refusal, &facts, &asked);
             }
             refusal.answer(&asked).into_response()
         }
     }
 }
 
-/// What is known of a request so far, should it be refused.
-struct Facts {
-    peer: SocketAddr,
-    caller: Option<String>,
-    bytes: usize,
-}
-
 async fn steps(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
-    facts: &mut Facts,
+    facts: &mut RefusedFacts,
 ) -> Result<Response<Body>, Box<Unread>> {
     // accept
     let arrival = Arrival::new(gateway, request).map_err(early)?;
@@ -70,8 +55,10 @@ async fn steps(
         return Err(early(shutting_down()));
     }
     // identify
-    let known = gateway.directory.identify(&arrival.headers).map_err(early)?;
+    let known = gateway.directory.load().identify(&arrival.headers).map_err(early)?;
     facts.caller = Some(known.caller.name.clone());
+    facts.trace_id = read::trace_id(&arrival.headers);
+    let permit = known.admit(gateway.settings.limits.requests_per_caller).map_err(early)?;
     // read
     let verb = arrival.verb;
     let (headers, body) = match verb {
@@ -83,12 +70,12 @@ async fn steps(
     };
     facts.bytes = body.len();
     match verb {
-        Verb::Message => match read::post(gateway, &known, &headers, body).await? {
+        Verb::Message => match read::post(gateway, &known, &headers, body, permit).await? {
             Post::One(read) => one(gateway, *read).await,
-            Post::Batch(reads) => batch(gateway, reads).await,
+            Post::Batch(reads) => batch(gateway, reads, facts).await,
         },
-        Verb::Stream => stream(gateway, read::bodiless(gateway, &known, &headers, false)?).await,
-        Verb::Close => close(gateway, read::bodiless(gateway, &known, &headers, true)?).await,
+        Verb::Stream => stream(gateway, read::bodiless(gateway, &known, &headers, false, permit)?).await,
+        Verb::Close => close(gateway, read::bodiless(gateway, &known, &headers, true, permit)?).await,
     }
 }
 
@@ -108,25 +95,23 @@ async fn one(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<U
 }
 
 async fn respond(gateway: &Arc<Gateway>, read: Read, session: Option<String>) -> Result<Response<Body>, Box<Unread>> {
-    let era = read.call.era();
     let is_request = read.call.expects_response();
-    let Forwarded { reply_status, media, mut journey } = in_time(gateway, forward(gateway, read)).await?;
+    let Forwarded { mut journey } = in_time(gateway, forward(gateway, read)).await?;
     if !is_request {
-        journey.http_status(StatusCode::ACCEPTED.as_u16());
-        journey.accepted();
+        journey.accepted(StatusCode::ACCEPTED);
         return Ok(status_only(StatusCode::ACCEPTED));
     }
-    let mut response = match media {
+    let mut response = match journey.media() {
         Media::EventStream => events(Departure::new(journey, None)),
         Media::Json | Media::Unframed | Media::Accepted => {
             let quiet = gateway.settings.timeouts.keep_alive();
             match first(gateway, &mut journey, quiet).await {
-                First::Response(message) => {
-                    let code = journey.error_code();
-                    json(message, status_of(era, code, reply_status))
-                }
+                First::Response(message) => json(&message, journey.status()),
                 First::Other(message) => events(Departure::new(journey, Some(message))),
-                First::Nothing => events(Departure::new(journey, None)),
+                First::Nothing => {
+                    journey.becomes_stream();
+                    events(Departure::new(journey, None))
+                }
             }
         }
     };
@@ -170,15 +155,26 @@ async fn in_time<T>(gateway: &Gateway, work: impl Future<Output = Result<T, Box<
 }
 
 /// Each item is judged and answered alone; one body carries the answers (A7).
-async fn batch(gateway: &Arc<Gateway>, reads: Vec<Read>) -> Result<Response<Body>, Box<Unread>> {
+async fn batch(
+    gateway: &Arc<Gateway>,
+    reads: Vec<Result<Read, Box<Unread>>>,
+    facts: &RefusedFacts,
+) -> Result<Response<Body>, Box<Unread>> {
     let mut departures = Vec::new();
     for read in reads {
-        let is_request = read.call.expects_response();
-        match forward(gateway, read).await {
-            Ok(Forwarded { mut journey, .. }) if !is_request => journey.accepted(),
-            Ok(Forwarded { journey, .. }) => departures.push(Departure::new(journey, None)),
+        let is_request = read.as_ref().is_ok_and(|read| read.call.expects_response());
+        let forwarded = match read {
+            Ok(read) => in_time(gateway, forward(gateway, read)).await,
+            Err(unread) => Err(unread),
+        };
+        match forwarded {
+            Ok(Forwarded { mut journey }) if !is_request => journey.accepted(StatusCode::ACCEPTED),
+            Ok(Forwarded { journey }) => departures.push(Departure::new(journey, None)),
             Err(unread) => {
-                let Unread { refusal, asked } = *unread;
+                let Unread { refusal, asked, recorded } = *unread;
+                if !recorded {
+                    gateway.record_refused(&refusal, facts, &asked);
+                }
                 if let Some(message) = refusal.message(&asked).filter(|_| asked.id.is_some()) {
                     departures.push(Departure::refused(message));
                 }
@@ -192,8 +188,7 @@ async fn batch(gateway: &Arc<Gateway>, reads: Vec<Read>) -> Result<Response<Body
 }
 
 async fn stream(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
-    let Forwarded { mut journey, .. } = in_time(gateway, forward(gateway, read)).await?;
-    journey.http_status(StatusCode::OK.as_u16());
+    let Forwarded { journey } = in_time(gateway, forward(gateway, read)).await?;
     Ok(events(Departure::new(journey, None)))
 }
 
@@ -203,7 +198,7 @@ async fn close(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box
     // The client is done with the session whatever its server says.
     match closed {
         Err(unread) if matches!(&unread.refusal, Refusal::Denial(_)) => return Err(unread),
-        Ok(Forwarded { mut journey, .. }) => journey.accepted(),
+        Ok(Forwarded { mut journey }) => journey.accepted(StatusCode::NO_CONTENT),
         Err(_) => {}
     }
     if let Some(key) = key {
@@ -233,10 +228,9 @@ fn status_only(status: StatusCode) -> Response<Body> {
     response
 }
 
-fn json(message: Inspected, status: StatusCode) -> Response<Body> {
-    let is_result = message.kind() == Some(Kind::Result);
+fn json(message: &Inspected, status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::Whole(Some(message.bytes().clone())));
-    *response.status_mut() = if is_result { StatusCode::OK } else { status };
+    *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

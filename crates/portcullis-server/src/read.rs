@@ -31,7 +31,7 @@ pub(crate) struct Read {
     pub(crate) opening: Option<Opening>,
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) count: Option<CallCount>,
-    pub(crate) permit: Permit,
+    pub(crate) permit: Arc<Permit>,
 }
 
 /// A session whose `initialize` is still under way.
@@ -63,11 +63,18 @@ impl Drop for Opening {
 pub(crate) struct Unread {
     pub(crate) refusal: Refusal,
     pub(crate) asked: Asked,
+    /// It was a call and has its entry; recording it again would count it twice.
+    pub(crate) recorded: bool,
 }
 
 impl Unread {
     pub(crate) fn new(refusal: impl Into<Refusal>, asked: Asked) -> Box<Self> {
-        Box::new(Self { refusal: refusal.into(), asked })
+        Box::new(Self { refusal: refusal.into(), asked, recorded: false })
+    }
+
+    /// For a call that has its entry.
+    pub(crate) fn recorded(refusal: impl Into<Refusal>, asked: Asked) -> Box<Self> {
+        Box::new(Self { refusal: refusal.into(), asked, recorded: true })
     }
 }
 
@@ -75,8 +82,8 @@ impl Unread {
 #[derive(Debug)]
 pub(crate) enum Post {
     One(Box<Read>),
-    /// 2025-03-26 only (A7).
-    Batch(Vec<Read>),
+    /// 2025-03-26 only (A7). Each item stands for itself: one that is refused does not take the others with it.
+    Batch(Vec<Result<Read, Box<Unread>>>),
 }
 
 /// The headers of one request, as the reader needs them.
@@ -84,6 +91,7 @@ struct Reader<'a> {
     gateway: &'a Arc<Gateway>,
     known: &'a Arc<Known>,
     headers: &'a HeaderMap,
+    permit: Arc<Permit>,
     now: Timestamp,
 }
 
@@ -93,8 +101,9 @@ pub(crate) async fn post(
     known: &Arc<Known>,
     headers: &HeaderMap,
     body: Bytes,
+    permit: Permit,
 ) -> Result<Post, Box<Unread>> {
-    let reader = Reader { gateway, known, headers, now: gateway.clock.now() };
+    let reader = Reader { gateway, known, headers, permit: Arc::new(permit), now: gateway.clock.now() };
     let session = reader.session();
     if wire::looks_like_batch(&body) {
         return reader.batch(body, session).await;
@@ -119,8 +128,9 @@ pub(crate) fn bodiless(
     known: &Arc<Known>,
     headers: &HeaderMap,
     close: bool,
+    permit: Permit,
 ) -> Result<Read, Box<Unread>> {
-    let reader = Reader { gateway, known, headers, now: gateway.clock.now() };
+    let reader = Reader { gateway, known, headers, permit: Arc::new(permit), now: gateway.clock.now() };
     reader.bodiless(close).map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
 }
 
@@ -164,10 +174,9 @@ impl Reader<'_> {
         let messages = wire::read_batch(body, Direction::ToServer, &self.gateway.limits).map_err(refused)?;
         let mut reads = Vec::with_capacity(messages.len());
         for message in messages {
-            // One bad item refuses the whole batch: half-executed batches have no good answer.
             let asked = self.asked(message.id().cloned(), message.method());
-            let read = self.message(message, session.clone()).await.map_err(|refusal| Unread::new(refusal, asked))?;
-            reads.push(read);
+            let read = self.message(message, session.clone()).await;
+            reads.push(read.map_err(|refusal| Unread::new(refusal, asked)));
         }
         Ok(Post::Batch(reads))
     }
@@ -177,7 +186,6 @@ impl Reader<'_> {
         message: Message,
         session: Option<Result<Arc<Session>, Violation>>,
     ) -> Result<Read, Refusal> {
-        let permit = self.known.admit(self.gateway.settings.limits.requests_per_caller)?;
         let versions = self.version_headers();
         let found = session.as_ref().and_then(|found| found.as_ref().ok());
         let evidence = Evidence {
@@ -188,18 +196,18 @@ impl Reader<'_> {
         };
         let Classified { version, strip_reserved } = classify::classify(&evidence)?;
         match version.era() {
-            Era::Modern => self.modern(message, version, permit).await,
+            Era::Modern => self.modern(message, version).await,
             Era::Legacy => {
                 let session = session.transpose()?;
                 // Spliced out, so that a dual-era server cannot take this for a modern message (C22).
                 let message =
                     if strip_reserved { classify::without_reserved(&message, &self.gateway.limits)? } else { message };
-                self.legacy(message, version, session, permit).await
+                self.legacy(message, version, session).await
             }
         }
     }
 
-    async fn modern(&self, message: Message, version: Version, permit: Permit) -> Result<Read, Refusal> {
+    async fn modern(&self, message: Message, version: Version) -> Result<Read, Refusal> {
         if !classify::method_exists(version, &message) {
             return Err(Violation::MethodUnknown.into());
         }
@@ -218,18 +226,12 @@ impl Reader<'_> {
             Vec::new()
         };
         let context = self.context(version, &message, None, None, param_headers, None)?;
-        self.read(message, context, None, permit)
+        self.read(message, context, None)
     }
 
-    async fn legacy(
-        &self,
-        message: Message,
-        version: Version,
-        session: Option<Arc<Session>>,
-        permit: Permit,
-    ) -> Result<Read, Refusal> {
+    async fn legacy(&self, message: Message, version: Version, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
         if message.method() == Some("initialize") {
-            return self.initialize(message, version, session, permit);
+            return self.initialize(message, version, session);
         }
         let session = session.ok_or(Violation::SessionMissing)?;
         let answers = match (message.kind(), message.id()) {
@@ -245,18 +247,12 @@ impl Reader<'_> {
         let count = (message.method() == Some("tools/call"))
             .then(|| session.count(message.name().as_deref().unwrap_or_default()));
         let context = self.context(version, &message, Some(&session), count.as_ref(), Vec::new(), answers)?;
-        let mut read = self.read(message, context, Some(session), permit)?;
+        let mut read = self.read(message, context, Some(session))?;
         (read.in_flight, read.count) = (in_flight, count);
         Ok(read)
     }
 
-    fn initialize(
-        &self,
-        message: Message,
-        version: Version,
-        session: Option<Arc<Session>>,
-        permit: Permit,
-    ) -> Result<Read, Refusal> {
+    fn initialize(&self, message: Message, version: Version, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
         if session.is_some() {
             return Err(Violation::AlreadyInitialized.into());
         }
@@ -264,7 +260,7 @@ impl Reader<'_> {
         let session = self.gateway.sessions.open(self.known, &self.gateway.sealer, self.now)?;
         let opening = Opening { gateway: Arc::clone(self.gateway), session: Some(Arc::clone(&session)) };
         let context = self.context(version, &message, Some(&session), None, Vec::new(), None)?;
-        let mut read = self.read(message, context, Some(session), permit)?;
+        let mut read = self.read(message, context, Some(session))?;
         read.opening = Some(opening);
         Ok(read)
     }
@@ -276,7 +272,6 @@ impl Reader<'_> {
         }
         let session = self.session().ok_or(Violation::SessionMissing)??;
         let version = classify::classify_sessionless_stream(&versions, session.version())?;
-        let permit = self.known.admit(self.gateway.settings.limits.requests_per_caller)?;
         let subject =
             if close { Subject::Close } else { Subject::Stream { last_event_id: self.last_event_id(&session)? } };
         let trace = self.trace(None)?;
@@ -292,7 +287,14 @@ impl Reader<'_> {
             answers: None,
         };
         let call = Call { context: Arc::new(context), subject };
-        Ok(Read { call, session: Some(session), opening: None, in_flight: None, count: None, permit })
+        Ok(Read {
+            call,
+            session: Some(session),
+            opening: None,
+            in_flight: None,
+            count: None,
+            permit: Arc::clone(&self.permit),
+        })
     }
 
     /// Opens `Last-Event-ID`, which only this caller in this session can hold (A19).
@@ -349,20 +351,21 @@ impl Reader<'_> {
         })
     }
 
-    fn read(
-        &self,
-        message: Message,
-        context: Context,
-        session: Option<Arc<Session>>,
-        permit: Permit,
-    ) -> Result<Read, Refusal> {
+    fn read(&self, message: Message, context: Context, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
         let message = match message.kind() {
             Kind::Request => trace::splice(message, &context.trace, &self.gateway.limits)?,
             Kind::Notification | Kind::Result | Kind::Error => message,
         };
         let call = Call { context: Arc::new(context), subject: Subject::Message(message) };
-        Ok(Read { call, session, opening: None, in_flight: None, count: None, permit })
+        Ok(Read { call, session, opening: None, in_flight: None, count: None, permit: Arc::clone(&self.permit) })
     }
+}
+
+/// The trace a client names in its headers, for entries of requests that never became calls.
+pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let values = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
+    let trace = TraceContext::from_request(&values("traceparent"), &values("tracestate"), None, [1; 16], [1; 8]);
+    trace.given.then(|| trace.trace_id_hex())
 }
 
 /// A client that asks `initialize` for a version without a handshake is negotiated down (A31).

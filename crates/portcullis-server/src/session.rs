@@ -249,6 +249,26 @@ impl Sessions {
         removed.is_some()
     }
 
+    /// Ends the longest idle session of the caller that owns `newest`, if one is idle at all, and returns its key.
+    pub(crate) fn end_longest_idle(&self, newest: SessionKey) -> Option<SessionKey> {
+        let owner = {
+            let shard = self.shard(newest)?.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&shard.get(&newest)?.owner)
+        };
+        let mut longest: Option<(u64, SessionKey)> = None;
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let idle = shard.values().filter(|session| {
+                session.key != newest && session.owner.owner == owner.owner && session.is_idle(Timestamp(u64::MAX), 0)
+            });
+            longest = idle
+                .map(|session| (session.last_used.load(Ordering::Relaxed), session.key))
+                .chain(longest)
+                .min_by_key(|(last_used, _)| *last_used);
+        }
+        longest.map(|(_, key)| key).filter(|key| self.end(*key))
+    }
+
     /// Ends every session that was idle for too long and returns their keys, for the upstream to forget.
     pub(crate) fn expire(&self, now: Timestamp) -> Vec<SessionKey> {
         let idle = self.settings.idle_seconds.saturating_mul(1000);

@@ -98,21 +98,22 @@ pub struct LimitSettings {
     pub message_bytes: usize,
     /// Nesting depth of a message. Default 64: real arguments stay under 20, parsers of peers break from 128 on.
     pub depth: usize,
-    /// Members of one JSON object. Default 10000.
+    /// Members of one JSON object. Default 4096: far above any tool's arguments, so that a map of that size is someone's mistake or attack.
     pub keys: usize,
-    /// Values in one message. Default 200000.
+    /// Values in one message. Default 262144: 4 MiB of the smallest useful values; bounds the work per byte of a message.
     pub values: usize,
     /// Bytes of a request id. Default 256.
     pub id_bytes: usize,
     /// Bytes of a method, tool name or URI. Default 2048, the usual limit of a URL.
     pub name_bytes: usize,
-    /// Messages in a batch (2025-03-26 only). Default 50.
+    /// Messages in a batch (2025-03-26 only). Default 64: batches were for bursts of small calls, and each item is judged and recorded alone.
     pub batch: usize,
     /// Bytes of all request headers together. Default 32 KiB; more is answered 431 before anything is read (C33).
     pub header_bytes: usize,
     /// Open connections. Default 4096: under the usual limit of open files with room for upstreams.
     pub connections: usize,
-    /// Requests and streams in progress for one caller. Default 2048.
+    /// Requests and streams in progress for one caller, bodies still arriving included. Default 2048: two streams each for a thousand
+    /// sessions; at the size limit for messages that bounds what one caller can make the gateway hold.
     pub requests_per_caller: usize,
 }
 

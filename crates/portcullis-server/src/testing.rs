@@ -280,6 +280,13 @@ impl Running {
         client.with("mcp-session-id", &id).with("mcp-protocol-version", "2025-11-25")
     }
 
+    /// Waits until something was counted so often.
+    pub(crate) async fn counted(&self, family: &'static str, code: &'static str, times: usize) {
+        while self.ledger.counted(family, code) < times {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Waits until the ledger holds `count` outcomes.
     pub(crate) async fn outcomes(&self, count: usize) -> Vec<&'static str> {
         loop {

@@ -17,7 +17,7 @@ fn callers() -> (Arc<Known>, Arc<Known>) {
         groups: Vec::new(),
     };
     let settings = IdentitySettings { anonymous: None, keys: vec![key("alice"), key("bob")] };
-    let directory = Directory::new(&settings, true).unwrap();
+    let directory = Directory::new(&settings, true, None).unwrap();
     let known = |name: &str| {
         let mut headers = http::HeaderMap::new();
         headers.insert("x-api-key", name.parse().unwrap());
@@ -115,4 +115,20 @@ fn counts_stay_exact_when_calls_race_and_refused_calls_do_not_count() {
     });
     assert_eq!(passed, 50);
     assert_eq!(session.facts(None).calls, 50);
+}
+
+#[test]
+fn a_caller_out_of_places_loses_its_own_longest_idle_session_and_never_a_busy_or_foreign_one() {
+    let (alice, bob) = callers();
+    let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
+    let bobs = sessions.open(&bob, &sealer, Timestamp(0)).unwrap();
+    let busy = sessions.open(&alice, &sealer, Timestamp(1)).unwrap();
+    let _busy = busy.begin(&Id::number(1)).unwrap();
+    let older = sessions.open(&alice, &sealer, Timestamp(2)).unwrap();
+    let _younger = sessions.open(&alice, &sealer, Timestamp(3)).unwrap();
+    let newest = sessions.open(&alice, &sealer, Timestamp(4)).unwrap();
+    assert_eq!(sessions.end_longest_idle(newest.key), Some(older.key));
+    assert!(sessions.find(&bob, &sealer, &bobs.sealed, Timestamp(5)).is_ok());
+    assert!(sessions.end_longest_idle(newest.key).is_some());
+    assert_eq!(sessions.end_longest_idle(newest.key), None, "busy ones stay");
 }

@@ -104,6 +104,15 @@ async fn oversized_headers_are_refused_431() {
     let mut answer = vec![0; 64];
     let read = socket.read(&mut answer).await.unwrap();
     assert!(answer[..read].starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer[..read]));
+    running.counted("violation", "headers_too_large", 1).await;
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_counted() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let mut socket = TcpStream::connect(running.addr).await.unwrap();
+    socket.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not http\r\n\r\n").await.unwrap();
+    running.counted("violation", "not_http", 1).await;
 }
 
 #[tokio::test]
@@ -128,6 +137,7 @@ async fn a_dripping_body_is_answered_408_and_dripping_headers_are_hung_up_on() {
         let _ = slow_head.read_to_end(&mut rest).await;
         assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "the connection ends: {drip:?}");
     }
+    running.counted("violation", "headers_timed_out", 2).await;
 }
 
 #[tokio::test]

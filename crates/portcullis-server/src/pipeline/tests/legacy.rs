@@ -8,6 +8,9 @@ use crate::testing::{
     CannedUpstream, DenyList, INITIALIZE, fed, from_server, next_event, ordinary, reply, result, start, start_with,
 };
 
+/// SHA-256 of `alice` and `bob`, which are their keys here.
+const ALICE: &str = "2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90";
+const BOB: &str = "81b637d8fcd2c6da6359e6963113a1170de795e4b725b84d1e0b4cfd9ec58ce9";
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 #[tokio::test]
@@ -37,10 +40,7 @@ async fn a24_a25_after_delete_the_session_is_404_everywhere() {
 async fn a27_a_session_of_another_caller_is_unknown() {
     let mut settings = ServerSettings::default();
     let key = |name: &str, sha256: &str| ApiKey { name: name.into(), sha256: sha256.into(), groups: Vec::new() };
-    settings.identity.keys = vec![
-        key("alice", "2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90"),
-        key("bob", "81b637d8fcd2c6da6359e6963113a1170de795e4b725b84d1e0b4cfd9ec58ce9"),
-    ];
+    settings.identity.keys = vec![key("alice", ALICE), key("bob", BOB)];
     let running = start_with(CannedUpstream::new(ordinary), DenyList(&[]), settings).await;
     assert_eq!(running.client().post(INITIALIZE).await.status, 401);
     let alice = running.client().with("x-api-key", "alice");
@@ -51,6 +51,26 @@ async fn a27_a_session_of_another_caller_is_unknown() {
     for answer in [bob.post(PING).await, bob.get().await, bob.delete().await] {
         assert_eq!(answer.status, 404, "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_a_reload_removes_opens_nothing_more_not_even_its_old_session() {
+    let mut settings = ServerSettings::default();
+    let alice = ApiKey { name: "alice".into(), sha256: ALICE.into(), groups: Vec::new() };
+    settings.identity.keys = vec![alice.clone(), ApiKey { name: "bob".into(), sha256: BOB.into(), groups: Vec::new() }];
+    let running = start_with(CannedUpstream::new(ordinary), DenyList(&[]), settings.clone()).await;
+    let session = |key: &'static str| {
+        let client = running.client().with("x-api-key", key);
+        async move {
+            let opened = client.post(INITIALIZE).await;
+            client.with("mcp-session-id", opened.headers["mcp-session-id"].to_str().unwrap())
+        }
+    };
+    let (alice_client, bob_client) = (session("alice").await, session("bob").await);
+    settings.identity.keys = vec![ApiKey { groups: vec!["finance".into()], ..alice }];
+    running.gateway.reload_identity(&settings.identity).unwrap();
+    assert_eq!(bob_client.post(PING).await.status, 401);
+    assert_eq!(alice_client.post(PING).await.status, 200, "sessions of callers that stay live on");
 }
 
 #[tokio::test]
@@ -207,6 +227,10 @@ async fn a7_a_batch_lives_only_under_2025_03_26_and_each_item_is_judged() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.body.contains(r#""id":1,"result""#), "{answer:?}");
     assert!(answer.body.contains(r#""id":2,"result":{"content""#) && answer.body.contains("isError"), "{answer:?}");
+    let mixed = r#"[{"jsonrpc":"2.0","id":"gone","result":{}},{"jsonrpc":"2.0","id":3,"method":"ping"}]"#;
+    let answer = client.post(mixed).await;
+    assert!(answer.body.contains(r#""id":3,"result""#), "one bad item does not take the others with it: {answer:?}");
+    assert_eq!(running.ledger.counted("violation", "response_unmatched"), 1);
     let quiet = client.post(r#"[{"jsonrpc":"2.0","method":"notifications/initialized"}]"#).await;
     assert_eq!(quiet.status, 202);
     for bad in ["[]", r#"[{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}]"#, "[1]"] {
