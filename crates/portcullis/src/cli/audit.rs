@@ -31,8 +31,8 @@ pub(crate) struct LogArgs {
     /// The log: a folder, or a path ending in `.jsonl` [default: what the configuration names, or $XDG_STATE_HOME/portcullis/audit].
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<PathBuf>,
-    /// Configuration file that names the log.
-    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG", conflicts_with = "path")]
+    /// Configuration file that names the log, when no path does.
+    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 }
 

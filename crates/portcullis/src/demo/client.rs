@@ -85,7 +85,11 @@ impl Client {
     /// Ends the session.
     pub(super) async fn close(mut self) -> Result<(), Failure> {
         let request = self.head("DELETE", Bytes::new())?;
-        tokio::time::timeout(PATIENCE, self.sender.send_request(request))
+        let exchange = async {
+            self.sender.ready().await?;
+            self.sender.send_request(request).await
+        };
+        tokio::time::timeout(PATIENCE, exchange)
             .await
             .map_err(|error| trouble("close", &error))?
             .map_err(|error| trouble("close", &error))?;
@@ -96,6 +100,8 @@ impl Client {
         let request = self.head("POST", Bytes::from(body))?;
         let exchange = async {
             let started = Instant::now();
+            // The connection may still be finishing the previous answer.
+            self.sender.ready().await.map_err(|error| trouble("send", &error))?;
             let response = self.sender.send_request(request).await.map_err(|error| trouble("send", &error))?;
             if let Some(session) = response.headers().get("mcp-session-id").and_then(|value| value.to_str().ok()) {
                 self.session = Some(session.to_owned());

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portcullis_core::wire::{Limits, View, view_json};
-use portcullis_ledger::{AuditLog, Tail, VerifyOptions, table_header, table_row, verify};
+use portcullis_ledger::{AuditLog, Row, Tail, VerifyOptions, verify};
 
 use super::client::{Arrival, Client, spoken, string};
 use super::server::{Sample, TOOLS};
@@ -113,15 +113,27 @@ async fn log(ledger: &Arc<AuditLog>) -> Result<(), Failure> {
     });
     let (rows, verdict) = read.await.map_err(|error| Failure::new(error.to_string()))??;
     let calls: Vec<_> = rows.iter().filter(|row| row.method.as_deref() == Some("tools/call")).collect();
-    out::line(Styled(STRONG, format_args!("   {}", table_header())))?;
     for row in calls.iter().take(ROWS) {
-        let style = if row.decision.as_deref() == Some("allow") { out::PLAIN } else { BAD };
-        out::line(Styled(style, format_args!("   {}", table_row(row))))?;
+        let style = if row.decision.as_deref() == Some("allow") { GOOD } else { BAD };
+        out::line(format_args!("   {}", Styled(style, line(row))))?;
     }
     let style = if verdict.is_good() { GOOD } else { BAD };
-    out::line(format_args!("   {}\n", Styled(style, &verdict)))?;
+    for line in verdict.to_string().lines() {
+        out::line(format_args!("   {}", Styled(style, line)))?;
+    }
+    out::line("")?;
     must(verdict.is_good(), "the log does not verify")?;
     must(calls.iter().filter(|row| row.decision.as_deref() == Some("deny")).count() == 3, "the log does not hold three refusals")
+}
+
+/// One decision in the width of a terminal: when, what, which, by whom, how long.
+fn line(row: &Row) -> String {
+    let or_dash = |text: Option<&String>| text.map_or_else(|| "-".to_owned(), |text| out::clipped(text, 20));
+    let time = row.at.split_once('T').map_or(row.at.as_str(), |(_, time)| time.trim_end_matches('Z'));
+    let decided = if row.policies.is_empty() { "no policy permits it".to_owned() } else { row.policies.join(", ") };
+    let took = row.latency_us.unwrap_or_default() / 1000;
+    let (name, decision, status) = (or_dash(row.name.as_ref()), or_dash(row.decision.as_ref()), or_dash(row.status.as_ref()));
+    format!("{} {name:<18} {decision:<6} {status:<9} {took:>5} ms  {}", escaped(time), out::clipped(&decided, 30))
 }
 
 /// `progress 1 of 5` of a progress notification.

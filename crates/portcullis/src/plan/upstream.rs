@@ -1,12 +1,13 @@
 //! One arm for each transport: the only place that knows which upstreams exist.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use portcullis_core::clock::Clock;
-use portcullis_core::ledger::Ledger;
+use portcullis_core::ledger::{Ledger, Notice, Record};
 use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
-use portcullis_upstream::{HttpUpstream, SettingsError};
+use portcullis_upstream::{HttpUpstream, SettingsError, StderrSink, StdioUpstream};
 
 use crate::config::{Transport, UpstreamConfig};
 use crate::out;
@@ -21,11 +22,13 @@ pub(crate) fn make(
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Upstream>, SettingsError> {
-    let name = Arc::from(config.name.as_str());
-    Ok(match &config.transport {
-        Transport::Http(settings) => HttpUpstream::new(name, settings, limits)?,
-        Transport::Stdio(_) => { let _ = (ledger, clock); return Err(SettingsError::BadCommand { reason: "soon".to_owned() }) }
-    })
+    let sink = StderrSink::new(move |server, line| {
+        tracing::info!(%server, "{}", out::escaped(line));
+        let (at, server, detail) = (clock.now(), Some(Arc::from(server)), line.to_owned());
+        // What cannot be written is counted by the ledger, like everything it loses.
+        let _lost = ledger.append(Record::Notice(Box::new(Notice { at, code: "child_stderr", server, detail })));
+    });
+    build(config, limits, sink)
 }
 
 /// Whether the settings can work, as far as that can be told without contacting anyone.
@@ -33,10 +36,21 @@ pub(crate) fn make(
 /// # Errors
 /// A setting that cannot work, naming its key.
 pub(crate) fn check(config: &UpstreamConfig, limits: Limits) -> Result<(), SettingsError> {
-    match &config.transport {
-        Transport::Http(settings) => HttpUpstream::new(Arc::from(config.name.as_str()), settings, limits).map(|_| ()),
-        Transport::Stdio(_) => Ok(()),
-    }
+    build(config, limits, StderrSink::new(|_, _| {})).map(|_| ())
+}
+
+fn build(config: &UpstreamConfig, limits: Limits, sink: StderrSink) -> Result<Arc<dyn Upstream>, SettingsError> {
+    let name = Arc::from(config.name.as_str());
+    Ok(match &config.transport {
+        Transport::Http(settings) => HttpUpstream::new(name, settings, limits)?,
+        Transport::Stdio(settings) => StdioUpstream::new(name, settings, limits, guardian(), sink)?,
+    })
+}
+
+/// Our own program, which ties the life of a child to ours. The kernel's name for it stays right when the file is replaced by an upgrade.
+fn guardian() -> Option<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() { Some(own) } else { std::env::current_exe().ok() }
 }
 
 /// What the server is, for a person. Shows no secret: headers and environment are left out.

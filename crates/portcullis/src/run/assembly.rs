@@ -61,6 +61,7 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
     let bound = gateway.bind().await.map_err(|error| {
         Failure::new(format!("cannot listen on {}: {error}", config.server.listen)).help("choose another address with `--listen`")
     })?;
+    tracing::info!(server = %server.name, "asking for its tools: {}", plan::describe_upstream(server));
     let reached = upstream.refresh().await;
     let loaded = match against(config, &chosen, server, &reached, blind) {
         Ok(loaded) => loaded,

@@ -14,6 +14,7 @@ mod support;
 
 mod audit;
 mod check;
+mod children;
 mod config;
 mod demo;
 mod explain;

@@ -10,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a busy machine; a test that needs it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test, in a clean environment with a home of its own.
-pub fn portcullis(home: &Path) -> Command {
+pub(crate) fn portcullis(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.env_clear().env("HOME", home).env("NO_COLOR", "1").current_dir(home);
     // Children such as `npx` and `python3` are looked up as usual.
@@ -24,40 +24,40 @@ pub fn portcullis(home: &Path) -> Command {
 }
 
 /// A folder that is gone after the test.
-pub struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Writes a file and gives its path.
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
         path
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.0.path().join(name)).unwrap()
     }
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Runs the binary to its end.
-pub fn run(folder: &Folder, args: &[&str]) -> Ended {
+pub(crate) fn run(folder: &Folder, args: &[&str]) -> Ended {
     let output = portcullis(folder.path()).args(args).stdin(Stdio::null()).output().unwrap();
     Ended {
         code: output.status.code().unwrap_or(-1),
@@ -67,20 +67,20 @@ pub fn run(folder: &Folder, args: &[&str]) -> Ended {
 }
 
 /// The binary, running; ended when dropped, with everything it said printed if the test failed.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
     /// What was said so far, both streams.
-    pub said: Vec<String>,
+    pub(crate) said: Vec<String>,
 }
 
 impl Running {
     /// Starts the binary.
-    pub fn start(folder: &Folder, args: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Folder, args: &[&str]) -> Self {
         Self::spawn(portcullis(folder.path()).args(args))
     }
 
-    pub fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
@@ -100,7 +100,7 @@ impl Running {
     }
 
     /// Starts a gateway on a free port and waits until it listens.
-    pub fn gateway(folder: &Folder, args: &[&str]) -> (Self, SocketAddr) {
+    pub(crate) fn gateway(folder: &Folder, args: &[&str]) -> (Self, SocketAddr) {
         let mut all = vec!["run", "--listen", "127.0.0.1:0", "--audit-log", "audit"];
         all.extend_from_slice(args);
         let mut running = Self::start(folder, &all);
@@ -109,14 +109,14 @@ impl Running {
     }
 
     /// The address in `Portcullis listens on http://ADDRESS/mcp`.
-    pub fn address(&mut self) -> SocketAddr {
+    pub(crate) fn address(&mut self) -> SocketAddr {
         let line = self.wait_for("listens on http://");
         let rest = line.split("http://").nth(1).unwrap();
         rest.split('/').next().unwrap().parse().unwrap()
     }
 
     /// Reads on until a line contains `text`.
-    pub fn wait_for(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -134,13 +134,13 @@ impl Running {
     }
 
     /// Sends a signal by name, such as `INT`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// Waits for the end.
-    pub fn end(&mut self) -> ExitStatus {
+    pub(crate) fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         // Both outputs close when the program ends; reading them to the end is the wait.
         while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -164,20 +164,20 @@ impl Drop for Running {
 
 /// An HTTP answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// One HTTP request on a connection of its own, written by hand so that nothing is tidied up on the way.
-pub fn http(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+pub(crate) fn http(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
@@ -218,11 +218,11 @@ fn unchunked(mut body: &str) -> String {
 }
 
 /// Headers of a legacy request.
-pub const LEGACY: [(&str, &str); 2] =
+pub(crate) const LEGACY: [(&str, &str); 2] =
     [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
 
 /// Opens a legacy session and gives its id.
-pub fn open_session(address: SocketAddr) -> String {
+pub(crate) fn open_session(address: SocketAddr) -> String {
     let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
     let answer = http(address, "POST", "/mcp", &LEGACY, hello);
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -233,9 +233,103 @@ pub fn open_session(address: SocketAddr) -> String {
 }
 
 /// One message in a legacy session.
-pub fn in_session(address: SocketAddr, session: &str, body: &str) -> Answer {
+pub(crate) fn in_session(address: SocketAddr, session: &str, body: &str) -> Answer {
     let mut headers = LEGACY.to_vec();
     headers.push(("mcp-session-id", session));
     headers.push(("mcp-protocol-version", "2025-11-25"));
     http(address, "POST", "/mcp", &headers, body)
+}
+
+/// What [`Server`] offers.
+pub(crate) const TOOLS: &str = r#"{"tools":[
+{"name":"look","inputSchema":{"type":"object","properties":{}},"annotations":{"readOnlyHint":true}},
+{"name":"pay","inputSchema":{"type":"object","properties":{"amount":{"type":"integer"}},"required":["amount"]}}
+]}"#;
+
+/// A legacy MCP server of a few lines, on a thread of its own: two tools, plain JSON answers, no opinion.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        thread::spawn(move || {
+            for socket in listener.incoming().map_while(Result::ok) {
+                if stopped.load(std::sync::atomic::Ordering::Acquire) {
+                    return;
+                }
+                thread::spawn(move || serve(socket));
+            }
+        });
+        Self { address, stop }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Release);
+        // Wakes the thread, which then lets go of the port.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// Answers requests on one connection until it closes.
+fn serve(socket: TcpStream) {
+    let mut reader = BufReader::new(socket.try_clone().unwrap());
+    let mut socket = socket;
+    loop {
+        let mut length = 0;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let (status, more, text) = reply(&body);
+        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{more}content-length: {}\r\n\r\n", text.len());
+        if socket.write_all(format!("{head}{text}").as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn reply(body: &[u8]) -> (&'static str, &'static str, String) {
+    let Ok(message) = serde_json::from_slice::<serde_json::Value>(body) else { return ("200 OK", "", String::new()) };
+    let Some(id) = message.get("id") else { return ("202 Accepted", "", String::new()) };
+    let result = match message["method"].as_str().unwrap_or_default() {
+        "initialize" => serde_json::json!({
+            "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "serverInfo": { "name": "test", "version": "1" }
+        }),
+        "tools/list" => serde_json::from_str(TOOLS).unwrap(),
+        "tools/call" => serde_json::json!({ "content": [{ "type": "text", "text": format!("did {}", message["params"]["name"]) }] }),
+        "ping" => serde_json::json!({}),
+        _ => {
+            let error = serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "Method not found" } });
+            return ("200 OK", "", error.to_string());
+        }
+    };
+    let session = if message["method"] == "initialize" { "mcp-session-id: test-session\r\n" } else { "" };
+    ("200 OK", session, serde_json::json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string())
 }

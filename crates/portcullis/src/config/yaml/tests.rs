@@ -15,7 +15,6 @@ struct Sample {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-
 struct Limits {
     bytes: u32,
     mode: Mode,

@@ -1,0 +1,85 @@
+//! A server that is our child: `portcullis run -- COMMAND`. It serves, it is heard, and it never outlives the gateway.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::support::{Folder, PATIENCE, Running, in_session, open_session, run};
+
+const PID: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pid","arguments":{}}}"#;
+
+fn gateway(folder: &Folder) -> (Running, SocketAddr) {
+    folder.write("server.py", include_str!("stdio_server.py"));
+    Running::gateway(folder, &["--", "python3", "server.py"])
+}
+
+/// What the child says of itself.
+fn child(address: SocketAddr) -> (u32, String) {
+    let session = open_session(address);
+    let answer = in_session(address, &session, PID);
+    let text = answer.body.split("pid=").nth(1).unwrap_or_else(|| panic!("{answer:?}"));
+    let (pid, rest) = text.split_once(" env=").unwrap();
+    (pid.parse().unwrap(), rest.split('"').next().unwrap().to_owned())
+}
+
+/// A process that is gone, or a zombie waiting for whoever adopted it.
+fn is_gone(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.is_empty() || stat.rsplit(')').next().unwrap().trim_start().starts_with('Z')
+}
+
+fn wait_until_gone(pid: u32) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_gone(pid) {
+        assert!(Instant::now() < deadline, "process {pid} is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_stdio_server_is_served_with_a_clean_environment_and_its_stderr_is_logged_under_its_name() {
+    let folder = Folder::new();
+    let (mut gateway, address) = gateway(&folder);
+    let (_, environment) = child(address);
+    assert!(!environment.contains("NO_COLOR"), "only what a program needs to run: {environment}");
+    gateway.signal("INT");
+    assert!(gateway.end().success());
+    let said = gateway.said.join("\n");
+    assert!(said.contains("server (1 tool, legacy era): python3 server.py"), "{said}");
+    assert!(said.lines().any(|line| line.contains("hello from the child") && line.contains("server")), "{said}");
+    let log = run(&folder, &["audit", "tail", "-n", "100", "audit"]).out;
+    assert!(log.contains("child_stderr") && log.contains("hello from the child"), "{log}");
+}
+
+#[test]
+fn children_are_gone_after_a_drain() {
+    let folder = Folder::new();
+    let (mut gateway, address) = gateway(&folder);
+    let (pid, _) = child(address);
+    assert!(!is_gone(pid));
+    gateway.signal("INT");
+    assert!(gateway.end().success());
+    assert!(is_gone(pid), "the child outlived the gateway");
+}
+
+#[test]
+fn children_are_gone_even_when_the_gateway_is_killed() {
+    if !Path::new("/proc/self/stat").exists() {
+        return; // Only Linux can promise this.
+    }
+    let folder = Folder::new();
+    let (gateway, address) = gateway(&folder);
+    let (pid, _) = child(address);
+    gateway.signal("KILL");
+    wait_until_gone(pid);
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_said_and_the_gateway_stays_up() {
+    let folder = Folder::new();
+    let (mut gateway, _) = Running::gateway(&folder, &["--", "no-such-program"]);
+    let said = gateway.wait_for("does not answer yet");
+    assert!(said.contains("no-such-program"), "{said}");
+    gateway.signal("INT");
+    assert!(gateway.end().success());
+}

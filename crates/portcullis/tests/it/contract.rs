@@ -1,0 +1,111 @@
+//! Parity is a loop, not a checklist: every case of one list is played in every place of the matrix, by a client of either era
+//! through the real binary to a real server over either transport. A case is written once; what the eras do differently is the client's business.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use crate::support::PATIENCE;
+
+mod asks;
+mod calls;
+pub(crate) mod client;
+mod sessions;
+pub(crate) mod stage;
+mod streams;
+pub(crate) mod wire;
+
+use self::client::Era;
+use self::stage::{SIDES, Side, Stage, Transport};
+
+type Case = (&'static str, fn(&Stage));
+
+/// Names a case as its function is named.
+macro_rules! cases {
+    ($($module:ident :: { $($case:ident),+ $(,)? }),+ $(,)?) => {
+        &[$($((concat!(stringify!($module), "::", stringify!($case)), $module::$case as fn(&Stage))),+),+]
+    };
+}
+
+const CASES: &[Case] = cases! {
+    calls::{
+        the_server_introduces_itself, tools_are_listed_once_and_completely, the_other_lists_come_through, a_tool_is_called,
+        a_structured_result_comes_whole, a_tool_error_is_a_result, content_of_every_kind_comes_through, a_large_result_comes_whole,
+        a_resource_and_a_template_are_read, a_resource_that_is_not_there_is_an_error, a_prompt_is_got, a_completion_is_offered,
+        ping_is_answered, an_unknown_tool_is_an_error_with_the_id, an_unknown_method_is_an_error_with_the_id,
+        ids_of_every_kind_come_back, numbers_and_unknown_members_survive, a_mirrored_argument_reaches_the_server,
+        an_answer_that_breaks_its_schema_is_cut, arguments_that_break_their_schema_are_refused, a_task_is_made_and_polled_to_its_end,
+    },
+    streams::{
+        progress_arrives_when_it_happens, progress_tokens_keep_their_type, log_messages_arrive_with_the_call,
+        a_cancelled_call_ends_at_the_server, a_closed_legacy_stream_cancels_nothing, a_watched_resource_says_that_it_changed,
+        changed_lists_are_announced, two_calls_at_once_do_not_mix, clients_with_equal_ids_do_not_hear_each_other,
+        subscriptions_of_two_clients_do_not_mix,
+    },
+    asks::{
+        sampling_goes_to_the_client_and_back, elicitation_goes_to_the_client_and_back, a_page_to_open_is_asked_for_by_its_address,
+        a_declined_question_reaches_the_server, roots_go_to_the_server, rounds_keep_the_servers_state,
+        altered_state_is_refused_by_the_server, a_prompt_that_asks_gets_its_answer, answers_reach_the_call_that_asked,
+    },
+    sessions::{
+        a_closed_session_is_gone_on_both_sides, each_side_has_a_session_of_its_own, sessions_end_alone, a_modern_request_has_no_session,
+    },
+};
+
+#[test]
+fn a_legacy_client_of_an_http_server_finds_every_case_kept() {
+    play(SIDES[0]);
+}
+
+#[test]
+fn a_legacy_client_of_a_stdio_server_finds_every_case_kept() {
+    play(SIDES[1]);
+}
+
+#[test]
+fn a_modern_client_of_an_http_server_finds_every_case_kept() {
+    play(SIDES[2]);
+}
+
+#[test]
+fn a_modern_client_of_a_stdio_server_finds_every_case_kept() {
+    play(SIDES[3]);
+}
+
+/// The four tests above are the whole matrix.
+#[test]
+fn no_place_of_the_matrix_is_left_out() {
+    for era in [Era::Legacy, Era::Modern] {
+        for transport in [Transport::Http, Transport::Stdio] {
+            assert_eq!(SIDES.iter().filter(|side| side.era == era && side.transport == transport).count(), 1);
+        }
+    }
+}
+
+/// All cases on one stage; every failure is told, not only the first. `CONTRACT_CASE` picks the cases whose name contains it.
+fn play(side: Side) {
+    let stage = Stage::new(side);
+    let picked = std::env::var("CONTRACT_CASE").unwrap_or_default();
+    let mut failed = Vec::new();
+    for (name, case) in CASES.iter().filter(|(name, _)| name.contains(&picked)) {
+        let begun = Instant::now();
+        if catch_unwind(AssertUnwindSafe(|| case(&stage))).is_err() {
+            failed.push(*name);
+        }
+        eprintln!("{side:?} {name}: {} ms", begun.elapsed().as_millis());
+    }
+    let log = stage.finish();
+    assert!(log.entries.len() > CASES.len() || !picked.is_empty(), "every case leaves entries");
+    assert!(failed.is_empty(), "{side:?}: {} cases failed: {failed:#?}", failed.len());
+}
+
+/// Asks again until there is an answer; far too long is a failure, nothing else depends on time.
+pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,174 @@
+//! What a case plays on: the reference server, the gateway in front of it, and afterwards the log of what happened.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::client::{Client, Era};
+use crate::support::{Folder, Running, run};
+
+/// How the gateway reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Http,
+    Stdio,
+}
+
+/// One place of the matrix.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    pub(crate) era: Era,
+    pub(crate) transport: Transport,
+}
+
+/// Same era on both sides, every transport.
+pub(crate) const SIDES: [Side; 4] = [
+    Side { era: Era::Legacy, transport: Transport::Http },
+    Side { era: Era::Legacy, transport: Transport::Stdio },
+    Side { era: Era::Modern, transport: Transport::Http },
+    Side { era: Era::Modern, transport: Transport::Stdio },
+];
+
+pub(crate) struct Stage {
+    pub(crate) side: Side,
+    pub(crate) folder: Folder,
+    pub(crate) gateway: Running,
+    pub(crate) address: SocketAddr,
+    /// The server's own address, where it has one.
+    pub(crate) server: Option<SocketAddr>,
+    _server: Option<Running>,
+}
+
+impl Stage {
+    pub(crate) fn new(side: Side) -> Self {
+        Self::with(side, &[])
+    }
+
+    /// With a policy of the case's own.
+    pub(crate) fn under_policy(side: Side, policy: &str) -> Self {
+        let folder = Folder::new();
+        folder.write("policy.cedar", policy);
+        Self::start(side, folder, &["--policy", "policy.cedar"])
+    }
+
+    pub(crate) fn with(side: Side, args: &[&str]) -> Self {
+        Self::start(side, Folder::new(), args)
+    }
+
+    pub(crate) fn start(side: Side, folder: Folder, args: &[&str]) -> Self {
+        let program = reference_server().to_str().unwrap();
+        let era = side.era.word();
+        let (server, address) = match side.transport {
+            Transport::Http => {
+                let mut server = Running::spawn(Command::new(program).args(["http", "--era", era]));
+                let line = server.wait_for("listening on http://");
+                let address: SocketAddr = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+                (Some(server), Some(address))
+            }
+            Transport::Stdio => (None, None),
+        };
+        let url = address.map(|address| format!("http://{address}/mcp"));
+        let mut all = args.to_vec();
+        match &url {
+            Some(url) => all.extend(["--upstream", url]),
+            None => all.extend(["--", program, "stdio", "--era", era]),
+        }
+        let (gateway, listens) = Running::gateway(&folder, &all);
+        Self { side, folder, gateway, address: listens, server: address, _server: server }
+    }
+
+    /// A client of the server's era.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address, self.side.era)
+    }
+
+    /// Stops the gateway as Ctrl-C does; then the log must verify, and every intent must have exactly one outcome.
+    pub(crate) fn finish(mut self) -> Log {
+        self.gateway.signal("INT");
+        assert!(self.gateway.end().success(), "{:#?}", self.gateway.said);
+        Log::of(&self.folder)
+    }
+}
+
+/// The audit log of a gateway that has stopped.
+pub(crate) struct Log {
+    pub(crate) entries: Vec<Value>,
+}
+
+impl Log {
+    pub(crate) fn of(folder: &Folder) -> Self {
+        let verified = run(folder, &["audit", "verify", "audit"]);
+        assert_eq!(verified.code, 0, "the log does not verify: {verified:?}");
+        let log = Self::read(folder);
+        log.check_pairs();
+        log
+    }
+
+    /// The entries as they are, of a gateway that may still run.
+    pub(crate) fn read(folder: &Folder) -> Self {
+        let mut segments: Vec<_> = std::fs::read_dir(folder.path().join("audit"))
+            .map(|files| files.map(|file| file.unwrap().path()).collect())
+            .unwrap_or_default();
+        segments.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        segments.sort();
+        let text: String = segments.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        // The last line may still be under way.
+        let entries = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Self { entries }
+    }
+
+    fn check_pairs(&self) {
+        let mut open: HashMap<&str, &Value> = HashMap::new();
+        for entry in &self.entries {
+            match entry["kind"].as_str() {
+                Some("intent") => {
+                    let earlier = open.insert(entry["call"].as_str().unwrap(), entry);
+                    assert!(earlier.is_none(), "two intents with one name: {entry}");
+                }
+                Some("outcome") => {
+                    let intent = open.remove(entry["call"].as_str().unwrap());
+                    assert!(intent.is_some(), "an outcome of nothing, or a second one: {entry}");
+                }
+                _ => {}
+            }
+        }
+        assert!(open.is_empty(), "intents without outcome: {:#?}", open.values());
+    }
+
+    /// Pairs of intent and outcome that fit.
+    pub(crate) fn calls(&self, fits: impl Fn(&Value) -> bool) -> Vec<(&Value, &Value)> {
+        let outcome = |call: &Value| self.entries.iter().find(|entry| entry["kind"] == "outcome" && entry["call"] == *call);
+        let intents = self.entries.iter().filter(|entry| entry["kind"] == "intent" && fits(entry));
+        intents.filter_map(|intent| Some((intent, outcome(&intent["call"])?))).collect()
+    }
+
+    /// Intent and outcome of the only call of a tool.
+    pub(crate) fn call_of(&self, tool: &str) -> (&Value, &Value) {
+        let calls = self.calls(|intent| intent["method"] == "tools/call" && intent["name"] == tool);
+        assert_eq!(calls.len(), 1, "calls of `{tool}`: {calls:#?}");
+        calls[0]
+    }
+}
+
+/// The reference server beside the binary under test, built if it is not there.
+fn reference_server() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let portcullis = Path::new(env!("CARGO_BIN_EXE_portcullis"));
+        let folder = portcullis.parent().unwrap();
+        let program = folder.join("reference-server");
+        if !program.exists() {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--quiet", "--package", "reference-server"]).env("CARGO_TARGET_DIR", folder.parent().unwrap());
+            if folder.ends_with("release") {
+                cargo.arg("--release");
+            }
+            assert!(cargo.status().unwrap().success(), "the reference server does not build");
+        }
+        program
+    })
+}

@@ -1,0 +1,169 @@
+//! `portcullis run`: what it says, what it refuses, how it reloads and how it ends.
+
+use crate::support::{Folder, Running, Server, http, in_session, open_session, run};
+
+const LOOK: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look","arguments":{}}}"#;
+const PAY: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"pay","arguments":{"amount":2000}}}"#;
+
+#[test]
+fn it_says_where_it_listens_what_it_guards_by_which_policy_and_where_the_log_is() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let (mut gateway, address) = Running::gateway(&folder, &["--upstream", &server.url()]);
+    let snippet = gateway.wait_for("mcpServers");
+    let said = gateway.said.join("\n");
+    assert!(said.contains("server (2 tools, legacy era)"), "{said}");
+    assert!(said.contains("preset `observe`: everything is permitted and recorded"), "{said}");
+    assert!(said.contains(&folder.path().join("audit").display().to_string()), "{said}");
+    let snippet: serde_json::Value = serde_json::from_str(&snippet).unwrap();
+    assert_eq!(snippet["mcpServers"]["server"]["url"], format!("http://{address}/mcp"));
+}
+
+#[test]
+fn a_call_passes_and_ctrl_c_drains_and_leaves_a_log_that_verifies() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let (mut gateway, address) = Running::gateway(&folder, &["--upstream", &server.url()]);
+    let session = open_session(address);
+    let answer = in_session(address, &session, LOOK);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.contains("did"), "{answer:?}");
+    gateway.signal("INT");
+    assert!(gateway.end().success(), "{:#?}", gateway.said);
+    assert!(gateway.said.iter().any(|line| line.contains("the log is complete")), "{:#?}", gateway.said);
+    let verified = run(&folder, &["audit", "verify", "audit"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let tail = run(&folder, &["audit", "tail", "audit"]);
+    assert!(tail.out.contains("tools/call") && tail.out.contains("look"), "{}", tail.out);
+}
+
+#[test]
+fn sigterm_drains_too() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let (mut gateway, _) = Running::gateway(&folder, &["--upstream", &server.url()]);
+    gateway.signal("TERM");
+    assert!(gateway.end().success(), "{:#?}", gateway.said);
+}
+
+#[test]
+fn an_open_port_without_a_policy_refuses_to_start_and_says_the_way_out() {
+    let folder = Folder::new();
+    folder.write("p.yaml", "identity: { anonymous: true }\n");
+    let ended =
+        run(&folder, &["run", "--config", "p.yaml", "--listen", "0.0.0.0:0", "--upstream", "http://127.0.0.1:9/mcp"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.err.contains("no policy") && ended.err.contains("--policy"), "{}", ended.err);
+}
+
+#[test]
+fn without_a_server_it_says_how_to_name_one() {
+    let ended = run(&Folder::new(), &["run"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.err.contains("no server to guard") && ended.err.contains("--upstream"), "{}", ended.err);
+}
+
+#[test]
+fn a_policy_that_does_not_fit_the_servers_tools_refuses_to_start() {
+    let folder = Folder::new();
+    let server = Server::start();
+    folder.write(
+        "policy.cedar",
+        "@id(\"x\") permit (principal, action == server::Action::\"pay\", resource) when { context.args.amuont < 5 };",
+    );
+    let ended = run(&folder, &["run", "--listen", "127.0.0.1:0", "--policy", "policy.cedar", "--upstream", &server.url()]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.err.contains("policy.cedar:1:") && ended.err.contains("error[x]"), "{}", ended.err);
+}
+
+#[test]
+fn a_server_that_is_down_at_start_is_said_and_served_once_it_is_up() {
+    let folder = Folder::new();
+    let place = Server::start().address;
+    let (mut gateway, address) = Running::gateway(&folder, &["--upstream", &format!("http://{place}/mcp")]);
+    gateway.wait_for("does not answer yet");
+    let _server = Server::start_at(place);
+    gateway.wait_for("the server answers now");
+    let session = open_session(address);
+    assert!(in_session(address, &session, LOOK).body.contains("did"));
+}
+
+#[test]
+fn sighup_reloads_policies_and_keeps_the_old_ones_when_the_new_are_wrong() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let only_look = "@id(\"all\") permit (principal, action, resource);\n\
+        @id(\"nopay\") @reason(\"not today\") forbid (principal, action == server::Action::\"pay\", resource) when { context.args.amount > 100 };";
+    folder.write("policy.cedar", "@id(\"all\") permit (principal, action, resource);");
+    let (mut gateway, address) = Running::gateway(&folder, &["--policy", "policy.cedar", "--upstream", &server.url()]);
+    let session = open_session(address);
+    assert!(in_session(address, &session, PAY).body.contains("did"), "permitted at first");
+
+    folder.write("policy.cedar", only_look);
+    gateway.signal("HUP");
+    gateway.wait_for("policies and guards reloaded");
+    assert!(in_session(address, &session, PAY).body.contains("not today"), "an old session is judged by the new plan");
+
+    folder.write("policy.cedar", "permit (principal, action");
+    gateway.signal("HUP");
+    gateway.wait_for("the old plan stays in force");
+    assert!(in_session(address, &session, PAY).body.contains("not today"), "the old plan stays");
+    assert!(in_session(address, &session, LOOK).body.contains("did"));
+}
+
+#[test]
+fn metrics_and_health_are_served_when_asked_for() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let (mut gateway, address) =
+        Running::gateway(&folder, &["--upstream", &server.url(), "--admin", "127.0.0.1:0"]);
+    let line = gateway.wait_for("metrics  http://");
+    let admin = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+    open_session(address);
+    let metrics = http(admin, "GET", "/metrics", &[], "");
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.body.contains("portcullis_") && metrics.body.ends_with("# EOF\n"), "{}", metrics.body);
+    assert_eq!(http(admin, "GET", "/healthz", &[], "").body, "ok\n");
+    assert_eq!(http(admin, "GET", "/other", &[], "").status, 404);
+    assert_eq!(http(admin, "POST", "/metrics", &[], "").status, 405);
+    let open = run(&folder, &["run", "--admin", "0.0.0.0:0", "--upstream", &server.url()]);
+    assert_eq!(open.code, 2, "metrics never listen on the network: {open:?}");
+}
+
+#[test]
+fn two_gateways_do_not_share_a_log() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let (_first, _) = Running::gateway(&folder, &["--upstream", &server.url()]);
+    let second = run(&folder, &["run", "--listen", "127.0.0.1:0", "--audit-log", "audit", "--upstream", &server.url()]);
+    assert_eq!(second.code, 1, "{second:?}");
+    assert!(second.err.contains("another process is writing"), "{}", second.err);
+}
+
+#[test]
+fn a_port_in_use_is_said_with_the_way_out() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let taken = server.address.to_string();
+    let ended = run(&folder, &["run", "--listen", &taken, "--upstream", &server.url()]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.err.contains("cannot listen on") && ended.err.contains("--listen"), "{}", ended.err);
+}
+
+#[test]
+fn a_caller_with_a_key_gets_in_and_one_without_does_not() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let made = run(&folder, &["keys", "new", "ana"]);
+    let key = made.out.lines().find_map(|line| line.strip_prefix("# key: ")).unwrap().to_owned();
+    folder.write("p.yaml", &made.out);
+    let (mut gateway, address) = Running::gateway(&folder, &["--config", "p.yaml", "--upstream", &server.url()]);
+    let snippet = gateway.wait_for("mcpServers");
+    assert!(snippet.contains("Bearer"), "{snippet}");
+    let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+    let mut headers = crate::support::LEGACY.to_vec();
+    assert_eq!(http(address, "POST", "/mcp", &headers, hello).status, 401);
+    let bearer = format!("Bearer {key}");
+    headers.push(("authorization", &bearer));
+    assert_eq!(http(address, "POST", "/mcp", &headers, hello).status, 200);
+}
