@@ -19,7 +19,7 @@ use portcullis_core::wire::{Kind, Limits, Message};
 
 use crate::answers::Awaiting;
 use crate::settings::{HttpSettings, SettingsError};
-use crate::standing::Standing;
+use crate::standing::{Standing, shutting_down};
 
 mod contact; // what we ask on our own account
 mod door; // connections: TLS, time limits
@@ -136,7 +136,7 @@ impl Upstream for HttpUpstream {
 impl Inner {
     async fn deliver(self: &Arc<Self>, call: &Call) -> Result<Reply, Fault> {
         if self.standing.is_closing() {
-            return Err(Fault::before_sending(FaultKind::ShuttingDown, "the gateway is shutting down"));
+            return Err(shutting_down());
         }
         self.know_era().await?;
         self.standing.admit(call.era())?;

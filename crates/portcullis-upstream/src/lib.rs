@@ -8,8 +8,11 @@ mod answers; // one response to one request
 mod probe; // what the gateway itself asks
 mod standing; // era and tools, as known between calls
 pub mod http; // Streamable HTTP
+pub mod stdio; // child processes
 #[cfg(test)]
 mod testing;
 
 pub use self::http::HttpUpstream;
+pub use self::stdio::guardian::{GUARDIAN_WORD, exec_child};
+pub use self::stdio::{StderrSink, StdioUpstream};
 pub use self::settings::{EraSetting, HttpSettings, Secret, SettingsError, StdioSettings};

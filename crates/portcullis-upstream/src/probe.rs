@@ -81,7 +81,7 @@ impl Probe {
         Self::request(id, "initialize", &params)
     }
 
-    fn initialized() -> Self {
+    pub(crate) fn initialized() -> Self {
         let method = "notifications/initialized";
         Self { method, id: None, body: own::notification(method, "{}") }
     }

@@ -79,7 +79,7 @@ pub struct StdioSettings {
     /// Children alive at once; a legacy server has one for each client session. Default 32: at 50–100 MB for a usual
     /// Node or Python server that is what a small machine holds.
     #[serde(default = "max_children")]
-    pub max_children: usize,
+    pub max_children: u16,
     /// Milliseconds until the answer to a request begins. Default 300 000, as over HTTP.
     #[serde(default = "first_byte_timeout_ms")]
     pub first_byte_timeout_ms: u64,
@@ -155,7 +155,7 @@ const fn stall_timeout_ms() -> u64 {
     30_000
 }
 
-const fn max_children() -> usize {
+const fn max_children() -> u16 {
     32
 }
 

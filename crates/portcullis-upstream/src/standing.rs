@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::version::Era;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::probe::Served;
 use crate::settings::EraSetting;
@@ -26,7 +26,7 @@ pub(crate) struct Standing {
     flight: Mutex<(u64, Result<(), Fault>)>,
     /// A refresh was asked for by the server and did not begin yet.
     due: AtomicBool,
-    closing: AtomicBool,
+    closing: watch::Sender<bool>,
 }
 
 impl Standing {
@@ -44,7 +44,7 @@ impl Standing {
             ended: AtomicU64::new(0),
             flight: Mutex::new((0, Ok(()))),
             due: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -71,12 +71,21 @@ impl Standing {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+        *self.closing.borrow()
+    }
+
+    /// Runs `work` unless we stop before it ends.
+    pub(crate) async fn unless_closing<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let mut closing = self.closing.subscribe();
+        tokio::select! {
+            outcome = work => outcome,
+            _ = closing.wait_for(|closing| *closing) => Err(shutting_down()),
+        }
     }
 
     /// Whether this was the first to say so.
     pub(crate) fn close(&self) -> bool {
-        !self.closing.swap(true, Ordering::AcqRel)
+        !self.closing.send_replace(true)
     }
 
     /// Runs `contact`, or takes the outcome of someone else's that began after this call: an older one may have read what
@@ -106,7 +115,7 @@ impl Standing {
             return Ok(self.catalogue());
         }
         if self.is_closing() {
-            return Err(Fault::before_sending(FaultKind::ShuttingDown, "the gateway is shutting down"));
+            return Err(shutting_down());
         }
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let outcome = contact().await.map(|catalogue| self.catalogue.store(Arc::new(catalogue)));
@@ -139,6 +148,11 @@ impl Standing {
             }
         }
     }
+}
+
+/// What callers get once we stop.
+pub(crate) fn shutting_down() -> Fault {
+    Fault::before_sending(FaultKind::ShuttingDown, "the gateway is shutting down")
 }
 
 #[cfg(test)]

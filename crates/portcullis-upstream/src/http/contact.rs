@@ -38,7 +38,7 @@ impl Inner {
     }
 
     async fn contact_in_time(self: &Arc<Self>) -> Result<Catalogue, Fault> {
-        tokio::time::timeout(self.probe, self.contact()).await.unwrap_or_else(|_| {
+        tokio::time::timeout(self.probe, self.standing.unless_closing(self.contact())).await.unwrap_or_else(|_| {
             Err(Fault::new(FaultKind::TimedOut, format!("the server did not answer our own questions within {:?}", self.probe)))
         })
     }

@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use portcullis_core::refusal::{Fault, FaultKind};
@@ -20,6 +22,11 @@ use crate::sse::{SseEvent, SseLimits, SseReader};
 
 /// Unmatched answers on one stream before it is given up. 16: a confused server is tolerated, a flood is not.
 const MOST_UNMATCHED: u8 = 16;
+
+/// Bytes of one piece after the response that are still looked at. 16 KiB: an answer that came twice, not a flood.
+const MOST_BEHIND: usize = 16 << 10;
+/// How long the end of a stream is awaited after its response. 1 s: servers end it at once, or hold it open for no reason of ours.
+const END_AWAITED: Duration = Duration::from_secs(1);
 
 /// Where the messages of a stream belong.
 enum Purpose {
@@ -181,15 +188,31 @@ impl Events {
         }
     }
 
-    /// After the response nothing more is read (A16). What came in the same piece is looked at once, so that a second
-    /// answer is noticed.
+    /// After the response nothing more is given (A16). What is there already is looked at, so that a second answer is
+    /// noticed; and the end is awaited elsewhere for a moment, so that the connection can serve the next call.
     fn look_behind(&mut self) {
-        self.body = None;
-        while let Ok(Some(event)) = self.reader.next_event() {
-            let extra = Message::read(event.data, Direction::ToClient, &self.owner.limits);
-            if extra.is_ok_and(|extra| matches!(extra.kind(), Kind::Result | Kind::Error)) {
-                return self.unmatched("a second response after the first");
+        let Some(mut body) = self.body.take() else { return };
+        let ended = loop {
+            while let Ok(Some(event)) = self.reader.next_event() {
+                let extra = Message::read(event.data, Direction::ToClient, &self.owner.limits);
+                if extra.is_ok_and(|extra| matches!(extra.kind(), Kind::Result | Kind::Error)) {
+                    return self.unmatched("a second response after the first");
+                }
             }
+            match body.frame().now_or_never() {
+                None => break false,
+                Some(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if data.len() <= MOST_BEHIND => self.reader.feed(data),
+                    _ => return,
+                },
+                Some(_) => break true,
+            }
+        };
+        if !ended {
+            tokio::spawn(tokio::time::timeout(END_AWAITED, async move {
+                let ends = body.frame().await.is_none();
+                tracing::trace!(ends, "after the response");
+            }));
         }
     }
 
@@ -203,7 +226,7 @@ impl Events {
     }
 
     /// The event's id and delay go with the last message that was made of it.
-    fn label(&mut self, event_id: Option<String>, retry: Option<std::time::Duration>) {
+    fn label(&mut self, event_id: Option<String>, retry: Option<Duration>) {
         if event_id.is_none() && retry.is_none() {
             return;
         }

@@ -54,7 +54,7 @@ impl Inner {
             return if head.status.is_success() { Ok(accepted()) } else { Err(unexpected(head.status, &form)) };
         };
         if !head.status.is_success() {
-            return self.read_refusal(awaiting, head.status, form, body).await;
+            return self.read_refusal(awaiting, expecting.opening.is_some(), head.status, form, body).await;
         }
         if let Some(opening) = &mut expecting.opening {
             opening.id = sessions::session_id(&head.headers)?;
@@ -120,7 +120,7 @@ impl Inner {
     }
 
     /// A 4xx or 500: a JSON-RPC error about our request, or nothing of MCP (H1).
-    async fn read_refusal(&self, mut awaiting: Awaiting, status: StatusCode, form: Form, body: Incoming) -> Result<Reply, Fault> {
+    async fn read_refusal(&self, mut awaiting: Awaiting, opens: bool, status: StatusCode, form: Form, body: Incoming) -> Result<Reply, Fault> {
         if !matches!(form, Form::Json) {
             return Err(unexpected(status, &form));
         }
@@ -128,9 +128,7 @@ impl Inner {
         let Ok(Ok(bytes)) = read else { return Err(unexpected(status, &form)) };
         let message = Message::read(bytes, Direction::ToClient, &self.limits).ok().filter(|message| message.kind() == Kind::Error);
         let Some(message) = message else { return Err(unexpected(status, &form)) };
-        if message.error_code() == Some(-32022) {
-            self.standing.contradicted();
-        }
+        self.doubt(&message, opens);
         match awaiting.step(message, &self.limits) {
             Step::Last(message) => Ok(one(message, Some(status.as_u16()))),
             Step::Give(_) => Err(unexpected(status, &form)),
@@ -170,7 +168,19 @@ impl Inner {
     pub(super) fn settle(&self, opening: Option<Opening>, response: &Message) -> Result<(), Fault> {
         match opening {
             Some(opening) if response.kind() == Kind::Result => self.sessions.open(opening, probe::legacy_version(response)?),
-            _ => Ok(()),
+            opening => {
+                self.doubt(response, opening.is_some());
+                Ok(())
+            }
+        }
+    }
+
+    /// A server that does not know our version, or has no `initialize`, has changed its era since we asked (G4).
+    fn doubt(&self, response: &Message, opens: bool) {
+        match response.error_code() {
+            Some(-32022) => self.standing.contradicted(),
+            Some(-32601 | -32020) if opens => self.standing.contradicted(),
+            _ => {}
         }
     }
 }

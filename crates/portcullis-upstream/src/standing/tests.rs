@@ -1,0 +1,51 @@
+//! Asking is single flight, also when it fails; the operator's setting is never overridden.
+
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::version::Era;
+use tokio::sync::Notify;
+
+use super::Standing;
+use crate::probe::Served;
+use crate::settings::EraSetting;
+
+#[test]
+fn what_was_proven_holds_until_it_is_contradicted_and_never_over_the_operator() {
+    let auto = Standing::new(EraSetting::Auto);
+    assert!(matches!(auto.admit(Era::Legacy), Err(Fault { kind: FaultKind::Unreachable, never_left: true, .. })));
+    auto.proven(Served::MODERN);
+    assert!(auto.admit(Era::Modern).is_ok() && auto.admit(Era::Legacy).is_err());
+    auto.contradicted();
+    assert_eq!(auto.served(), None);
+    let set = Standing::new(EraSetting::Legacy);
+    set.proven(Served::MODERN);
+    set.contradicted();
+    assert_eq!(set.served(), Some(Served::LEGACY));
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_failing_contact_share_its_failure() {
+    let (standing, begun, go) = (Standing::new(EraSetting::Auto), Notify::new(), Notify::new());
+    let contacts = std::sync::atomic::AtomicU32::new(0);
+    let contact = || async {
+        contacts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        begun.notify_one();
+        go.notified().await;
+        Err::<Catalogue, _>(Fault::new(FaultKind::TimedOut, "x"))
+    };
+    let (a, b, c, ()) = tokio::join!(standing.join(contact), standing.join(contact), standing.join(contact), async {
+        begun.notified().await;
+        go.notify_one();
+    });
+    assert!(a.is_err() && b.is_err() && c.is_err());
+    assert_eq!(contacts.load(std::sync::atomic::Ordering::Relaxed), 1);
+    standing.close();
+    assert_eq!(standing.refresh(contact).await.unwrap_err().kind, FaultKind::ShuttingDown);
+}
+
+#[tokio::test]
+async fn stopping_ends_a_contact_under_way() {
+    let standing = Standing::new(EraSetting::Auto);
+    let (outcome, first) = tokio::join!(standing.unless_closing(std::future::pending::<Result<(), Fault>>()), async { standing.close() });
+    assert!(first && outcome.unwrap_err().kind == FaultKind::ShuttingDown);
+}

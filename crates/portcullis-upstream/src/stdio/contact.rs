@@ -1,0 +1,229 @@
+//! What we ask a child server on our own account: which era it speaks (G1–G5, D15), and its tools. A child started for that
+//! ends with it.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use portcullis_core::call::SessionKey;
+use portcullis_core::catalogue::Catalogue;
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::Arrivals;
+use portcullis_core::version::Era;
+use portcullis_core::wire::{Id, Kind, Message};
+use tokio::sync::mpsc;
+
+use super::child::{Router, Running};
+use super::outlet::Inlet;
+use super::Inner;
+use crate::probe::{self, Ask, Discovered, Probe, Served};
+
+/// How long a server may be silent on `server/discover` before it is asked to `initialize`. 5 s: some legacy servers never
+/// answer what they do not know. A late answer still counts.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Answers waiting for us. 8: we ask one thing at a time.
+const ROOM: usize = 8;
+const DISCOVER: i64 = 1;
+const INITIALIZE: i64 = 2;
+const LIST: i64 = 3;
+
+impl Inner {
+    pub(super) async fn refresh(&self) -> Result<Arc<Catalogue>, Fault> {
+        self.standing.refresh(|| self.contact_in_time()).await
+    }
+
+    pub(super) async fn know_era(&self) -> Result<(), Fault> {
+        if self.standing.served().is_some() {
+            return Ok(());
+        }
+        match self.standing.join(|| self.contact_in_time()).await {
+            Err(fault) if self.standing.served().is_none() => Err(Fault { never_left: true, ..fault }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn contact_in_time(&self) -> Result<Catalogue, Fault> {
+        tokio::time::timeout(self.probe, self.standing.unless_closing(self.contact())).await.unwrap_or_else(|_| {
+            Err(Fault::new(FaultKind::TimedOut, format!("the server did not answer our own questions within {:?}", self.probe)))
+        })
+    }
+
+    async fn contact(&self) -> Result<Catalogue, Fault> {
+        match self.standing.served() {
+            Some(served) if served.modern => probe::list_tools(&mut Shared(self), Era::Modern, LIST).await,
+            Some(_) => {
+                let mut line = self.line().await?;
+                let listed = line.greet_and_list(self).await;
+                line.running.stop();
+                listed
+            }
+            None => {
+                let mut line = self.line().await?;
+                let listed = self.detect(&mut line).await;
+                line.running.stop();
+                listed
+            }
+        }
+    }
+
+    /// A child of our own for a few questions.
+    async fn line(&self) -> Result<Line, Fault> {
+        let (answers, incoming) = mpsc::channel(ROOM);
+        let (_, running) = self.start(|_| Answers(answers)).await?;
+        Ok(Line { running, incoming })
+    }
+
+    async fn detect(&self, line: &mut Line) -> Result<Catalogue, Fault> {
+        line.tell(Probe::discover(DISCOVER)).await?;
+        let answer = tokio::time::timeout(SILENCE, line.answer(&[DISCOVER])).await;
+        let proven = match answer {
+            Ok(Ok(answer)) => verdict(&answer)?,
+            // Dying of an unknown method is a legacy server's answer too; a fresh one is asked to `initialize`.
+            Ok(Err(_)) => {
+                *line = self.line().await?;
+                None
+            }
+            Err(_) => None,
+        };
+        if let Some(served) = proven {
+            self.standing.proven(served);
+            return probe::list_tools(line, Era::Modern, LIST).await;
+        }
+        line.greet_and_list(self).await
+    }
+}
+
+/// What an answer to `server/discover` proves; a foreign server is a fault.
+fn verdict(answer: &Message) -> Result<Option<Served>, Fault> {
+    match probe::discovered(answer) {
+        Discovered::Serves(served) => Ok(Some(served)),
+        Discovered::MaybeLegacy => Ok(None),
+        Discovered::Foreign => Err(Fault::new(FaultKind::Garbage, "the server speaks only protocol versions newer than ours")),
+    }
+}
+
+/// Hands responses to whoever asks; our own questions need nothing else.
+struct Answers(mpsc::Sender<Message>);
+
+impl Router for Answers {
+    async fn message(&self, message: Message) {
+        if matches!(message.kind(), Kind::Result | Kind::Error) {
+            let _ = self.0.send(message).await;
+        }
+    }
+
+    fn lost(&self, _: &Fault, _: &[&[u8]]) -> bool {
+        false
+    }
+
+    fn ended(&self, _: &Fault) {}
+}
+
+struct Line {
+    running: Running,
+    incoming: mpsc::Receiver<Message>,
+}
+
+impl Line {
+    /// The first answer to one of these questions.
+    async fn answer(&mut self, ids: &[i64]) -> Result<Message, Fault> {
+        loop {
+            let message = self.incoming.recv().await;
+            let message = message.ok_or_else(|| Fault::new(FaultKind::Died, "the server process ended before it answered our questions"))?;
+            // An error without an id is about the latest question, which is all this child was asked.
+            if message.id().is_none_or(|id| ids.iter().any(|asked| *id == Id::number(*asked))) {
+                return Ok(message);
+            }
+        }
+    }
+
+    async fn greet_and_list(&mut self, inner: &Inner) -> Result<Catalogue, Fault> {
+        self.tell(Probe::initialize(INITIALIZE)).await?;
+        let mut answer = self.answer(&[INITIALIZE, DISCOVER]).await?;
+        if answer.id().is_some_and(|id| *id == Id::number(DISCOVER)) {
+            // A slow starter answers our first question now.
+            if let Some(served) = verdict(&answer)? {
+                inner.standing.proven(served);
+                return probe::list_tools(self, Era::Modern, LIST).await;
+            }
+            answer = self.answer(&[INITIALIZE]).await?;
+        }
+        let hello = probe::greeted(&answer)?;
+        inner.standing.proven(Served::LEGACY);
+        self.tell(Probe::initialized()).await?;
+        if hello.has_tools { probe::list_tools(self, Era::Legacy, LIST).await } else { Ok(probe::no_tools()) }
+    }
+}
+
+impl Ask for Line {
+    async fn ask(&mut self, question: Probe) -> Result<Message, Fault> {
+        let id = question.id().cloned();
+        self.tell(question).await?;
+        loop {
+            let message = self.incoming.recv().await;
+            let message = message.ok_or_else(|| Fault::new(FaultKind::Died, "the server process ended before it answered our questions"))?;
+            if message.id() == id.as_ref() {
+                return Ok(message);
+            }
+        }
+    }
+
+    async fn tell(&mut self, question: Probe) -> Result<(), Fault> {
+        self.running.say(question.body().clone()).await
+    }
+}
+
+/// Our questions among everybody's calls.
+struct Shared<'a>(&'a Inner);
+
+impl Ask for Shared<'_> {
+    async fn ask(&mut self, question: Probe) -> Result<Message, Fault> {
+        let message = question.message(&self.0.limits);
+        let message = message.map_err(|error| Fault::before_sending(FaultKind::Garbage, error.to_string()))?;
+        let (_child, mut inlet) = self.0.ask_shared(&message).await?;
+        while let Some(item) = inlet.next().await {
+            let message = item?;
+            if matches!(message.kind(), Kind::Result | Kind::Error) {
+                return Ok(message);
+            }
+        }
+        Err(Fault::new(FaultKind::Died, "the reply ended before the response"))
+    }
+
+    async fn tell(&mut self, _: Probe) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// The reply to a client's `initialize`. Unless it opens the session in a version we speak (B4), the session's child ends
+/// with it; so it does when nobody waits for the answer.
+pub(super) fn greeting(inner: Weak<Inner>, key: SessionKey, inlet: Inlet) -> Arrivals {
+    let closing = EndUnlessOpened { inner, key, opened: false };
+    Box::pin(futures_util::stream::unfold((inlet.arrivals(), closing), |(mut arrivals, mut closing)| async move {
+        let item = arrivals.next().await?;
+        let response = item.as_ref().ok().and_then(|arrived| arrived.message.as_ref()).filter(|message| message.kind() == Kind::Result);
+        let checked = match response.map(probe::legacy_version) {
+            Some(Err(fault)) => Err(fault),
+            Some(Ok(_)) => {
+                closing.opened = true;
+                item
+            }
+            None => item,
+        };
+        Some((checked, (arrivals, closing)))
+    }))
+}
+
+struct EndUnlessOpened {
+    inner: Weak<Inner>,
+    key: SessionKey,
+    opened: bool,
+}
+
+impl Drop for EndUnlessOpened {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade().filter(|_| !self.opened) {
+            inner.end_session(self.key);
+        }
+    }
+}

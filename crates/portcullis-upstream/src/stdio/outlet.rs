@@ -1,0 +1,154 @@
+//! The way from a child's one output to the many replies that wait for it: bounded, so that a slow reader slows the child.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::{Arrivals, Arrived};
+use portcullis_core::wire::{Kind, Message};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Messages waiting for one reader. 64: a burst of progress fits, and 64 messages are what one reader can cost at most.
+const ROOM: usize = 64;
+
+/// Where messages for one reply are put.
+#[derive(Clone, Debug)]
+pub(super) struct Outlet {
+    messages: mpsc::Sender<Message>,
+    /// Why the reply ended without its response. Beside the channel, because the channel may be full.
+    ending: Arc<OnceLock<Fault>>,
+}
+
+/// What became of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    Taken,
+    /// Nobody reads this reply any more.
+    Gone,
+    /// The reader let one message wait for too long; its reply is over.
+    Stalled,
+}
+
+impl Outlet {
+    /// Puts a message, waiting at most `stall` for room. While this waits the child's output is not read.
+    pub(super) async fn put(&self, message: Message, stall: Duration) -> Delivered {
+        match tokio::time::timeout(stall, self.messages.send(message)).await {
+            Ok(Ok(())) => Delivered::Taken,
+            Ok(Err(_)) => Delivered::Gone,
+            Err(_) => {
+                self.end(Fault::new(FaultKind::Overloaded, format!("the reader of this reply let a message wait for {stall:?}")));
+                Delivered::Stalled
+            }
+        }
+    }
+
+    /// Puts a message if there is room now.
+    #[expect(clippy::result_large_err, reason = "the message is handed back to be kept elsewhere")]
+    pub(super) fn offer(&self, message: Message) -> Result<(), Message> {
+        self.messages.try_send(message).map_err(mpsc::error::TrySendError::into_inner)
+    }
+
+    /// What the reader learns when it has read all that was put.
+    pub(super) fn end(&self, fault: Fault) {
+        let _ = self.ending.set(fault);
+    }
+
+    /// Whether nothing more will be read from this reply.
+    pub(super) fn is_over(&self) -> bool {
+        self.messages.is_closed() || self.ending.get().is_some()
+    }
+}
+
+/// The reader's end of an [`Outlet`].
+pub(super) struct Inlet {
+    messages: mpsc::Receiver<Message>,
+    ending: Arc<OnceLock<Fault>>,
+    /// When the first message must be there; not set for standing streams.
+    first_by: Option<Instant>,
+    /// Ends with its response; a standing stream does not.
+    answers: bool,
+    over: bool,
+    /// Runs when the reply is over without its response: dropped, or out of time.
+    abandon: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// A reply that ends with its response, and must begin within `first_byte`.
+pub(super) fn answer(first_byte: Duration) -> (Outlet, Inlet) {
+    pair(Some(Instant::now() + first_byte), true)
+}
+
+/// A stream without a response.
+pub(super) fn standing() -> (Outlet, Inlet) {
+    pair(None, false)
+}
+
+fn pair(first_by: Option<Instant>, answers: bool) -> (Outlet, Inlet) {
+    let (sender, receiver) = mpsc::channel(ROOM);
+    let ending = Arc::new(OnceLock::new());
+    let outlet = Outlet { messages: sender, ending: Arc::clone(&ending) };
+    (outlet, Inlet { messages: receiver, ending, first_by, answers, over: false, abandon: None })
+}
+
+impl Inlet {
+    pub(super) fn on_abandon(&mut self, abandon: impl FnOnce() + Send + 'static) {
+        self.abandon = Some(Box::new(abandon));
+    }
+
+    pub(super) fn arrivals(self) -> Arrivals {
+        Box::pin(futures_util::stream::unfold(self, |mut inlet| async move {
+            let item = inlet.next().await?;
+            let arrived = item.map(|message| Arrived { message: Some(message), event_id: None, retry: None });
+            Some((arrived, inlet))
+        }))
+    }
+
+    pub(super) async fn next(&mut self) -> Option<Result<Message, Fault>> {
+        if self.over {
+            return None;
+        }
+        let message = match self.first_by.take() {
+            None => self.messages.recv().await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, self.messages.recv()).await {
+                Ok(message) => message,
+                Err(_) => return Some(Err(self.give_up(Fault::new(FaultKind::TimedOut, "no answer began in time")))),
+            },
+        };
+        match message {
+            Some(message) => {
+                if self.answers && matches!(message.kind(), Kind::Result | Kind::Error) {
+                    self.over = true;
+                    self.abandon = None;
+                }
+                Some(Ok(message))
+            }
+            None => {
+                let ending = self.ending.get().cloned();
+                let owed = self.answers.then(|| Fault::new(FaultKind::Died, "the reply ended before the response"));
+                match ending.or(owed) {
+                    Some(fault) => Some(Err(self.give_up(fault))),
+                    None => {
+                        self.over = true;
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, fault: Fault) -> Fault {
+        self.over = true;
+        if let Some(abandon) = self.abandon.take() {
+            abandon();
+        }
+        fault
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        if let Some(abandon) = self.abandon.take() {
+            abandon();
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Whose answer a spoiled line may have been. A hint for failing calls early, never a ground to deliver anything: the strict
+//! reader refused the line, and nothing of it is passed on.
+
+use portcullis_core::wire::Id;
+
+/// Whether one of the texts has a member `id` with exactly this value, at whatever depth.
+pub(super) fn may_answer(texts: &[&[u8]], id: &Id) -> bool {
+    texts.iter().any(|text| {
+        memchr::memmem::find_iter(text, b"\"id\"").any(|at| {
+            let rest = text.get(at + 4..).unwrap_or_default().trim_ascii_start();
+            let Some(value) = rest.strip_prefix(b":") else { return false };
+            let Some(after) = value.trim_ascii_start().strip_prefix(id.raw().as_bytes()) else { return false };
+            // `1` is not the beginning of `12`.
+            after.first().is_none_or(|next| matches!(next, b',' | b'}' | b' ' | b'\t'))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_found_whole_and_only_as_a_member() {
+        let one = Id::number(1);
+        assert!(may_answer(&[br#"{"jsonrpc":"2.0","id": 1,"result":{"#], &one));
+        assert!(may_answer(&[b"{", br#"}},"id":1}"#], &one));
+        assert!(!may_answer(&[br#"{"id":12,"x":"id","id":"1"}"#], &one));
+        assert!(!may_answer(&[b"id 1"], &one));
+    }
+}
