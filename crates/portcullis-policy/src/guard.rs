@@ -54,13 +54,9 @@ impl Guard for PolicyGuard {
 
     fn check(&self, call: &Call) -> Decision {
         let facts = Facts::of_call(call);
-        let decision = self.judge.check(&facts, call.tool());
-        match decision {
-            Decision::Pass(pass) => match self.judge.check_listened(&facts) {
-                Some(denied) => denied,
-                None => Decision::Pass(pass),
-            },
-            other => other,
+        match self.judge.check(&facts, call.tool()) {
+            Decision::Pass(pass) => self.judge.check_named(&facts).unwrap_or(Decision::Pass(pass)),
+            refused => refused,
         }
     }
 
@@ -99,17 +95,19 @@ impl Judge {
 
     fn forbidden(&self, prepared: &Prepared, facts: &Facts<'_>, tool: Option<&Arc<Tool>>, forbids: &[usize]) -> Decision {
         let entries: Vec<_> = forbids.iter().filter_map(|number| self.policies.entries.get(*number)).collect();
-        let reason = entries.iter().find_map(|entry| entry.reason.as_deref());
         let asks: Vec<Ask> = entries.iter().filter_map(|entry| entry.ask).collect();
         let only_asks = asks.len() == entries.len();
         // A hold is only for what would pass without the question.
         if only_asks && matches!(self.decide_without_ask(prepared, facts, tool), Outcome::Permitted(_)) {
             // Where one policy asks the caller and another the operator, the operator's word is needed.
             let who = if asks.contains(&Ask::Operator) { Ask::Operator } else { Ask::Caller };
+            let reason = entries.iter().find_map(|entry| entry.reason.as_deref());
             let public = reason.map_or(Cow::Borrowed(ASKS), |reason| Cow::Owned(reason.to_owned()));
             let detail = format!("ask: {}", who.as_str());
             return Decision::Hold(Box::new(self.denial(facts, DenialCode::ApprovalRequired, public, detail, forbids)));
         }
+        // What a person could have approved is not the reason when something else stands against it.
+        let reason = entries.iter().filter(|entry| entry.ask.is_none()).find_map(|entry| entry.reason.as_deref());
         let public = reason.map_or(Cow::Borrowed("a policy forbids this"), |reason| Cow::Owned(reason.to_owned()));
         self.deny(facts, DenialCode::Forbidden, public, "a forbid is satisfied".to_owned(), forbids)
     }
@@ -148,12 +146,35 @@ impl Judge {
         }
     }
 
+    /// Methods that name things which have an action of their own do not lead around that action.
+    fn check_named(&self, facts: &Facts<'_>) -> Option<Decision> {
+        match facts.action {
+            "subscriptions/listen" => self.check_listened(facts),
+            "completion/complete" => self.check_completed(facts),
+            _ => None,
+        }
+    }
+
+    /// Completions tell what a prompt or a resource takes; of a hidden one they tell nothing (I6).
+    fn check_completed(&self, facts: &Facts<'_>) -> Option<Decision> {
+        let visible = if facts.completes_resource {
+            // The reference is a template, not a URI yet.
+            self.visible(&Facts::of_item(facts.context, "resources/read", None), Unknown::Subject)
+        } else {
+            self.visible(&Facts::of_item(facts.context, "prompts/get", facts.name.clone()), Unknown::Call)
+        };
+        let hidden = || {
+            let detail = "the prompt or resource to complete for is hidden from this caller".to_owned();
+            let denial = self.denial(facts, DenialCode::NotPermitted, "no policy permits this".into(), detail, &[]);
+            Decision::Deny(Box::new(Denial { manner: Manner::Unknown, ..denial }))
+        };
+        (!visible).then(hidden)
+    }
+
     /// A modern `subscriptions/listen` subscribes to resources by URI; each is judged as `resources/subscribe` (I7).
     fn check_listened(&self, facts: &Facts<'_>) -> Option<Decision> {
-        if facts.action != "subscriptions/listen" {
-            return None;
-        }
-        let wanted = facts.params?.path(&["notifications", "resourceSubscriptions"]).or_else(|| facts.params?.get("resourceSubscriptions"))?;
+        let params = facts.params?;
+        let wanted = params.path(&["notifications", "resourceSubscriptions"]).or_else(|| params.get("resourceSubscriptions"))?;
         wanted.elements().find_map(|uri| {
             let Some(uri) = uri.as_str() else {
                 let detail = "a resource subscription is not a string".to_owned();

@@ -246,3 +246,17 @@ fn an_overflow_in_a_policy_denies_and_the_log_names_the_policy_but_no_value() {
     assert_eq!(denial.code, DenialCode::PolicyError);
     assert_eq!(denial.detail, "policies failed: `sum`: integer overflow");
 }
+
+#[test]
+fn completion_of_a_hidden_prompt_is_refused_like_the_prompt_i6() {
+    let guard = guard(
+        r#"permit (principal, action == Mcp::Action::"completion/complete", resource);
+        permit (principal, action == Mcp::Action::"prompts/get", resource) when { context.name == "open" };"#,
+    );
+    let complete = |reference: serde_json::Value| {
+        call(json!({"method": "completion/complete", "params": {"ref": reference, "argument": {"name": "a", "value": ""}}}))
+    };
+    assert!(passes(&guard, &complete(json!({"type": "ref/prompt", "name": "open"}))));
+    assert_eq!(denied(&guard, &complete(json!({"type": "ref/prompt", "name": "secret"}))).manner, Manner::Unknown);
+    assert!(!passes(&guard, &complete(json!({"type": "ref/resource", "uri": "file:///{x}"}))));
+}

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use portcullis_core::call::{self, Call};
+use portcullis_core::call::{self, Call, Subject};
 use portcullis_core::catalogue::Annotations;
 use portcullis_core::guard::{Decision, Effect, Finding, Sight, Watch};
 use portcullis_core::refusal::{Denial, DenialCode, Manner};
@@ -22,10 +22,15 @@ pub(super) fn appoint(judge: &Arc<Judge>, call: &Call) -> Option<Box<dyn Watch>>
     if call.direction() != Direction::ToServer {
         return None;
     }
-    let list = List::of(call.method());
+    let lists = match &call.subject {
+        // A resumed stream may bring the answer to any request made before it broke (I24).
+        Subject::Stream { .. } => LISTS.as_slice(),
+        Subject::Message(_) => List::of(call.method()).map(std::slice::from_ref).unwrap_or_default(),
+        Subject::Close => &[],
+    };
     let embedded = call.context.version.era() == Era::Modern;
-    (list.is_some() || embedded)
-        .then(|| Box::new(Reply { judge: Arc::clone(judge), context: Arc::clone(&call.context), list, embedded }) as Box<dyn Watch>)
+    (!lists.is_empty() || embedded)
+        .then(|| Box::new(Reply { judge: Arc::clone(judge), context: Arc::clone(&call.context), lists, embedded }) as Box<dyn Watch>)
 }
 
 /// Holds one reply to the policies.
@@ -33,7 +38,8 @@ pub(super) fn appoint(judge: &Arc<Judge>, call: &Call) -> Option<Box<dyn Watch>>
 struct Reply {
     judge: Arc<Judge>,
     context: Arc<call::Context>,
-    list: Option<&'static List>,
+    /// The lists that results of this reply may be.
+    lists: &'static [List],
     /// Modern replies may carry server requests inside (C58, C59, C77).
     embedded: bool,
 }
@@ -69,26 +75,31 @@ impl Watch for Reply {
         {
             return Sight::Cut(denial);
         }
-        match (self.list, message.kind()) {
-            (Some(list), Kind::Result) => self.filter(list, message),
-            _ => Sight::Keep,
+        match message.kind() {
+            Kind::Result => self.filter(message),
+            Kind::Request | Kind::Notification | Kind::Error => Sight::Keep,
         }
     }
 }
 
 impl Reply {
-    /// Replaces the list by the part of it that the caller may use.
-    fn filter(&self, list: &List, message: &Message) -> Sight {
-        let Some(items) = message.result_member(list.member) else { return Sight::Keep };
-        if items.kind() != JsonKind::Array {
-            return Sight::Cut(garbled("the list is not an array"));
+    /// Replaces lists by the part of them that the caller may use.
+    fn filter(&self, message: &Message) -> Sight {
+        let mut edit = message.edit();
+        let (mut hidden, mut all) = (0, 0);
+        for list in self.lists {
+            let Some(items) = message.result_member(list.member) else { continue };
+            if items.kind() != JsonKind::Array {
+                return Sight::Cut(garbled("the list is not an array"));
+            }
+            let keep: Vec<bool> = items.elements().map(|item| self.shows(list, item)).collect();
+            all += keep.len();
+            hidden += keep.iter().filter(|keep| !**keep).count();
+            edit = edit.remove_elements(items, &|index| keep.get(index).copied().unwrap_or_default());
         }
-        let keep: Vec<bool> = items.elements().map(|item| self.shows(list, item)).collect();
-        let hidden = keep.iter().filter(|keep| !**keep).count();
         if hidden == 0 {
             return Sight::Keep;
         }
-        let mut edit = message.edit().remove_elements(items, &|index| keep.get(index).copied().unwrap_or_default());
         // What was filtered for one caller must not be served to another from a shared cache (C45).
         if let Some(scope) = message.result_member("cacheScope")
             && scope.as_str().is_some_and(|scope| scope == "public")
@@ -97,7 +108,7 @@ impl Reply {
         }
         match edit.apply(&self.judge.limits) {
             Ok(filtered) => {
-                let detail = format!("{hidden} of {} hidden", keep.len());
+                let detail = format!("{hidden} of {all} hidden");
                 let finding = Finding { guard: NAME, code: "list_filtered", detail, effect: Effect::Replaced };
                 Sight::Replace(Box::new(filtered), Some(finding))
             }

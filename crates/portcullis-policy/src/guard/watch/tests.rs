@@ -119,3 +119,12 @@ fn what_a_list_hides_cannot_be_called() {
         assert_eq!(text.contains(&format!("\"name\":\"{tool}\"")), callable, "{tool}");
     }
 }
+
+#[test]
+fn a_list_that_arrives_on_a_resumed_stream_is_filtered_too_i24() {
+    let guard = guard(r#"permit (principal, action == Mcp::Action::"stream/open", resource);"#);
+    let reply = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"pay"}]}}"#;
+    assert_eq!(replaced(see(&guard, json!({"method": "stream/open"}), reply)).0, r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#);
+    let result = r#"{"jsonrpc":"2.0","id":8,"result":{"content":[]}}"#;
+    assert!(matches!(see(&guard, json!({"method": "stream/open"}), result), Sight::Keep));
+}
