@@ -1,0 +1,133 @@
+//! What `cargo xtask test` consists of: cheapest first, what needs the gateway last. A failed step does not stop the others, but
+//! what is built on it is not run.
+
+use std::time::Instant;
+
+use crate::layout::Layout;
+use crate::report::{self, Row, Tally};
+use crate::{Failure, clients, conformance, docs, fuzz, process, rust, say, seals, setup, sizes, walls};
+
+type Work = fn(&Layout) -> Result<Tally, Failure>;
+
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    needs: &'static [&'static str],
+    work: Work,
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "fmt", what: "every file is formatted", needs: &[], work: rust::format },
+    Step { name: "sizes", what: "no file is too long to read", needs: &[], work: sizes::check },
+    Step { name: "walls", what: "no crate knows what it must not know", needs: &[], work: walls::check },
+    Step { name: "links", what: "links between pages lead somewhere", needs: &[], work: docs::links },
+    Step { name: "clippy", what: "lints, warnings denied", needs: &[], work: rust::clippy },
+    Step { name: "build", what: "programs and tests, once", needs: &[], work: rust::build },
+    Step { name: "docs", what: "generated pages are current", needs: &["build"], work: docs::check },
+    Step { name: "test", what: "unit, contract, pipeline and command-line tests", needs: &["build"], work: rust::test },
+    Step {
+        name: "seals",
+        what: "what must not compile fails for the right reason",
+        needs: &["build"],
+        work: seals::check,
+    },
+    Step { name: "rustdoc", what: "documentation, warnings denied", needs: &[], work: rust::document },
+    Step { name: "setup", what: "pinned SDKs, servers and the conformance suite", needs: &[], work: setup::install },
+    Step {
+        name: "clients",
+        what: "real clients through the gateway to real servers",
+        needs: &["build", "setup"],
+        work: clients::check,
+    },
+    Step {
+        name: "conformance",
+        what: "the official suite, direct and through the gateway",
+        needs: &["build", "setup"],
+        work: conformance::check,
+    },
+    Step { name: "fuzz", what: "fuzz targets, one minute together", needs: &[], work: fuzz::smoke },
+];
+
+pub(crate) fn list() {
+    for Step { name, what, .. } in STEPS {
+        say(format_args!("{name:<14}{what}"));
+    }
+}
+
+/// Runs the named steps and what they need, or all; true when nothing failed.
+pub(crate) fn run(layout: &Layout, chosen: &[&str]) -> Result<bool, Failure> {
+    let chosen = with_needs(chosen)?;
+    let start = Instant::now();
+    let mut rows: Vec<Row> = Vec::new();
+    for step in STEPS.iter().filter(|step| chosen.contains(&step.name)) {
+        say(format_args!("\n── {}: {}", step.name, step.what));
+        let begun = Instant::now();
+        let missing = step.needs.iter().find(|need| rows.iter().any(|row| row.step == **need && row.tally.failed > 0));
+        let tally = match missing {
+            Some(need) => {
+                let mut tally = Tally::default();
+                tally.skip(format!("`{need}` failed"));
+                tally
+            }
+            None => settle((step.work)(layout))?,
+        };
+        let took = begun.elapsed();
+        say(format_args!(
+            "   {}: {} passed, {} failed, {}",
+            step.name,
+            tally.passed,
+            tally.failed,
+            report::seconds(took)
+        ));
+        rows.push(Row { step: step.name, took, tally });
+    }
+    Ok(report::close(&rows, start.elapsed()))
+}
+
+/// A step that could not do its work has failed; only Ctrl-C ends the run.
+fn settle(done: Result<Tally, Failure>) -> Result<Tally, Failure> {
+    done.or_else(|failure| {
+        if process::interrupted() {
+            return Err(failure);
+        }
+        let mut tally = Tally::default();
+        tally.fail(failure.to_string());
+        Ok(tally)
+    })
+}
+
+fn with_needs(chosen: &[&str]) -> Result<Vec<&'static str>, Failure> {
+    if chosen.is_empty() {
+        return Ok(STEPS.iter().map(|step| step.name).collect());
+    }
+    let mut found: Vec<&'static str> = Vec::new();
+    for name in chosen {
+        let step = STEPS
+            .iter()
+            .find(|step| step.name == *name)
+            .ok_or_else(|| format!("no step `{name}`: see `cargo xtask test --list`"))?;
+        found.extend(step.needs);
+        found.push(step.name);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{STEPS, with_needs};
+
+    #[test]
+    fn a_step_comes_after_what_it_needs() {
+        for (place, step) in STEPS.iter().enumerate() {
+            for need in step.needs {
+                assert!(STEPS.iter().take(place).any(|earlier| earlier.name == *need), "{} before {need}", step.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_named_step_brings_what_it_needs_and_a_wrong_name_is_refused() {
+        assert_eq!(with_needs(&["clients"]).unwrap(), ["build", "setup", "clients"]);
+        assert!(with_needs(&["client"]).is_err());
+    }
+}
