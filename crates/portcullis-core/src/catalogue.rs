@@ -31,6 +31,8 @@ pub struct Tool {
     pub annotations: Annotations,
     /// Arguments that modern clients mirror as `Mcp-Param-*` (C36–C38).
     pub header_params: Vec<HeaderParam>,
+    /// Whether all `x-mcp-header` annotations obey C36–C38. If not, modern clients must not use the tool (D4).
+    pub header_params_valid: bool,
 }
 
 /// `annotations` of a tool; absent hints stay absent.
@@ -129,6 +131,7 @@ impl Tool {
             view.get(key).filter(|schema| !schema.is_null()).map(|schema| Bytes::copy_from_slice(schema.raw()))
         };
         let hint = |key: &str| view.path(&["annotations", key]).and_then(View::as_bool);
+        let header_params = view.get("inputSchema").map(mirror::header_params).transpose();
         Some(Self {
             definition: Bytes::copy_from_slice(view.raw()),
             input_schema: schema("inputSchema"),
@@ -139,10 +142,8 @@ impl Tool {
                 idempotent: hint("idempotentHint"),
                 open_world: hint("openWorldHint"),
             },
-            header_params: view
-                .get("inputSchema")
-                .and_then(|schema| mirror::header_params(schema).ok())
-                .unwrap_or_default(),
+            header_params_valid: header_params.is_ok(),
+            header_params: header_params.ok().flatten().unwrap_or_default(),
             name,
         })
     }

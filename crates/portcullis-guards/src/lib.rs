@@ -8,10 +8,14 @@ pub mod registry; // what a registration is; settings; the reference page
 mod schema; // JSON Schema, compiled once and bounded: shared by the guards that validate
 
 mod arguments;
+mod definitions;
 mod outputs;
 
 pub use self::registry::{Configured, GuardsSettings, ModeSetting, Registration, build, reference};
 
 /// Every guard of this build, in the order of the reference page. Phases decide the order of judgement.
-pub const GUARDS: &[Registration] =
-    &[Registration::of::<arguments::Arguments>(), Registration::of::<outputs::Outputs>()];
+pub const GUARDS: &[Registration] = &[
+    Registration::of::<arguments::Arguments>(),
+    Registration::of::<outputs::Outputs>(),
+    Registration::of::<definitions::Definitions>(),
+];

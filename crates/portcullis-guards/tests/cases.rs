@@ -120,6 +120,8 @@ fn cases(page: &str) -> Vec<Case> {
 struct Outcome {
     refusal: Option<(&'static str, Denial)>,
     findings: Vec<Finding>,
+    /// The reply's text as the client gets it.
+    passed: Option<String>,
 }
 
 impl Case {
@@ -135,6 +137,13 @@ impl Case {
             .collect();
         if decision == ["pass"] || mode == Mode::Off {
             assert!(outcome.refusal.is_none() && recorded.is_empty(), "{title}: {outcome:?}");
+            return;
+        }
+        if let ["replace", code] = decision[..] {
+            let effect = if mode == Mode::Enforce { Effect::Replaced } else { Effect::Shadowed };
+            assert_eq!(recorded, [(code, effect)], "{title}: {outcome:?}");
+            let passed = if mode == Mode::Enforce { public } else { self.reply.clone().unwrap() };
+            assert_eq!(outcome.passed.as_deref(), Some(passed.as_str()), "{title}");
             return;
         }
         let [what, code, manner] = decision[..] else { panic!("{title}: expected `deny CODE MANNER`") };
@@ -188,13 +197,17 @@ fn judged(name: &str, mode: Mode, case: &Case) -> Outcome {
     let call = Call { context: Arc::new(context), subject: Subject::Message(read(&case.call, Direction::ToServer)) };
     let judgement = gate.judge(call);
     let mut findings = judgement.findings;
+    let mut passed = None;
     let refusal = match judgement.verdict {
         Verdict::Denied(denial) => Some(("deny", denial)),
         Verdict::Held(denial) => Some(("hold", denial)),
         Verdict::Cleared(_, mut inspector) => case.reply.as_deref().and_then(|reply| {
             let message = Some(read(reply, Direction::ToClient));
             let (cut, more) = match inspector.inspect(Arrived { message, ..Arrived::default() }) {
-                Inspection::Pass(_, more) => (None, more),
+                Inspection::Pass(inspected, more) => {
+                    passed = Some(String::from_utf8(inspected.bytes().to_vec()).unwrap());
+                    (None, more)
+                }
                 Inspection::Cut(denial, more) => (Some(("cut", denial)), more),
                 Inspection::Drop(denial, more) => (Some(("drop", denial)), more),
                 Inspection::Refuse(_, denial, more) => (Some(("refuse", denial)), more),
@@ -203,7 +216,7 @@ fn judged(name: &str, mode: Mode, case: &Case) -> Outcome {
             cut
         }),
     };
-    Outcome { refusal, findings }
+    Outcome { refusal, findings, passed }
 }
 
 /// A gate needs a policy; this one leaves every decision to the guard on trial.

@@ -28,7 +28,8 @@ fn names_and_codes_are_unique_and_well_formed() {
 fn guards_nobody_names_run_in_their_default_mode() {
     let built = build(&GuardsSettings::default());
     let names: Vec<_> = built.iter().map(|(guard, mode)| (guard.about().name, *mode)).collect();
-    assert_eq!(names, [("arguments", Mode::Enforce), ("outputs", Mode::Enforce)]);
+    let defaults: Vec<_> = GUARDS.iter().map(|known| (known.about.name, known.default_mode)).collect();
+    assert_eq!(names, defaults);
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn the_reference_page_is_current() {
 #[test]
 fn settings_read_from_yaml_as_users_write_them() {
     let yaml = |text: &str| serde_saphyr::from_str::<GuardsSettings>(text).map_err(|error| error.to_string());
-    let modes = |text| yaml(text).unwrap().modes().map(|(_, mode)| mode).collect::<Vec<_>>();
+    let modes = |text| yaml(text).unwrap().modes().map(|(_, mode)| mode).take(2).collect::<Vec<_>>();
     assert_eq!(modes("arguments: off\noutputs:\n  mode: shadow\n  max_bytes: 65536\n"), [Mode::Off, Mode::Shadow]);
     assert_eq!(modes("{}"), [Mode::Enforce, Mode::Enforce]);
     let error = yaml("arguments: shadow\noutputs:\n  max_byte: 1\n").unwrap_err();
