@@ -51,31 +51,65 @@ fn lenient() -> Options {
 fn explain(file: &str, text: &str, error: &Error) -> Finding {
     let error = error.without_snippet();
     let place = error.location().map(|location| (location.line(), location.column()));
-    let path = place.and_then(|place| path_to(text, place)).unwrap_or_default();
+    let found = place.and_then(|place| path_to(text, place)).unwrap_or_default();
     let finding = |key: &str, text: String| Finding::error(file, key, text).at(place);
-    let key = if path.is_empty() { "yaml" } else { path.as_str() };
+    let key = if found.path.is_empty() { "yaml".to_owned() } else { found.path.join(".") };
     match error {
         Error::SerdeUnknownField { field, expected, .. } => {
-            let parent = path.rsplit_once('.').map(|(parent, _)| parent);
-            let whole = parent.map_or_else(|| field.clone(), |parent| format!("{parent}.{field}"));
-            finding(&whole, format!("unknown key `{field}`")).help(known(field, expected))
+            finding(&found.beside(field), format!("unknown key `{field}`")).help(known(field, expected))
+        }
+        // What stands in place of a secret may be one.
+        Error::SerdeUnknownVariant { expected, .. } if expected.as_slice() == SECRET => {
+            finding(&key, "this is not how a secret is written".to_owned())
+                .help("write `{ file: PATH }`, `{ env: VARIABLE }`, or `{ value: … }` for what is not secret")
         }
         Error::SerdeUnknownVariant { variant, expected, .. } => {
-            finding(key, format!("`{variant}` is not a value of this key")).help(known(variant, expected))
+            finding(&key, format!("`{variant}` is not a value of this key")).help(known(variant, expected))
         }
         Error::SerdeMissingField { field, .. } => {
-            let whole = if path.is_empty() { (*field).to_owned() } else { format!("{path}.{field}") };
-            finding(&whole, format!("`{field}` is missing")).help(format!("add `{field}: …`"))
+            finding(&found.beside(field), format!("`{field}` is missing")).help(format!("add `{field}: …`"))
         }
         Error::DuplicateMappingKey { key: repeated, .. } => {
-            let repeated = repeated.as_deref().unwrap_or(key);
-            finding(repeated, format!("the key `{repeated}` is written twice"))
+            let repeated = repeated.as_deref().unwrap_or("?");
+            finding(&found.beside(repeated), format!("the key `{repeated}` is written twice"))
                 .help("keep one of them; which one would win is nobody's guess")
         }
         Error::SerdeInvalidType { unexpected, expected, .. } | Error::SerdeInvalidValue { unexpected, expected, .. } => {
-            finding(key, format!("expected {expected}, found {unexpected}"))
+            finding(&key, format!("expected {expected}, found {}", without_value(unexpected)))
         }
-        other => finding(key, plain(other)),
+        Error::InvalidScalar { ty, .. } => finding(&key, format!("expected {}", plain_type(ty))),
+        other => custom(&key, plain(other), finding),
+    }
+}
+
+/// The forms of a secret; must be those of the settings type.
+const SECRET: [&str; 3] = ["value", "file", "env"];
+
+/// A complaint of a settings type itself. Those of guards begin with the path of the key they are about.
+fn custom(key: &str, text: String, finding: impl Fn(&str, String) -> Finding) -> Finding {
+    let section = key.split('.').next().unwrap_or_default();
+    let (key, text) = match text.split_once(": ") {
+        Some((path, rest)) if path.starts_with(section) && !path.contains(char::is_whitespace) => (path, rest.to_owned()),
+        Some(_) | None => (key, text),
+    };
+    if text.contains("socket address") {
+        return finding(key, "this is not an address with a port".to_owned()).help("write something like `127.0.0.1:8700`");
+    }
+    finding(key, text)
+}
+
+/// The kind of a value without the value, which may be a secret in the wrong place.
+fn without_value(unexpected: &str) -> &str {
+    unexpected.split([' ', '`', '"']).next().unwrap_or(unexpected)
+}
+
+fn plain_type(ty: &str) -> &'static str {
+    match ty.chars().next() {
+        Some('u') => "a whole number, 0 or more",
+        Some('i') => "a whole number",
+        Some('f') => "a number",
+        Some('b') => "`true` or `false`",
+        _ => "something else",
     }
 }
 
@@ -94,32 +128,53 @@ fn known(word: &str, expected: &[&'static str]) -> String {
     }
 }
 
-/// Dotted path of the key or value that starts at a place.
-fn path_to(text: &str, place: (u64, u64)) -> Option<String> {
-    let root: Spanned<Node> = serde_saphyr::from_str_with_options(text, lenient()).ok()?;
-    let mut path = Vec::new();
-    find(&root, place, &mut path).then(|| path.join("."))
+/// What stands at a place.
+#[derive(Default)]
+struct Found {
+    path: Vec<String>,
+    /// The place is a key, not a value.
+    is_key: bool,
 }
 
-fn find(node: &Spanned<Node>, place: (u64, u64), path: &mut Vec<String>) -> bool {
+impl Found {
+    /// Path of another key in the mapping that the place is in, or is.
+    fn beside(&self, key: &str) -> String {
+        let keep = self.path.len().saturating_sub(usize::from(self.is_key));
+        let parents = self.path.iter().take(keep).map(String::as_str);
+        parents.chain([key]).collect::<Vec<_>>().join(".")
+    }
+}
+
+/// The key or value that starts at a place.
+fn path_to(text: &str, place: (u64, u64)) -> Option<Found> {
+    let root: Spanned<Node> = serde_saphyr::from_str_with_options(text, lenient()).ok()?;
+    let mut found = Found::default();
+    find(&root, place, &mut found).then_some(found)
+}
+
+fn find(node: &Spanned<Node>, place: (u64, u64), found: &mut Found) -> bool {
     let starts = |location: serde_saphyr::Location| (location.line(), location.column()) == place;
     match &node.value {
         Node::Map(members) => {
             for (key, value) in members {
-                path.push(key.value.clone());
-                if starts(key.referenced) || find(value, place, path) || starts(value.referenced) {
+                found.path.push(key.value.clone());
+                if starts(key.referenced) {
+                    found.is_key = true;
                     return true;
                 }
-                path.pop();
+                if find(value, place, found) || starts(value.referenced) {
+                    return true;
+                }
+                found.path.pop();
             }
         }
         Node::Seq(items) => {
             for (index, item) in items.iter().enumerate() {
-                path.push(index.to_string());
-                if find(item, place, path) || starts(item.referenced) {
+                found.path.push(index.to_string());
+                if find(item, place, found) || starts(item.referenced) {
                     return true;
                 }
-                path.pop();
+                found.path.pop();
             }
         }
         Node::Scalar => {}

@@ -64,6 +64,38 @@ fn a_wrong_word_names_the_words_that_exist() {
 }
 
 #[test]
+fn what_stands_in_place_of_a_secret_is_never_repeated() {
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only reading matters")]
+    struct Headers {
+        headers: std::collections::BTreeMap<String, portcullis_upstream::Secret>,
+    }
+    for text in ["headers:\n  authorization: Bearer hunter2\n", "headers: Bearer hunter2\n", "headers: { a: { valu: hunter2 } }\n", "headers: { a: [hunter2] }\n"] {
+        let finding = read::<Headers>("p.yaml", text).unwrap_err().to_string();
+        assert!(!finding.contains("hunter2"), "{finding}");
+    }
+}
+
+#[test]
+fn a_missing_key_is_named_with_the_path_of_its_mapping() {
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only reading matters")]
+    struct Keys {
+        keys: Vec<Key>,
+    }
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only reading matters")]
+    struct Key {
+        name: String,
+        hash: String,
+    }
+    for text in ["keys:\n  - name: a\n", "keys: [{name: a}]\n"] {
+        let finding = read::<Keys>("p.yaml", text).unwrap_err();
+        assert_eq!((finding.key.as_str(), finding.text.as_str()), ("keys.0.hash", "`hash` is missing"));
+    }
+}
+
+#[test]
 fn a_file_that_is_not_yaml_says_where_it_stops_being_yaml() {
     let complaint = complaint("listen: [a\n");
     assert!(complaint.contains("error[yaml]: "), "{complaint}");
