@@ -32,7 +32,8 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     /// Delivers a cleared call and returns as soon as the answer begins.
     ///
     /// Dropping the future or the reply cancels a modern exchange; for a legacy one the caller of this method keeps the
-    /// reply alive until it ends (A17). A notification, a client's response and a session's end reply with [`Media::Accepted`].
+    /// reply alive until it ends (A17). A fault in a reply ends it, but for [`crate::refusal::FaultKind::AnswerUnmatched`]: that one
+    /// is a report, and the right answer may still follow. A notification, a client's response and a session's end reply with [`Media::Accepted`].
     fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>>;
 
     /// What the server offers, as last seen. Empty before the first successful contact.

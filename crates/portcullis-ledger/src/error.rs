@@ -42,7 +42,11 @@ impl fmt::Display for AuditError {
             }
             Self::Setting { key, why } => write!(f, "audit setting `{key}`: {why}"),
             Self::Head { text } => {
-                write!(f, "`{}` is not a head; write SEQ:HASH, the hash as 64 lower-case hexadecimal digits", text.escape_default())
+                write!(
+                    f,
+                    "`{}` is not a head; write SEQ:HASH, the hash as 64 lower-case hexadecimal digits",
+                    text.escape_default()
+                )
             }
             Self::Io { what, path, source } => write!(f, "cannot {what} `{}`: {source}", path.display()),
         }
@@ -53,7 +57,11 @@ impl std::error::Error for AuditError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),
-            Self::Locked { .. } | Self::NoLog { .. } | Self::NotALogPath { .. } | Self::Setting { .. } | Self::Head { .. } => None,
+            Self::Locked { .. }
+            | Self::NoLog { .. }
+            | Self::NotALogPath { .. }
+            | Self::Setting { .. }
+            | Self::Head { .. } => None,
         }
     }
 }

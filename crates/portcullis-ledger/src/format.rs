@@ -32,9 +32,16 @@ const DIGITS: usize = 64;
 pub(crate) enum Item {
     Record(Record),
     /// So many records never reached the queue.
-    Gap { at: Timestamp, lost: u64 },
+    Gap {
+        at: Timestamp,
+        lost: u64,
+    },
     /// A fact about the log itself, written by the log itself.
-    Own { at: Timestamp, code: &'static str, detail: String },
+    Own {
+        at: Timestamp,
+        code: &'static str,
+        detail: String,
+    },
 }
 
 /// The newest entry: what the next one has to follow.

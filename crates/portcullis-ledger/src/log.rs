@@ -63,7 +63,12 @@ impl AuditLog {
         Self::open_with(plan, settings, metrics, on_disk())
     }
 
-    fn open_with(plan: Plan, settings: &AuditSettings, metrics: Arc<Metrics>, opener: Opener) -> Result<Self, AuditError> {
+    fn open_with(
+        plan: Plan,
+        settings: &AuditSettings,
+        metrics: Arc<Metrics>,
+        opener: Opener,
+    ) -> Result<Self, AuditError> {
         let layout = plan.layout.clone();
         let store = Store::open(plan, opener)?;
         metrics.log.healthy.set(1);

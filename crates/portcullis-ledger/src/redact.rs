@@ -10,14 +10,56 @@ pub(crate) const REDACTED: &str = "[redacted]";
 
 /// Compared against names without `-`, `_`, spaces and letter case; a name that *contains* one of these is secret.
 const SECRET_NAMES: &[&str] = &[
-    "accesskey", "apikey", "authorization", "bearer", "clientsecret", "connectionstring", "cookie", "credential", "mnemonic",
-    "onetimecode", "passphrase", "passwd", "password", "privatekey", "pwd", "refreshtoken", "secret", "sessionid", "signingkey", "token",
+    "accesskey",
+    "apikey",
+    "authorization",
+    "bearer",
+    "clientsecret",
+    "connectionstring",
+    "cookie",
+    "credential",
+    "mnemonic",
+    "onetimecode",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "pwd",
+    "refreshtoken",
+    "secret",
+    "sessionid",
+    "signingkey",
+    "token",
 ];
 
 /// How well-known secrets begin. Each is specific enough not to occur in ordinary prose.
 const SECRET_STARTS: &[&str] = &[
-    "-----BEGIN", "AIza", "AKIA", "ASIA", "Basic ", "Bearer ", "bearer ", "eyJ", "ghp_", "gho_", "ghs_", "ghu_", "github_pat_", "glpat-",
-    "hf_", "npm_", "pypi-", "rk_live_", "sk-", "sk_live_", "sk_test_", "whsec_", "xapp-", "xoxb-", "xoxp-", "ya29.",
+    "-----BEGIN",
+    "AIza",
+    "AKIA",
+    "ASIA",
+    "Basic ",
+    "Bearer ",
+    "bearer ",
+    "eyJ",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "github_pat_",
+    "glpat-",
+    "hf_",
+    "npm_",
+    "pypi-",
+    "rk_live_",
+    "sk-",
+    "sk_live_",
+    "sk_test_",
+    "whsec_",
+    "xapp-",
+    "xoxb-",
+    "xoxp-",
+    "ya29.",
 ];
 
 /// JSON text with every secret value replaced. Text that is not JSON after all is dropped whole.
@@ -72,7 +114,9 @@ fn starts_like_a_secret(text: &str) -> bool {
 fn assigns_a_secret(text: &str) -> bool {
     text.match_indices(['=', ':']).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default().trim_end_matches(['"', '\'', '\\', ' ']);
-        let start = before.rfind(|char: char| !(char.is_alphanumeric() || matches!(char, '-' | '_'))).map_or(0, |found| found + 1);
+        let start = before
+            .rfind(|char: char| !(char.is_alphanumeric() || matches!(char, '-' | '_')))
+            .map_or(0, |found| found + 1);
         let after = text.get(at + 1..).unwrap_or_default().trim_start();
         // The byte after a found separator may lie inside a longer character; such a name is not ASCII and thus not on the list.
         before.get(start..).is_some_and(is_secret_name) && !after.is_empty() && !after.starts_with("//")

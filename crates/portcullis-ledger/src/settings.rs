@@ -69,7 +69,11 @@ impl AuditSettings {
     /// The first setting outside its limits.
     pub fn validate(&self) -> Result<(), AuditError> {
         let limits = [
-            ("rotate_bytes", self.rotate_bytes >= 4096, "must be at least 4096: smaller segments would be mostly headers"),
+            (
+                "rotate_bytes",
+                self.rotate_bytes >= 4096,
+                "must be at least 4096: smaller segments would be mostly headers",
+            ),
             ("sync_interval_ms", (1..=10_000).contains(&self.sync_interval_ms), "must be between 1 and 10000"),
             ("queue", (16..=1_000_000).contains(&self.queue), "must be between 16 and 1000000"),
             ("queue_bytes", self.queue_bytes >= 65_536, "must be at least 65536: one record has to fit"),

@@ -90,7 +90,8 @@ impl Store {
         let lock = take_lock(&layout.lock())?;
         let found = recovery::recover(&layout).map_err(AuditError::io("recover the audit log at", layout.folder()))?;
         let here = layout.segment(found.number);
-        let sink = if found.number == 0 { None } else { Some(opener(&here, false).map_err(AuditError::io("write", &here))?) };
+        let sink =
+            if found.number == 0 { None } else { Some(opener(&here, false).map_err(AuditError::io("write", &here))?) };
         let durable = Point { number: found.number, offset: found.offset, link: found.link.clone() };
         let Point { number, offset, link } = durable.clone();
         let mut store = Self { plan, opener, lock, sink, number, offset, link, buffer: Vec::new(), durable };
@@ -237,7 +238,12 @@ fn drop_file(path: &Path) -> io::Result<()> {
 }
 
 fn take_lock(path: &Path) -> Result<File, AuditError> {
-    let file = private().write(true).create(true).truncate(false).open(path).map_err(AuditError::io("open the lock file", path))?;
+    let file = private()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(AuditError::io("open the lock file", path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(AuditError::Locked { lock: path.to_owned() }),

@@ -45,11 +45,14 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Verdict, AuditErro
     if numbers.is_empty() && !matches!(side, Ok(Some(_))) && options.expected_head.is_none() {
         return Err(AuditError::NoLog { path: path.to_owned() });
     }
-    let mut walk = Walk { layout: &layout, numbers, heads: Vec::new(), link: Link::default(), verdict: Verdict::default() };
+    let mut walk =
+        Walk { layout: &layout, numbers, heads: Vec::new(), link: Link::default(), verdict: Verdict::default() };
     match side {
         Ok(Some(head)) => walk.heads.push(head),
         Ok(None) => walk.note("there is no head file: entries cut off the end would not be noticed".to_owned()),
-        Err(error) => walk.note(format!("the head file cannot be read ({error}): entries cut off the end would not be noticed")),
+        Err(error) => {
+            walk.note(format!("the head file cannot be read ({error}): entries cut off the end would not be noticed"))
+        }
     }
     walk.heads.extend(options.expected_head.clone());
     let bad = walk.run(options.partial).map_err(failed)?;
@@ -128,7 +131,10 @@ impl Walk<'_> {
         }
         for head in &self.heads {
             if head.seq == frame.seq && head.hash != frame.hash {
-                let why = format!("a head says that this entry has the hash {}: the log was written anew after it", head.hash);
+                let why = format!(
+                    "a head says that this entry has the hash {}: the log was written anew after it",
+                    head.hash
+                );
                 return Some(self.bad(BadKind::Rewritten, number, line_number, why));
             }
         }
@@ -146,7 +152,9 @@ impl Walk<'_> {
             self.verdict.lost = self.verdict.lost.saturating_add(lost);
             self.note(format!("entry {seq}: {lost} records could not be written"));
         }
-        if let ("notice", Some(code @ ("recovered" | "entries_lost" | "chain_broken" | "resumed"))) = (entry.kind.as_str(), entry.code.as_deref()) {
+        if let ("notice", Some(code @ ("recovered" | "entries_lost" | "chain_broken" | "resumed"))) =
+            (entry.kind.as_str(), entry.code.as_deref())
+        {
             self.note(format!("entry {seq} ({code}): {}", entry.detail.as_deref().unwrap_or_default()));
         }
     }
@@ -159,13 +167,20 @@ impl Walk<'_> {
 
     fn torn(&mut self, number: u64, line_number: u64, bytes: usize) -> Option<Bad> {
         if let Some(why) = self.head_ahead() {
-            return Some(self.bad(BadKind::Truncated, number, line_number, format!("{why}; it breaks off in the middle of an entry")));
+            return Some(self.bad(
+                BadKind::Truncated,
+                number,
+                line_number,
+                format!("{why}; it breaks off in the middle of an entry"),
+            ));
         }
         if is_being_written(self.layout) {
             self.verdict.live = true;
             return None;
         }
-        let why = format!("the log ends with {bytes} bytes of an unfinished entry: a crash while writing; the next start sets them aside");
+        let why = format!(
+            "the log ends with {bytes} bytes of an unfinished entry: a crash while writing; the next start sets them aside"
+        );
         Some(self.bad(BadKind::Torn, number, line_number, why))
     }
 
@@ -178,11 +193,21 @@ impl Walk<'_> {
         Ok(self.bad(kind, number, line_number, why.to_owned()))
     }
 
-    fn misplaced(&self, frame: &Frame<'_>, index: usize, number: u64, line_number: u64, offset: u64) -> io::Result<Bad> {
+    fn misplaced(
+        &self,
+        frame: &Frame<'_>,
+        index: usize,
+        number: u64,
+        line_number: u64,
+        offset: u64,
+    ) -> io::Result<Bad> {
         let expected = self.link.seq.saturating_add(1);
         let ahead = self.is_ahead(index, offset)?;
         let (kind, why) = if frame.seq < expected {
-            (BadKind::Inserted, format!("number {} was used before; one of the entries with it was inserted", frame.seq))
+            (
+                BadKind::Inserted,
+                format!("number {} was used before; one of the entries with it was inserted", frame.seq),
+            )
         } else if frame.seq > expected && ahead {
             (BadKind::Reordered, format!("entry {} stands here; entry {expected} follows later", frame.seq))
         } else if frame.seq > expected {

@@ -87,9 +87,27 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(store: Store, queue: Receiver<Command>, shared: Arc<Shared>, metrics: Arc<Metrics>, interval: Duration) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        queue: Receiver<Command>,
+        shared: Arc<Shared>,
+        metrics: Arc<Metrics>,
+        interval: Duration,
+    ) -> Self {
         let (pending, waiting) = (VecDeque::new(), Vec::new());
-        Self { store, queue, shared, metrics, interval, pending, appended: 0, drained: true, due: None, waiting, closer: None }
+        Self {
+            store,
+            queue,
+            shared,
+            metrics,
+            interval,
+            pending,
+            appended: 0,
+            drained: true,
+            due: None,
+            waiting,
+            closer: None,
+        }
     }
 
     /// Runs until the handle is closed or dropped.
@@ -207,7 +225,8 @@ impl Writer {
         self.metrics.log.failures.inc();
         self.metrics.log.healthy.set(0);
         // Filled in by the attempt that succeeds.
-        self.pending.push_front((Item::Own { at: self.store.clock().now(), code: "resumed", detail: String::new() }, 0));
+        self.pending
+            .push_front((Item::Own { at: self.store.clock().now(), code: "resumed", detail: String::new() }, 0));
         let mut pause = FIRST_PAUSE;
         loop {
             let last = self.shared.closing.load(Ordering::Acquire);
@@ -232,7 +251,8 @@ impl Writer {
     fn retry(&mut self, reason: &str, after: Duration) -> io::Result<()> {
         self.store.rollback()?;
         self.note_gap();
-        let detail = format!("the log is written again after {} ms; it could not be because: {reason}", after.as_millis());
+        let detail =
+            format!("the log is written again after {} ms; it could not be because: {reason}", after.as_millis());
         if let Some((notice, _)) = self.pending.front_mut() {
             *notice = Item::Own { at: self.store.clock().now(), code: "resumed", detail };
         }

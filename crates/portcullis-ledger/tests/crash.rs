@@ -47,7 +47,8 @@ fn a_killed_gateway_leaves_a_log_that_verifies_and_goes_on() {
             .spawn()
             .unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let durable = said.by_ref().filter(|line| line.starts_with("durable")).nth(usize::try_from(round).unwrap()).unwrap();
+        let durable =
+            said.by_ref().filter(|line| line.starts_with("durable")).nth(usize::try_from(round).unwrap()).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         let least: u64 = durable.trim_start_matches("durable ").parse().unwrap();

@@ -53,7 +53,8 @@ impl Case {
 
     fn edit(&self, file: &Path, change: impl FnOnce(&mut Vec<String>)) {
         let _ = self;
-        let mut lines: Vec<String> = String::from_utf8_lossy(&fs::read(file).unwrap()).lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> =
+            String::from_utf8_lossy(&fs::read(file).unwrap()).lines().map(str::to_owned).collect();
         change(&mut lines);
         fs::write(file, lines.into_iter().map(|line| line + "\n").collect::<String>()).unwrap();
     }
@@ -110,7 +111,9 @@ fn an_untouched_log_verifies() {
 #[test]
 fn a_changed_entry_is_named() {
     let case = Case::new();
-    case.edit(&case.segment(2), |lines| lines[3] = lines[3].replacen("allow", "deny!", 1).replacen("answered", "answerED", 1));
+    case.edit(&case.segment(2), |lines| {
+        lines[3] = lines[3].replacen("allow", "deny!", 1).replacen("answered", "answerED", 1)
+    });
     case.is_bad("changed x-00000002.jsonl:4");
 }
 
@@ -165,7 +168,9 @@ fn an_inserted_entry_is_named() {
     case.is_bad("inserted x-00000002.jsonl:4");
     fs::write(case.segment(2), &before).unwrap();
     // A forged entry that takes the place of the next one is itself whole; the genuine one behind it gives it away.
-    case.edit(&case.segment(2), |lines| lines.insert(3, rehashed(&lines[3].replacen("\"call\":\"", "\"call\":\"f", 1))));
+    case.edit(&case.segment(2), |lines| {
+        lines.insert(3, rehashed(&lines[3].replacen("\"call\":\"", "\"call\":\"f", 1)))
+    });
     case.is_bad("inserted x-00000002.jsonl:5");
 }
 

@@ -238,6 +238,7 @@ impl Journey {
         if let Some(span) = random::bytes::<8>() {
             intent.parent_span = Some(std::mem::replace(&mut intent.call, hex(&span)));
         }
+        intent.at = self.gateway.clock.now();
         intent.decision = if denial.is_some() { "deny" } else { "allow" };
         let code = denial.map(|denial| denial.code.as_str());
         intent.code = code;

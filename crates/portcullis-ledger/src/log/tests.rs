@@ -102,7 +102,12 @@ fn good(path: &Path) -> Verdict {
 
 fn text(path: &Path) -> String {
     let layout = Layout::at(path).unwrap();
-    layout.numbers().unwrap().into_iter().map(|number| std::fs::read_to_string(layout.segment(number)).unwrap()).collect()
+    layout
+        .numbers()
+        .unwrap()
+        .into_iter()
+        .map(|number| std::fs::read_to_string(layout.segment(number)).unwrap())
+        .collect()
 }
 
 /// Each note exactly once and in order.
@@ -200,7 +205,8 @@ fn a_full_queue_refuses_in_strict_mode() {
 fn large_records_are_bounded_by_memory_and_not_only_by_number() {
     let folder = tempfile::tempdir().unwrap();
     let (disk, opener) = disk();
-    let log = open(folder.path(), &AuditSettings { queue_bytes: 65_536, strict: true, ..AuditSettings::default() }, opener);
+    let log =
+        open(folder.path(), &AuditSettings { queue_bytes: 65_536, strict: true, ..AuditSettings::default() }, opener);
     disk.hangs.store(true, Ordering::Release);
     let large = || Record::Notice(Box::new(Notice { code: "plan", detail: "x".repeat(20_000), ..Notice::default() }));
     let accepted = (0..10).filter(|_| log.append(large()).is_ok()).count();

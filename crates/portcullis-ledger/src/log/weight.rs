@@ -10,7 +10,14 @@ pub(super) fn of(record: &Record) -> usize {
     let texts = match record {
         Record::Intent(intent) => {
             let fixed = intent.call.len() + intent.caller.len() + intent.method.len() + intent.trace_id.len();
-            let optional = [&intent.name, &intent.id, &intent.arguments_sha256, &intent.arguments, &intent.detail, &intent.parent_span];
+            let optional = [
+                &intent.name,
+                &intent.id,
+                &intent.arguments_sha256,
+                &intent.arguments,
+                &intent.detail,
+                &intent.parent_span,
+            ];
             fixed + sum(optional) + intent.policies.len() * size_of::<usize>() * 2 + findings(&intent.findings)
         }
         Record::Outcome(outcome) => {

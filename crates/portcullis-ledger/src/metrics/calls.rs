@@ -30,7 +30,11 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn register(registry: &mut Registry) -> Self {
         // 0.5 ms to 131 s: from a refusal to the longest tool call a client waits for.
-        let calls = Self { asked: Family::default(), ended: Family::default(), duration: Histogram::new(exponential_buckets(0.0005, 4.0, 10)) };
+        let calls = Self {
+            asked: Family::default(),
+            ended: Family::default(),
+            duration: Histogram::new(exponential_buckets(0.0005, 4.0, 10)),
+        };
         registry.register("calls", "Judged messages by method and decision", calls.asked.clone());
         registry.register("outcomes", "Finished calls by how they ended", calls.ended.clone());
         let help = "From judgement to the last byte of the answer; standing and abandoned streams are left out";

@@ -12,8 +12,14 @@ fn only_known_methods_become_labels() {
         metrics.observe(&Record::Intent(Box::new(intent)));
     }
     let text = metrics.render();
-    assert!(text.contains(r#"portcullis_calls_total{method="tools/call",direction="to_server",decision="allow"} 2"#), "{text}");
-    assert!(text.contains(r#"portcullis_calls_total{method="other",direction="to_server",decision="allow"} 2"#), "{text}");
+    assert!(
+        text.contains(r#"portcullis_calls_total{method="tools/call",direction="to_server",decision="allow"} 2"#),
+        "{text}"
+    );
+    assert!(
+        text.contains(r#"portcullis_calls_total{method="other",direction="to_server",decision="allow"} 2"#),
+        "{text}"
+    );
     assert!(!text.contains("evil"));
 }
 

@@ -3,7 +3,10 @@ use super::{REDACTED, json, line, name};
 #[test]
 fn a_value_under_a_secret_name_is_replaced_whatever_its_shape() {
     let cases = [
-        (r#"{"user":"bo","password":"hunter2","n":12345678901234567890}"#, r#"{"user":"bo","password":"[redacted]","n":12345678901234567890}"#),
+        (
+            r#"{"user":"bo","password":"hunter2","n":12345678901234567890}"#,
+            r#"{"user":"bo","password":"[redacted]","n":12345678901234567890}"#,
+        ),
         (r#"{"api-key" : [1,{"a":"]"}] ,"b":1}"#, r#"{"api-key" : "[redacted]" ,"b":1}"#),
         (r#"{"x":{"Client_Secret":{"deep":"}"}},"y":[]}"#, r#"{"x":{"Client_Secret":"[redacted]"},"y":[]}"#),
         (r#"{"accessToken":null}"#, r#"{"accessToken":"[redacted]"}"#),

@@ -1,13 +1,20 @@
 use super::{Join, Row, RowKind, StoredEntry, duration, table_header, table_row};
 
 fn entry(seq: u64, kind: &str, call: &str) -> StoredEntry {
-    StoredEntry { seq, kind: kind.into(), call: Some(call.into()), at: "2026-07-28T09:30:00.000Z".into(), ..StoredEntry::default() }
+    StoredEntry {
+        seq,
+        kind: kind.into(),
+        call: Some(call.into()),
+        at: "2026-07-28T09:30:00.000Z".into(),
+        ..StoredEntry::default()
+    }
 }
 
 #[test]
 fn an_intent_waits_for_its_outcome_and_becomes_one_row() {
     let mut join = Join::default();
-    let intent = StoredEntry { method: Some("tools/call".into()), decision: Some("allow".into()), ..entry(2, "intent", "a1") };
+    let intent =
+        StoredEntry { method: Some("tools/call".into()), decision: Some("allow".into()), ..entry(2, "intent", "a1") };
     assert_eq!(join.push(intent), None);
     assert_eq!(join.open().len(), 1);
     let outcome = StoredEntry { status: Some("answered".into()), latency_us: Some(1500), ..entry(3, "outcome", "a1") };
@@ -38,7 +45,8 @@ fn a_hostile_name_cannot_leave_its_cell() {
     assert!(text.chars().all(|char| !char.is_control()), "{text:?}");
     assert!(!text.contains('\u{202e}'));
     assert!(text.chars().count() < table_header().chars().count() + 60);
-    let notice = Row { kind: RowKind::Notice, code: Some("child_stderr".into()), detail: Some("a\rb".into()), ..Row::default() };
+    let notice =
+        Row { kind: RowKind::Notice, code: Some("child_stderr".into()), detail: Some("a\rb".into()), ..Row::default() };
     assert!(table_row(&notice).ends_with("-- child_stderr: a\\u{d}b"));
 }
 

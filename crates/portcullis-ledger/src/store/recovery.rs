@@ -65,15 +65,23 @@ pub(super) fn recover(layout: &Layout) -> io::Result<Found> {
         let detail = format!("after entry {seq} the log ended in the middle of an entry; {}", cut.join("; "));
         found.notices.push(("recovered", detail));
     } else if was_there && !scan.closed {
-        found.notices.push(("recovered", format!("the gateway had not stopped cleanly; the log is whole up to entry {seq}")));
+        found
+            .notices
+            .push(("recovered", format!("the gateway had not stopped cleanly; the log is whole up to entry {seq}")));
     }
     if scan.broken {
-        found.notices.push(("chain_broken", "the newest segment does not verify; `portcullis audit verify` names the first bad entry".to_owned()));
+        found.notices.push((
+            "chain_broken",
+            "the newest segment does not verify; `portcullis audit verify` names the first bad entry".to_owned(),
+        ));
     }
     if let Ok(Some(head)) = Head::read(&layout.head())
         && head.seq > seq
     {
-        found.notices.push(("entries_lost", format!("the head says that entry {head} was durable, but the log ended at entry {seq}")));
+        found.notices.push((
+            "entries_lost",
+            format!("the head says that entry {head} was durable, but the log ended at entry {seq}"),
+        ));
     }
     Ok(found)
 }

@@ -120,7 +120,10 @@ fn entries_lost_behind_the_head_are_named_by_verify_and_noted_at_start() {
     assert_eq!((bad.kind, bad.line, bad.seq), (BadKind::Truncated, 4, 4));
     drop(open(folder.path()));
     let verdict = check(folder.path());
-    assert!(verdict.notes.iter().any(|note| note.contains("entries_lost") && note.contains("the log ended at entry 3")), "{verdict}");
+    assert!(
+        verdict.notes.iter().any(|note| note.contains("entries_lost") && note.contains("the log ended at entry 3")),
+        "{verdict}"
+    );
 }
 
 #[test]

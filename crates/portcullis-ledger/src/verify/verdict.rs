@@ -87,7 +87,14 @@ impl fmt::Display for Verdict {
         match &self.first_bad {
             None => write!(f, "verified: {} entries in {} segments", self.entries, self.segments)?,
             Some(bad) => {
-                writeln!(f, "NOT verified: {} at {} line {} (entry {})", bad.kind.as_str(), escaped(&bad.file), bad.line, bad.seq)?;
+                writeln!(
+                    f,
+                    "NOT verified: {} at {} line {} (entry {})",
+                    bad.kind.as_str(),
+                    escaped(&bad.file),
+                    bad.line,
+                    bad.seq
+                )?;
                 write!(f, "  {}\n  good before it: {} entries", escaped(&bad.why), self.entries)?;
             }
         }
