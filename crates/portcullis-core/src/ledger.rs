@@ -109,6 +109,8 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// Only when the operator asked for it.
     pub result: Option<String>,
+    /// The intent's, so that every entry of a trace can be found.
+    pub trace_id: Option<String>,
 }
 
 /// How a call ended.
@@ -192,7 +194,8 @@ impl Entry {
     /// # Errors
     /// In strict mode, when the log cannot be written: the call must then be refused.
     pub fn open(ledger: Arc<dyn Ledger>, clock: Arc<dyn Clock>, intent: Intent) -> Result<Self, Unwritable> {
-        let outcome = Outcome { call: intent.call.clone(), ..Outcome::default() };
+        let trace_id = Some(intent.trace_id.clone());
+        let outcome = Outcome { call: intent.call.clone(), trace_id, ..Outcome::default() };
         let opened = intent.at;
         ledger.append(Record::Intent(Box::new(intent)))?;
         Ok(Self { ledger, clock, opened, outcome: Some(Box::new(outcome)) })

@@ -362,7 +362,12 @@ impl Journey {
     /// The client hung up. Modern: that cancels, so everything is dropped (C8). Legacy: it does not (A17); a resumable reply is
     /// left for the client to come back to, any other runs to its end unseen.
     pub(crate) fn client_left(mut self: Box<Self>) {
-        let runs_on = !self.finished && !self.asked.modern && !self.resumable && !self.is_standing();
+        if self.is_standing() && !self.finished {
+            // Standing streams end only this way or by ours: nothing was left unanswered.
+            self.finish(Status::Ended, None, Some("the client closed it".to_owned()));
+            return;
+        }
+        let runs_on = !self.finished && !self.asked.modern && !self.resumable;
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if !runs_on {
             return;

@@ -81,6 +81,8 @@ struct OutcomeLine<'a> {
     findings: Vec<FindingLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<Text<'a>>,
 }
 
 #[derive(Serialize)]
@@ -188,6 +190,7 @@ fn outcome_line(outcome: &Outcome, content: Content) -> OutcomeLine<'_> {
         http_status: outcome.http_status,
         findings: findings(&outcome.findings),
         result: result.map(stored),
+        trace_id: text(outcome.trace_id.as_ref()),
     }
 }
 

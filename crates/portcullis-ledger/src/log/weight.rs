@@ -21,7 +21,8 @@ pub(super) fn of(record: &Record) -> usize {
             fixed + sum(optional) + intent.policies.len() * size_of::<usize>() * 2 + findings(&intent.findings)
         }
         Record::Outcome(outcome) => {
-            outcome.call.len() + sum([&outcome.code, &outcome.detail, &outcome.result]) + findings(&outcome.findings)
+            let texts = [&outcome.code, &outcome.detail, &outcome.result, &outcome.trace_id];
+            outcome.call.len() + sum(texts) + findings(&outcome.findings)
         }
         Record::Refused(refused) => sum([&refused.detail, &refused.peer, &refused.caller, &refused.trace_id]),
         Record::Notice(notice) => notice.detail.len(),
