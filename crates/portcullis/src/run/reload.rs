@@ -1,4 +1,4 @@
-//! SIGHUP: configuration and policies read again. The new plan is whole or it is not used: the old one stays in force and says so.
+//! SIGHUP: configuration, policies and callers read again. The new plan is whole or it is not used: the old one stays in force and says so.
 
 use portcullis_core::ledger::Ledger;
 use portcullis_core::upstream::Upstream;
@@ -32,9 +32,13 @@ pub(crate) fn reload(running: &Config, sources: &Sources, gateway: &Gateway, ups
             for section in fixed(running, &config) {
                 tracing::warn!("`{section}` has changed; that takes a restart");
             }
+            // First who may call: a key that was taken back must not be judged by the new plan either.
+            if let Err(error) = gateway.reload_identity(&config.server.identity) {
+                return kept(&error.to_string());
+            }
             let digest = loaded.plan.digest.clone();
             gateway.reload(loaded.plan);
-            tracing::info!(plan = %digest, "policies and guards reloaded");
+            tracing::info!(plan = %digest, "policies, guards and callers reloaded");
             notice(ledger, "plan", format!("plan {digest} in force after a reload"));
         }
         Err(findings) => {
@@ -53,7 +57,6 @@ fn fixed(running: &Config, new: &Config) -> Vec<&'static str> {
         ("path", differs(&old.path, &server.path)),
         ("allowed_hosts", differs(&old.allowed_hosts, &server.allowed_hosts)),
         ("allowed_origins", differs(&old.allowed_origins, &server.allowed_origins)),
-        ("identity", differs(&old.identity, &server.identity)),
         ("sessions", differs(&old.sessions, &server.sessions)),
         ("limits", differs(&old.limits, &server.limits)),
         ("timeouts", differs(&old.timeouts, &server.timeouts)),
