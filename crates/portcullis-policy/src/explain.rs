@@ -83,3 +83,6 @@ pub fn explain(guard: &PolicyGuard, call: &Call) -> Vec<Explained> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

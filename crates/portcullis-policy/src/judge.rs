@@ -84,16 +84,14 @@ impl Judge {
     fn target(&self, facts: &Facts<'_>) -> Target {
         let Caller { name, proof, groups } = &*facts.context.caller;
         let server = &facts.context.server;
+        let own = |tool: &str| (tool_action_type(server), tool.to_owned());
+        // A tool that a policy names is itself even when the server's list is not known: a `forbid` must not depend on that.
+        let is_itself = |tool: &str| {
+            facts.listed || facts.context.catalogue.tool(tool).is_some() || self.policies.index.names(&own(tool))
+        };
         let (action, parents) = match (facts.shape, &facts.name) {
-            (Shape::Tool, Some(tool)) => {
-                let own = (tool_action_type(server), tool.to_string());
-                // A tool that a policy names is itself even when the server's list is not known: a `forbid` must not depend on that.
-                if facts.context.catalogue.tool(tool).is_some() || facts.listed || self.policies.index.names(&own) {
-                    (own, vec![TOOLS_CALL.to_owned(), server_group(server)])
-                } else {
-                    ((ACTION.to_owned(), TOOLS_CALL.to_owned()), vec![server_group(server)])
-                }
-            }
+            (Shape::Tool, Some(tool)) if is_itself(tool) => (own(tool), vec![TOOLS_CALL.to_owned(), server_group(server)]),
+            (Shape::Tool, _) => ((ACTION.to_owned(), TOOLS_CALL.to_owned()), vec![server_group(server)]),
             _ => {
                 let parents = crate::vocabulary::groups(facts.action).into_iter().map(str::to_owned).collect();
                 ((ACTION.to_owned(), facts.action.to_owned()), parents)
@@ -179,7 +177,7 @@ impl Judge {
         };
         let diagnostics = response.diagnostics();
         // Cedar leaves a policy out that fails; a `forbid` left out would be an open gate, so any failure denies.
-        let failed: Vec<_> = diagnostics
+        let mut failed: Vec<_> = diagnostics
             .errors()
             .map(|error| {
                 let AuthorizationError::PolicyEvaluationError(error) = error;
@@ -187,6 +185,7 @@ impl Judge {
             })
             .collect();
         if !failed.is_empty() {
+            failed.sort_by_key(|(number, _)| self.id(*number));
             return Outcome::Failed(failed);
         }
         let mut reasons: Vec<usize> = diagnostics.reason().filter_map(|id| slice.by_id.get(id)).copied().collect();
@@ -205,13 +204,17 @@ impl Judge {
     /// `None` cannot happen without a schema; it denies all the same.
     fn ask_cedar(&self, prepared: &Prepared, slice: &Slice, context: Context) -> Option<Response> {
         let (principal, action, resource) = (prepared.principal.clone(), prepared.action.clone(), prepared.resource.clone());
+        if slice.broken {
+            return None;
+        }
         let request = Request::new(principal, action, resource, context, None).ok()?;
         Some(self.authorizer.is_authorized(&request, &slice.set, &prepared.entities))
     }
 
     /// One policy alone, for `explain`.
     pub(crate) fn decide_one(&self, prepared: &Prepared, number: usize, facts: &Facts<'_>, tool: Option<&Arc<Tool>>) -> Outcome {
-        let slice = self.policies.slice(View::Full, &[number]);
+        let view = if facts.answer { View::MaySubject } else { View::Full };
+        let slice = self.policies.slice(view, &[number]);
         self.evaluate(prepared, &slice, facts, tool)
     }
 

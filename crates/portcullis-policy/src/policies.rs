@@ -109,7 +109,8 @@ pub(crate) struct Slice {
     pub(crate) set: PolicySet,
     pub(crate) needs: Needs,
     pub(crate) by_id: HashMap<PolicyId, usize>,
-    pub(crate) has_ask: bool,
+    /// A policy is missing: nothing may be decided with this.
+    pub(crate) broken: bool,
     /// Ids of single permits, ready to be handed out: the commonest outcome.
     pub(crate) reasons: HashMap<usize, OnceLock<Arc<[Arc<str>]>>>,
 }
@@ -158,7 +159,7 @@ impl Policies {
             set: PolicySet::new(),
             needs: Needs::default(),
             by_id: HashMap::new(),
-            has_ask: false,
+            broken: false,
             reasons: HashMap::new(),
         };
         for at in candidates {
@@ -169,12 +170,12 @@ impl Policies {
                 (View::MayCall, Some(may), _) | (View::MaySubject, _, Some(may)) => (&may.policy, &may.needs),
                 (View::WithoutAsk | View::MayCall | View::MaySubject, ..) => continue,
             };
-            // Ids are unique, so this cannot fail; a policy that did not get in would be a hole, hence the marker below.
-            if slice.set.add(policy.clone()).is_ok() {
+            // Ids are unique, so this cannot fail. If it did, the policy left out could be the one that denies.
+            slice.broken |= slice.set.add(policy.clone()).is_err();
+            if !slice.broken {
                 slice.members.push(*at);
                 slice.by_id.insert(policy.id().clone(), *at);
                 slice.reasons.insert(*at, OnceLock::new());
-                slice.has_ask |= entry.ask.is_some();
                 slice.needs.merge(needs);
             }
         }

@@ -13,3 +13,6 @@ pub fn preset(name: &str) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,15 +71,20 @@ pub(super) fn record(
     let mut fields = Vec::with_capacity(if needs.whole { ty.fields.len() } else { needs.inner.len() });
     // One pass over the members whatever is needed: looking each name up would scan the object once per name.
     for (name, value) in view.members() {
-        let Some(needs) = needs.below(&name) else { continue };
-        let place = place.inside(&name);
+        let Some(below) = needs.below(&name) else { continue };
         let Some(Field { ty, nullable, .. }) = ty.fields.get(name.as_ref()) else {
-            return Err(place.unfit("a policy mentions it and the tool does not declare it"));
+            // A name that no policy knows is the client's own text, which stays out of the log.
+            return Err(if needs.whole {
+                place.unfit("it has a member that the tool does not declare")
+            } else {
+                place.inside(&name).unfit("a policy mentions it and the tool does not declare it")
+            });
         };
+        let place = place.inside(&name);
         if value.is_null() && *nullable {
             continue;
         }
-        let value = value_of(value, ty, needs, place, budget)?;
+        let value = value_of(value, ty, below, place, budget)?;
         fields.push((name.into_owned(), value));
     }
     super::record(fields)

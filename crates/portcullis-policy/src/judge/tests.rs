@@ -105,7 +105,7 @@ fn sorted(outcome: Outcome) -> Outcome {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_slice_decides_like_the_full_set(policies in prop::collection::vec(policy(), 0..8), calls in prop::collection::vec(request(), 1..4)) {
