@@ -3,16 +3,15 @@
 //! Codes that MCP defines are used only with their meaning. Our own lie outside -32768…-32000, as MCP asks: -31xxx, where xxx resembles
 //! the HTTP status of the same idea. Every error carries `data.code`, the stable name that the log and the metrics use too.
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use portcullis_core::gate::Inspected;
 use portcullis_core::own::push_string;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, Violation};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Id, Malformed};
 
-use crate::body::Body;
-use crate::gateway::Refusals;
+use crate::settings::Refusals;
 
 /// Why a request is not served.
 #[derive(Clone, Debug)]
@@ -38,7 +37,27 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// `None` for statuses that have no body (202).
     pub(crate) message: Option<Inspected>,
-    header: Option<(http::HeaderName, HeaderValue)>,
+    pub(crate) header: Option<(HeaderName, HeaderValue)>,
+}
+
+/// A refusal with what is known of the request it refuses. Boxed in results, since it is the rare and the larger half.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) refusal: Refusal,
+    pub(crate) asked: Asked,
+    /// It was a call and has its entry; recording it again would count it twice.
+    pub(crate) recorded: bool,
+}
+
+impl Unread {
+    pub(crate) fn new(refusal: impl Into<Refusal>, asked: Asked) -> Box<Self> {
+        Box::new(Self { refusal: refusal.into(), asked, recorded: false })
+    }
+
+    /// For a call that has its entry.
+    pub(crate) fn recorded(refusal: impl Into<Refusal>, asked: Asked) -> Box<Self> {
+        Box::new(Self { refusal: refusal.into(), asked, recorded: true })
+    }
 }
 
 impl Refusal {
@@ -257,22 +276,6 @@ pub(crate) fn status_of(era: Era, error_code: Option<i64>, hint: Option<u16>) ->
         (Some(-32700 | -32600 | -32020 | -32021 | -32022), _) => StatusCode::BAD_REQUEST,
         (Some(_), Some(status @ (200 | 400 | 404 | 500))) => StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
         _ => StatusCode::OK,
-    }
-}
-
-impl Answer {
-    pub(crate) fn into_response(self) -> Response<Body> {
-        let body = self.message.map_or(Body::Empty, |message| Body::Whole(Some(message.bytes().clone())));
-        let has_body = matches!(body, Body::Whole(_));
-        let mut response = Response::new(body);
-        *response.status_mut() = self.status;
-        if has_body {
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, value);
-        }
-        response
     }
 }
 

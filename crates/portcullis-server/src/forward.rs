@@ -1,22 +1,20 @@
 //! Judge, open the entry, forward: one call from its reading to the begin of its reply.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use portcullis_core::call::{Call, Subject};
+use portcullis_core::call::Call;
 use portcullis_core::gate::{Cleared, Judgement, Verdict};
 use portcullis_core::ledger::{Entry, Intent, Status};
 use portcullis_core::mirror;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, Violation};
 use portcullis_core::upstream::Reply;
 use portcullis_core::version::Era;
-use portcullis_core::wire::Direction;
-use sha2::{Digest, Sha256};
 
-use crate::answer::{Asked, Refusal};
+use crate::answer::{Asked, Refusal, Unread};
 use crate::gateway::{Gateway, Plan};
 use crate::journey::{Baggage, Journey};
-use crate::read::{Read, Unread};
+use crate::read::Read;
+use crate::record;
 
 /// A call whose reply has begun.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
     for finding in &findings {
         gateway.ledger.count(finding.guard, finding.code);
     }
-    let mut intent = intent(gateway, &plan, &call);
+    let mut intent = record::intent(gateway, &plan, &call);
     intent.findings = findings;
     let (cleared, inspector) = match verdict {
         Verdict::Cleared(cleared, inspector) => {
@@ -75,7 +73,7 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
         }
         Err(fault) => {
             gateway.ledger.count("fault", fault.kind.code());
-            session_lost(gateway, &call, &fault);
+            gateway.session_lost(&call, &fault);
             let refusal = Refusal::Fault(fault.clone());
             if let Some(outcome) = entry.outcome() {
                 outcome.http_status = Some(refusal.answer(&asked).status.as_u16());
@@ -112,13 +110,6 @@ fn check_params(call: &Call) -> Result<(), Violation> {
     }
 }
 
-/// A session the server lost is over for the client too: its next request gets 404 and it initializes again (A24, B7).
-pub(crate) fn session_lost(gateway: &Gateway, call: &Call, fault: &Fault) {
-    if let (FaultKind::SessionLost, Some(session)) = (&fault.kind, &call.context.session) {
-        gateway.sessions.end(session.key);
-    }
-}
-
 /// Intent and outcome of something that goes nowhere.
 fn refuse(gateway: &Gateway, mut intent: Intent, refusal: Refusal, asked: Asked) -> Box<Unread> {
     let held = refusal.code() == DenialCode::ApprovalRequired.as_str();
@@ -135,47 +126,6 @@ fn refuse(gateway: &Gateway, mut intent: Intent, refusal: Refusal, asked: Asked)
         entry.close(status, Some(refusal.code().to_owned()), None);
     }
     Unread::recorded(refusal, asked)
-}
-
-/// The part of an intent that does not depend on the decision.
-pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
-    let context = &call.context;
-    let message = call.message();
-    let judged = message.and_then(|message| call.arguments().or_else(|| message.params()));
-    let keep = gateway.ledger.keeps_content();
-    Intent {
-        call: context.trace.span_hex(),
-        at: context.now,
-        caller: context.caller.name.clone(),
-        proof: context.caller.proof.as_str(),
-        session: context.session.as_ref().map(|session| Arc::clone(&session.hash)),
-        server: Arc::clone(&context.server),
-        version: context.version.as_str(),
-        direction: match call.direction() {
-            Direction::ToServer => "to_server",
-            Direction::ToClient => "to_client",
-        },
-        method: call.method().to_owned(),
-        name: call.name().map(std::borrow::Cow::into_owned),
-        id: message.and_then(|message| message.id()).map(|id| id.raw().to_owned()),
-        arguments_sha256: judged.map(|view| hex(&Sha256::digest(view.raw()))),
-        arguments: judged.filter(|_| keep).map(|view| view.text().to_owned()),
-        bytes: match &call.subject {
-            Subject::Message(message) => message.bytes().len() as u64,
-            Subject::Stream { .. } | Subject::Close => 0,
-        },
-        plan: Arc::clone(&plan.digest),
-        trace_id: context.trace.trace_id_hex(),
-        parent_span: context.trace.parent_hex(),
-        ..Intent::default()
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 pub(crate) fn unrecorded(detail: String) -> Denial {

@@ -1,25 +1,24 @@
 //! Everything an exchange needs, behind one `Arc`. The plan is an immutable snapshot that a reload swaps; a call keeps the one it began with.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use portcullis_core::call::Call;
 use portcullis_core::clock::Clock;
 use portcullis_core::gate::Gate;
-use portcullis_core::ledger::{Ledger, Record, Refused};
-use portcullis_core::refusal::Violation;
+use portcullis_core::ledger::Ledger;
+use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::{Asked, Refusal};
 use crate::identify::Directory;
 use crate::origin::OriginRule;
 use crate::seal::Sealer;
 use crate::session::Sessions;
-use crate::settings::{IdentitySettings, ServerSettings};
+use crate::settings::{IdentitySettings, Refusals, ServerSettings};
 
 /// What is decided by: guards, and the form refusals take.
 #[derive(Clone, Debug)]
@@ -28,17 +27,6 @@ pub struct Plan {
     /// Digest of configuration and policies; stands in every log entry.
     pub digest: Arc<str>,
     pub refusals: Refusals,
-}
-
-/// The form in which a visible tool is refused for its arguments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Refusals {
-    /// A tool result with `isError: true` that carries the policy's `@reason`: the model reads it and can correct itself.
-    #[default]
-    Result,
-    /// A JSON-RPC error.
-    Error,
 }
 
 /// Why a gateway cannot be set up.
@@ -63,7 +51,7 @@ pub struct Gateway {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) directory: ArcSwap<Directory>,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) sealer: Sealer,
     /// Set once the real port is known.
     pub(crate) origins: OnceLock<OriginRule>,
@@ -96,7 +84,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             limits: settings.limits.reader(),
             plan: ArcSwap::from_pointee(plan),
-            sessions: Sessions::new(settings.sessions.clone()),
+            sessions: Arc::new(Sessions::new(settings.sessions.clone())),
             directory: ArcSwap::from_pointee(directory),
             sealer,
             origins: OnceLock::new(),
@@ -132,37 +120,10 @@ impl Gateway {
         self.sessions.len()
     }
 
-    /// Counts and records something that never became a call.
-    pub(crate) fn record_refused(&self, refusal: &Refusal, facts: &RefusedFacts, asked: &Asked) {
-        self.ledger.count(refusal.family(), refusal.code());
-        let refused = Refused {
-            at: self.clock.now(),
-            family: refusal.family(),
-            code: refusal.code(),
-            detail: Some(refusal.detail()),
-            peer: Some(facts.peer.ip().to_string()),
-            caller: facts.caller.clone(),
-            bytes: facts.bytes as u64,
-            http_status: Some(refusal.answer(asked).status.as_u16()),
-            trace_id: facts.trace_id.clone(),
-        };
-        // The refusal stands whether or not it can be recorded; the ledger counts what it loses.
-        let _lost = self.ledger.append(Record::Refused(Box::new(refused)));
+    /// A session the server lost is over for the client too: its next request gets 404 and it initializes again (A24, B7).
+    pub(crate) fn session_lost(&self, call: &Call, fault: &Fault) {
+        if let (FaultKind::SessionLost, Some(session)) = (&fault.kind, &call.context.session) {
+            self.sessions.end(session.key);
+        }
     }
-
-    /// Counts and records a connection that never came to a request.
-    pub(crate) fn record_hung_up(&self, violation: Violation, peer: SocketAddr) {
-        let facts = RefusedFacts { peer, caller: None, trace_id: None, bytes: 0 };
-        self.record_refused(&Refusal::Violation(violation), &facts, &Asked::default());
-    }
-}
-
-/// What is known of a request that was refused early.
-#[derive(Debug)]
-pub(crate) struct RefusedFacts {
-    pub(crate) peer: SocketAddr,
-    pub(crate) caller: Option<String>,
-    /// Of the client's own trace, if it sent one.
-    pub(crate) trace_id: Option<String>,
-    pub(crate) bytes: usize,
 }

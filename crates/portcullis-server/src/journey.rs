@@ -18,12 +18,11 @@ use portcullis_core::wire::{Kind, Message};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Asked, Refusal, status_of};
-use crate::forward::{hex, intent, session_lost};
 use crate::gateway::{Gateway, Plan};
 use crate::identify::Permit;
 use crate::random;
-use crate::read::Opening;
-use crate::session::{InFlight, Session, StreamGuard};
+use crate::record::{hex, intent};
+use crate::session::{InFlight, Opening, Session, StreamGuard};
 
 /// What a server reads when its request is refused: "the user rejected it", which is what MCP has for a no from this side (H.1).
 const REFUSED_SERVER_REQUEST: i64 = -1;
@@ -270,7 +269,7 @@ impl Journey {
 
     fn failed(&mut self, fault: &Fault) {
         self.gateway.ledger.count("fault", fault.kind.code());
-        session_lost(&self.gateway, self.inspector.call(), fault);
+        self.gateway.session_lost(self.inspector.call(), fault);
         if self.asked.id.is_some() {
             self.ready.extend(Refusal::Fault(fault.clone()).message(&self.asked));
         }

@@ -14,6 +14,7 @@ mod origin; // which Host and Origin values are ours
 mod pipeline; // accept, identify, read, judge, forward, inspect, record
 mod random; // the only source of randomness
 mod read; // bytes -> Call: strict reader, era, mirrored headers, session
+mod record; // what goes into the record
 mod seal; // authenticated encryption of session and event ids
 mod session; // legacy sessions
 mod settings; // what the operator may set
@@ -23,7 +24,7 @@ mod surviving; // a future that outlives its client
 mod testing; // canned upstream, memory ledger, a client on a real socket
 
 pub use self::{
-    gateway::{Gateway, Plan, Refusals, SetupError},
+    gateway::{Gateway, Plan, SetupError},
     listener::{Bound, SystemClock},
-    settings::{ApiKey, IdentitySettings, LimitSettings, ServerSettings, SessionSettings, TimeoutSettings},
+    settings::{ApiKey, IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings},
 };

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::Gateway;
 use crate::origin::OriginRule;
 use crate::pipeline;
+use crate::record;
 
 /// Fields of one request's headers. Twice what SDK clients with thirty `Mcp-Param-*` headers send.
 const HEADER_COUNT: usize = 100;
@@ -112,7 +113,7 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
     let settings = gateway.settings.clone();
     // hyper's own header timer starts with the first byte; a connection that sends none must not hold its place.
     if tokio::time::timeout(settings.timeouts.header(), socket.readable()).await.is_err() {
-        gateway.record_hung_up(Violation::HeadersTimedOut, peer);
+        record::hung_up(&gateway, Violation::HeadersTimedOut, peer);
         return;
     }
     let served = Arc::clone(&gateway);
@@ -129,9 +130,9 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
         .serve_connection(TokioIo::new(socket), service);
     // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.
     match watcher.watch(connection).await {
-        Err(error) if error.is_parse_too_large() => gateway.record_hung_up(Violation::HeadersTooLarge, peer),
-        Err(error) if error.is_timeout() => gateway.record_hung_up(Violation::HeadersTimedOut, peer),
-        Err(error) if error.is_parse() => gateway.record_hung_up(Violation::NotHttp, peer),
+        Err(error) if error.is_parse_too_large() => record::hung_up(&gateway, Violation::HeadersTooLarge, peer),
+        Err(error) if error.is_timeout() => record::hung_up(&gateway, Violation::HeadersTimedOut, peer),
+        Err(error) if error.is_parse() => record::hung_up(&gateway, Violation::NotHttp, peer),
         Ok(()) | Err(_) => {}
     }
 }

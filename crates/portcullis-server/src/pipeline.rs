@@ -16,14 +16,15 @@ use portcullis_core::upstream::Media;
 use portcullis_core::version::Era;
 
 use crate::accept::{Arrival, Verb};
-use crate::answer::{Asked, Refusal};
+use crate::answer::{Answer, Asked, Refusal, Unread};
 use crate::batch::Batch;
 use crate::body::Body;
 use crate::departure::Departure;
 use crate::forward::{Forwarded, forward};
-use crate::gateway::{Gateway, RefusedFacts};
+use crate::gateway::Gateway;
 use crate::journey::Journey;
-use crate::read::{self, Post, Read, Unread};
+use crate::read::{self, Post, Read};
+use crate::record::{self, RefusedFacts};
 use crate::surviving::Surviving;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -37,9 +38,9 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, pe
         Err(unread) => {
             let Unread { refusal, asked, recorded } = *unread;
             if !recorded {
-                gateway.record_refused(&refusal, &facts, &asked);
+                record::refused(&gateway, &refusal, &facts, &asked);
             }
-            refusal.answer(&asked).into_response()
+            refused(refusal.answer(&asked))
         }
     }
 }
@@ -173,7 +174,7 @@ async fn batch(
             Err(unread) => {
                 let Unread { refusal, asked, recorded } = *unread;
                 if !recorded {
-                    gateway.record_refused(&refusal, facts, &asked);
+                    record::refused(gateway, &refusal, facts, &asked);
                 }
                 if let Some(message) = refusal.message(&asked).filter(|_| asked.id.is_some()) {
                     departures.push(Departure::refused(message));
@@ -220,6 +221,17 @@ fn shutting_down() -> Denial {
         policies: Vec::new(),
         manner: Manner::Plain,
     }
+}
+
+fn refused(answer: Answer) -> Response<Body> {
+    let mut response = match &answer.message {
+        Some(message) => json(message, answer.status),
+        None => status_only(answer.status),
+    };
+    if let Some((name, value)) = answer.header {
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 fn status_only(status: StatusCode) -> Response<Body> {

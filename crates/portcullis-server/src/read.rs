@@ -16,11 +16,11 @@ use portcullis_core::trace::{self, TraceContext};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
 
-use crate::answer::{Asked, Refusal};
+use crate::answer::{Asked, Refusal, Unread};
 use crate::gateway::Gateway;
 use crate::identify::{Known, Permit};
 use crate::random;
-use crate::session::{CallCount, InFlight, Session};
+use crate::session::{CallCount, InFlight, Opening, Session};
 
 /// A call that was read, with what it holds while it is in progress.
 #[derive(Debug)]
@@ -32,50 +32,6 @@ pub(crate) struct Read {
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) count: Option<CallCount>,
     pub(crate) permit: Arc<Permit>,
-}
-
-/// A session whose `initialize` is still under way.
-#[derive(Debug)]
-pub(crate) struct Opening {
-    gateway: Arc<Gateway>,
-    session: Option<Arc<Session>>,
-}
-
-impl Opening {
-    /// The server agreed: the session lives.
-    pub(crate) fn opened(mut self, version: Version) {
-        if let Some(session) = self.session.take() {
-            session.negotiated(version);
-        }
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.gateway.sessions.end(session.key);
-        }
-    }
-}
-
-/// A refusal with what is known of the request it refuses. Boxed in results, since it is the rare and the larger half.
-#[derive(Debug)]
-pub(crate) struct Unread {
-    pub(crate) refusal: Refusal,
-    pub(crate) asked: Asked,
-    /// It was a call and has its entry; recording it again would count it twice.
-    pub(crate) recorded: bool,
-}
-
-impl Unread {
-    pub(crate) fn new(refusal: impl Into<Refusal>, asked: Asked) -> Box<Self> {
-        Box::new(Self { refusal: refusal.into(), asked, recorded: false })
-    }
-
-    /// For a call that has its entry.
-    pub(crate) fn recorded(refusal: impl Into<Refusal>, asked: Asked) -> Box<Self> {
-        Box::new(Self { refusal: refusal.into(), asked, recorded: true })
-    }
 }
 
 /// What a POST body holds.
@@ -258,7 +214,7 @@ impl Reader<'_> {
         }
         let message = offer_legacy(message, version, self.gateway)?;
         let session = self.gateway.sessions.open(self.known, &self.gateway.sealer, self.now)?;
-        let opening = Opening { gateway: Arc::clone(self.gateway), session: Some(Arc::clone(&session)) };
+        let opening = Opening::new(&self.gateway.sessions, &session);
         let context = self.context(version, &message, Some(&session), None, Vec::new(), None)?;
         let mut read = self.read(message, context, Some(session))?;
         read.opening = Some(opening);

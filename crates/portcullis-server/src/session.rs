@@ -79,6 +79,34 @@ impl Drop for StreamGuard {
     }
 }
 
+/// A session whose `initialize` is still under way.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    sessions: Arc<Sessions>,
+    session: Option<Arc<Session>>,
+}
+
+impl Opening {
+    pub(crate) fn new(sessions: &Arc<Sessions>, session: &Arc<Session>) -> Self {
+        Self { sessions: Arc::clone(sessions), session: Some(Arc::clone(session)) }
+    }
+
+    /// The server agreed: the session lives.
+    pub(crate) fn opened(mut self, version: Version) {
+        if let Some(session) = self.session.take() {
+            session.negotiated(version);
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.sessions.end(session.key);
+        }
+    }
+}
+
 /// One counted `tools/call`; taken back unless the call was cleared.
 #[derive(Debug)]
 pub(crate) struct CallCount {

@@ -47,6 +47,17 @@ impl Default for ServerSettings {
     }
 }
 
+/// The form in which a visible tool is refused for its arguments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Refusals {
+    /// A tool result with `isError: true` that carries the policy's `@reason`: the model reads it and can correct itself.
+    #[default]
+    Result,
+    /// A JSON-RPC error.
+    Error,
+}
+
 /// Who may call.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -26,8 +26,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::{Gateway, Plan, Refusals};
-use crate::settings::ServerSettings;
+use crate::gateway::{Gateway, Plan};
+use crate::settings::{Refusals, ServerSettings};
 
 /// A reply that a test feeds by hand.
 pub(crate) type Feed = mpsc::Sender<Result<Arrived, Fault>>;

@@ -1,0 +1,89 @@
+//! What goes into the record, and what never became a call but is recorded all the same.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use portcullis_core::call::{Call, Subject};
+use portcullis_core::ledger::{Intent, Record, Refused};
+use portcullis_core::refusal::Violation;
+use portcullis_core::wire::Direction;
+use sha2::{Digest, Sha256};
+
+use crate::answer::{Asked, Refusal};
+use crate::gateway::{Gateway, Plan};
+
+/// The part of an intent that does not depend on the decision.
+pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
+    let context = &call.context;
+    let message = call.message();
+    let judged = message.and_then(|message| call.arguments().or_else(|| message.params()));
+    let keep = gateway.ledger.keeps_content();
+    Intent {
+        call: context.trace.span_hex(),
+        at: context.now,
+        caller: context.caller.name.clone(),
+        proof: context.caller.proof.as_str(),
+        session: context.session.as_ref().map(|session| Arc::clone(&session.hash)),
+        server: Arc::clone(&context.server),
+        version: context.version.as_str(),
+        direction: match call.direction() {
+            Direction::ToServer => "to_server",
+            Direction::ToClient => "to_client",
+        },
+        method: call.method().to_owned(),
+        name: call.name().map(std::borrow::Cow::into_owned),
+        id: message.and_then(|message| message.id()).map(|id| id.raw().to_owned()),
+        arguments_sha256: judged.map(|view| hex(&Sha256::digest(view.raw()))),
+        arguments: judged.filter(|_| keep).map(|view| view.text().to_owned()),
+        bytes: match &call.subject {
+            Subject::Message(message) => message.bytes().len() as u64,
+            Subject::Stream { .. } | Subject::Close => 0,
+        },
+        plan: Arc::clone(&plan.digest),
+        trace_id: context.trace.trace_id_hex(),
+        parent_span: context.trace.parent_hex(),
+        ..Intent::default()
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What is known of a request that was refused early.
+#[derive(Debug)]
+pub(crate) struct RefusedFacts {
+    pub(crate) peer: SocketAddr,
+    pub(crate) caller: Option<String>,
+    /// Of the client's own trace, if it sent one.
+    pub(crate) trace_id: Option<String>,
+    pub(crate) bytes: usize,
+}
+
+/// Counts and records something that never became a call.
+pub(crate) fn refused(gateway: &Gateway, refusal: &Refusal, facts: &RefusedFacts, asked: &Asked) {
+    gateway.ledger.count(refusal.family(), refusal.code());
+    let refused = Refused {
+        at: gateway.clock.now(),
+        family: refusal.family(),
+        code: refusal.code(),
+        detail: Some(refusal.detail()),
+        peer: Some(facts.peer.ip().to_string()),
+        caller: facts.caller.clone(),
+        bytes: facts.bytes as u64,
+        http_status: Some(refusal.answer(asked).status.as_u16()),
+        trace_id: facts.trace_id.clone(),
+    };
+    // The refusal stands whether or not it can be recorded; the ledger counts what it loses.
+    let _lost = gateway.ledger.append(Record::Refused(Box::new(refused)));
+}
+
+/// Counts and records a connection that never came to a request.
+pub(crate) fn hung_up(gateway: &Gateway, violation: Violation, peer: SocketAddr) {
+    let facts = RefusedFacts { peer, caller: None, trace_id: None, bytes: 0 };
+    refused(gateway, &Refusal::Violation(violation), &facts, &Asked::default());
+}
