@@ -25,6 +25,9 @@ pub(crate) use self::paths::{PolicyPath, default_audit_folder};
 /// Name of the server where nobody chose one. Fixed, so that a policy keeps matching when the command or address changes.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "server";
 
+/// Where findings about options of the command line point.
+const COMMAND_LINE: &str = "command line";
+
 /// Everything an operator decided, checked. Immutable; a reload makes a new one.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -38,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) guards: GuardsSettings,
     pub(crate) audit: AuditSettings,
     pub(crate) admin: Option<SocketAddr>,
+    /// The file, if there is one.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// The one server this gateway guards.
@@ -68,13 +73,20 @@ pub(crate) struct Overrides {
 }
 
 /// A file that was read, kept for finding places in it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Origin {
     /// As the operator named it.
     pub(crate) name: String,
     pub(crate) text: String,
     /// Relative paths in the file start here.
     pub(crate) folder: PathBuf,
+}
+
+/// Shows the name only: the text may hold secrets.
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origin").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no configuration.
@@ -87,6 +99,14 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
+    /// Something that is wrong with a key, found after the file was read.
+    pub(crate) fn finding(&self, key: &str, text: impl Into<String>) -> Finding {
+        match &self.origin {
+            Some(origin) => Finding::error(&origin.name, key, text).at(yaml::locate(&origin.text, key)),
+            None => Finding::error(COMMAND_LINE, key, text),
+        }
+    }
+
     /// From a file (or none: all defaults) and what the command line says.
     ///
     /// # Errors
@@ -103,7 +123,7 @@ impl Config {
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
         let origin = Origin { name: path.display().to_string(), text, folder };
         let raw: File = yaml::read(&origin.name, &origin.text).map_err(|finding| ConfigError::Wrong(vec![*finding]))?;
-        check::check(raw, Some(&origin), overrides).map_err(ConfigError::Wrong)
+        check::check(raw, Some(origin), overrides).map_err(ConfigError::Wrong)
     }
 }
 

@@ -15,7 +15,7 @@ use portcullis_server::Plan;
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::sources::{find as policy_sources, from_policy};
-pub(crate) use self::upstream::{check as check_upstream, describe as describe_upstream, make as make_upstream};
+pub(crate) use self::upstream::{check as check_upstream, complaint as upstream_complaint, describe as describe_upstream, make as make_upstream};
 use crate::config::{Config, PolicyPath};
 use crate::finding::Finding;
 
@@ -69,7 +69,8 @@ fn digest(config: &Config, policies: &Policies) -> String {
     let mut hash = Sha256::new();
     hash.update(policies.digest().as_bytes());
     // Debug shows everything that decides, and no secret.
-    hash.update(format!("{config:?}").as_bytes());
+    let Config { server, refusals, server_name, upstream, guards, .. } = config;
+    hash.update(format!("{server:?} {refusals:?} {server_name:?} {upstream:?} {guards:?}").as_bytes());
     hash.finalize().iter().take(16).fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");

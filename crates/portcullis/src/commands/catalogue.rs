@@ -11,7 +11,7 @@ use portcullis_ledger::MemoryLedger;
 use portcullis_server::SystemClock;
 
 use crate::cli::{CatalogueSaveArgs, SourceArgs};
-use crate::commands::{config_failure, runtime, saved_catalogue};
+use crate::commands::{config_failure, runtime, said, saved_catalogue};
 use crate::config::{Config, Overrides};
 use crate::exit::{Exit, Failure};
 use crate::{out, plan, run};
@@ -62,7 +62,7 @@ fn ask(config: &Config) -> Result<Arc<Catalogue>, Failure> {
         // What the server says on the side is not worth keeping here.
         let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(16));
         let made = plan::make_upstream(upstream, config.server.limits.reader(), ledger, Arc::new(SystemClock));
-        let server = made.map_err(|error| Failure::usage(format!("upstream: {error}")))?;
+        let server = made.map_err(|error| said(&[plan::upstream_complaint(config, upstream, &error)], Exit::Usage))?;
         let answer = server.refresh().await;
         server.shut_down().await;
         answer.map_err(|fault| {

@@ -20,16 +20,10 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         Err(unreadable @ ConfigError::Unreadable { .. }) => return Err(config_failure(unreadable)),
     };
     let catalogue = args.catalogue.as_deref().map(saved_catalogue).transpose()?;
-    let file = args.config.as_ref().map_or_else(|| "command line".to_owned(), |path| path.display().to_string());
-    let mut findings = Vec::new();
-    if let Some(upstream) = &config.upstream
-        && let Err(error) = plan::check_upstream(upstream, config.server.limits.reader())
-    {
-        findings.push(Finding::error(&file, "upstream", error.to_string()));
-    }
+    let mut findings: Vec<_> = plan::check_upstream(&config).into_iter().collect();
     let Some(chosen) = plan::choose(&config) else {
         let open = format!("no policy, and `{}` is reachable from the network", config.server.listen);
-        findings.push(Finding::error(&file, "policy", open).help("name policies: Cedar files, folders, or a preset"));
+        findings.push(config.finding("policy", open).help("name policies: Cedar files, folders, or a preset"));
         return report(args, &findings, None);
     };
     match plan::load(&config, &chosen, catalogue.as_deref()) {

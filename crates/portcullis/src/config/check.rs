@@ -10,12 +10,9 @@ use portcullis_upstream::{HttpSettings, Secret, StdioSettings};
 
 use super::file::UpstreamFile;
 use super::{
-    Config, DEFAULT_SERVER_NAME, File, Origin, Overrides, PolicyPath, Transport, UpstreamConfig, default_audit_folder, yaml,
+    COMMAND_LINE, Config, DEFAULT_SERVER_NAME, File, Origin, Overrides, PolicyPath, Transport, UpstreamConfig, default_audit_folder, yaml,
 };
 use crate::finding::Finding;
-
-/// Where findings about options of the command line point.
-const COMMAND_LINE: &str = "command line";
 
 /// Collects what is wrong; each complaint finds its own place in the file.
 struct Complaints<'a> {
@@ -33,9 +30,9 @@ impl Complaints<'_> {
 }
 
 /// Checks a file together with what the command line says.
-pub(super) fn check(file: File, origin: Option<&Origin>, overrides: &Overrides) -> Result<Config, Vec<Finding>> {
-    let mut complaints = Complaints { origin, findings: Vec::new() };
-    let folder = origin.map_or(Path::new(""), |origin| origin.folder.as_path());
+pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -> Result<Config, Vec<Finding>> {
+    let mut complaints = Complaints { origin: origin.as_ref(), findings: Vec::new() };
+    let folder = origin.as_ref().map_or(Path::new(""), |origin| origin.folder.as_path());
 
     let mut server = file.server();
     server.listen = overrides.listen.unwrap_or(server.listen);
@@ -60,7 +57,7 @@ pub(super) fn check(file: File, origin: Option<&Origin>, overrides: &Overrides) 
     if !complaints.findings.is_empty() {
         return Err(complaints.findings);
     }
-    Ok(Config { server, refusals: file.refusals, server_name, upstream, policy, guards: file.guards, audit, admin })
+    Ok(Config { server, refusals: file.refusals, server_name, upstream, policy, guards: file.guards, audit, admin, origin })
 }
 
 fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {

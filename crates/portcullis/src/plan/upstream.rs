@@ -9,7 +9,8 @@ use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
 use portcullis_upstream::{HttpUpstream, SettingsError, StderrSink, StdioUpstream};
 
-use crate::config::{Transport, UpstreamConfig};
+use crate::config::{Config, Transport, UpstreamConfig};
+use crate::finding::Finding;
 use crate::out;
 
 /// Makes the upstream; opens no connection and starts no child.
@@ -32,11 +33,30 @@ pub(crate) fn make(
 }
 
 /// Whether the settings can work, as far as that can be told without contacting anyone.
-///
-/// # Errors
-/// A setting that cannot work, naming its key.
-pub(crate) fn check(config: &UpstreamConfig, limits: Limits) -> Result<(), SettingsError> {
-    build(config, limits, StderrSink::new(|_, _| {})).map(|_| ())
+pub(crate) fn check(config: &Config) -> Option<Finding> {
+    let upstream = config.upstream.as_ref()?;
+    let error = build(upstream, config.server.limits.reader(), StderrSink::new(|_, _| {})).err()?;
+    Some(complaint(config, upstream, &error))
+}
+
+/// A setting that cannot work, with its place. The settings' own errors begin with the name of the key.
+pub(crate) fn complaint(config: &Config, upstream: &UpstreamConfig, error: &SettingsError) -> Finding {
+    let section = match &upstream.transport {
+        Transport::Http(_) => "upstream.http",
+        Transport::Stdio(_) => "upstream.stdio",
+    };
+    let text = error.to_string();
+    let named = text.strip_prefix('`').and_then(|rest| rest.split_once("`: "));
+    match named {
+        Some((key, rest)) => config.finding(&format!("{section}.{key}"), format!("`{key}` {}", colon(rest))),
+        None => config.finding(section, text),
+    }
+}
+
+/// `is empty` follows its subject as it is; anything else after a colon.
+fn colon(text: &str) -> String {
+    let verb = ["is ", "has ", "must ", "cannot "].iter().any(|verb| text.starts_with(verb));
+    if verb { text.to_owned() } else { format!("cannot work: {text}") }
 }
 
 fn build(config: &UpstreamConfig, limits: Limits, sink: StderrSink) -> Result<Arc<dyn Upstream>, SettingsError> {

@@ -45,7 +45,7 @@ fn a_stdio_server_is_served_with_a_clean_environment_and_its_stderr_is_logged_un
     gateway.signal("INT");
     assert!(gateway.end().success());
     let said = gateway.said.join("\n");
-    assert!(said.contains("server (1 tool, legacy era): python3 server.py"), "{said}");
+    assert!(said.contains("server (2 tools, legacy era): python3 server.py"), "{said}");
     assert!(said.lines().any(|line| line.contains("hello from the child") && line.contains("server")), "{said}");
     let log = run(&folder, &["audit", "tail", "-n", "100", "audit"]).out;
     assert!(log.contains("child_stderr") && log.contains("hello from the child"), "{log}");
@@ -82,4 +82,45 @@ fn a_command_that_does_not_exist_is_said_and_the_gateway_stays_up() {
     assert!(said.contains("no-such-program"), "{said}");
     gateway.signal("INT");
     assert!(gateway.end().success());
+}
+
+const WAIT: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"wait","arguments":{}}}"#;
+
+#[test]
+fn a_drain_lets_an_open_call_finish() {
+    let folder = Folder::new();
+    let (mut gateway, address) = gateway(&folder);
+    let session = open_session(address);
+    let call = std::thread::spawn(move || in_session(address, &session, WAIT));
+    gateway.wait_for("waiting for go");
+    gateway.signal("INT");
+    gateway.wait_for("stopping: open calls may finish");
+    folder.write("go", "");
+    let answer = call.join().unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.contains("gone"), "{answer:?}");
+    assert!(gateway.end().success());
+}
+
+#[test]
+fn a_second_ctrl_c_stops_at_once_with_the_log_whole_and_no_child_left() {
+    let folder = Folder::new();
+    folder.write("p.yaml", "timeouts: { drain_seconds: 3600 }\n");
+    folder.write("server.py", include_str!("stdio_server.py"));
+    let (mut gateway, address) = Running::gateway(&folder, &["--config", "p.yaml", "--", "python3", "server.py"]);
+    let (pid, _) = child(address);
+    let session = open_session(address);
+    let call = std::thread::spawn(move || {
+        // However it ends, it ends.
+        let _ = std::panic::catch_unwind(|| in_session(address, &session, WAIT));
+    });
+    gateway.wait_for("waiting for go");
+    gateway.signal("INT");
+    gateway.wait_for("stopping: open calls may finish");
+    gateway.signal("INT");
+    gateway.end();
+    call.join().unwrap();
+    assert!(is_gone(pid));
+    let verified = run(&folder, &["audit", "verify", "audit"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
 }

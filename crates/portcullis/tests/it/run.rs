@@ -101,7 +101,7 @@ fn sighup_reloads_policies_and_keeps_the_old_ones_when_the_new_are_wrong() {
 
     folder.write("policy.cedar", only_look);
     gateway.signal("HUP");
-    gateway.wait_for("policies and guards reloaded");
+    gateway.wait_for("reloaded plan=");
     assert!(in_session(address, &session, PAY).body.contains("not today"), "an old session is judged by the new plan");
 
     folder.write("policy.cedar", "permit (principal, action");
@@ -166,4 +166,25 @@ fn a_caller_with_a_key_gets_in_and_one_without_does_not() {
     let bearer = format!("Bearer {key}");
     headers.push(("authorization", &bearer));
     assert_eq!(http(address, "POST", "/mcp", &headers, hello).status, 200);
+}
+
+#[test]
+fn a_key_that_was_taken_back_is_refused_after_sighup() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let made = run(&folder, &["keys", "new", "ana"]).out;
+    let key = made.lines().find_map(|line| line.strip_prefix("# key: ")).unwrap().to_owned();
+    folder.write("p.yaml", &made);
+    let (mut gateway, address) = Running::gateway(&folder, &["--config", "p.yaml", "--upstream", &server.url()]);
+    let status = || {
+        let bearer = format!("Bearer {key}");
+        let mut headers = crate::support::LEGACY.to_vec();
+        headers.push(("authorization", &bearer));
+        http(address, "POST", "/mcp", &headers, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).status
+    };
+    assert_ne!(status(), 401);
+    folder.write("p.yaml", &run(&folder, &["keys", "new", "bob"]).out);
+    gateway.signal("HUP");
+    gateway.wait_for("reloaded plan=");
+    assert_eq!(status(), 401);
 }

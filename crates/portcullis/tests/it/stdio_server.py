@@ -1,8 +1,10 @@
-"""A stdio MCP server of a few lines for the tests: one tool, which tells its process id. Says hello on standard error."""
+"""A stdio MCP server of a few lines for the tests. `pid` tells its process id and environment, `wait` answers once a file named
+`go` is there. Says on standard error what it does."""
 
 import json
 import os
 import sys
+import time
 
 print("hello from the child", file=sys.stderr, flush=True)
 for line in sys.stdin:
@@ -18,7 +20,14 @@ for line in sys.stdin:
             "serverInfo": {"name": "stdio-test", "version": "1"},
         }
     elif method == "tools/list":
-        answer["result"] = {"tools": [{"name": "pid", "inputSchema": {"type": "object", "properties": {}}}]}
+        answer["result"] = {
+            "tools": [{"name": name, "inputSchema": {"type": "object", "properties": {}}} for name in ("pid", "wait")]
+        }
+    elif method == "tools/call" and message["params"]["name"] == "wait":
+        print("waiting for go", file=sys.stderr, flush=True)
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        answer["result"] = {"content": [{"type": "text", "text": "gone"}]}
     elif method == "tools/call":
         environment = ",".join(sorted(os.environ))
         answer["result"] = {"content": [{"type": "text", "text": f"pid={os.getpid()} env={environment}"}]}
