@@ -19,7 +19,7 @@ use portcullis_core::wire::{Kind, Limits, Message};
 
 use crate::answers::Awaiting;
 use crate::settings::{HttpSettings, SettingsError};
-use crate::standing::{Standing, shutting_down};
+use crate::standing::{Admission, Standing, opens, shutting_down};
 
 mod contact; // what we ask on our own account
 mod door; // connections: TLS, time limits
@@ -61,7 +61,10 @@ struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpUpstream").field("name", &self.name).field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("HttpUpstream")
+            .field("name", &self.name)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -126,7 +129,8 @@ impl Upstream for HttpUpstream {
                 return;
             }
             let all = self.inner.sessions.take_all();
-            let goodbyes = futures_util::stream::iter(all).for_each_concurrent(GOODBYES_AT_ONCE, |session| self.inner.say_goodbye(session));
+            let goodbyes = futures_util::stream::iter(all)
+                .for_each_concurrent(GOODBYES_AT_ONCE, |session| self.inner.say_goodbye(session));
             // The deadline is for all together: we stop even when the server does not listen.
             let _ = tokio::time::timeout(GOODBYE, goodbyes).await;
         })
@@ -139,8 +143,12 @@ impl Inner {
             return Err(shutting_down());
         }
         self.know_era().await?;
-        self.standing.admit(call.era())?;
+        let admission = self.standing.admit(call.era(), opens(call))?;
         match &call.subject {
+            Subject::Message(message) if admission == Admission::Trial => {
+                let outcome = self.post(call, message).await;
+                self.standing.prove(outcome, self.probe).await
+            }
             Subject::Message(message) => self.post(call, message).await,
             Subject::Stream { last_event_id } => self.listen(call, last_event_id.as_deref()).await,
             Subject::Close => self.close(call).await,
@@ -149,11 +157,12 @@ impl Inner {
 
     /// The legacy session a call belongs to, as the server knows it. `None` for modern calls and for `initialize`.
     fn session_of(&self, call: &Call) -> Result<Option<UpstreamSession>, Fault> {
-        let opens = call.direction() == portcullis_core::wire::Direction::ToServer && call.method() == "initialize";
         match &call.context.session {
-            Some(session) if call.era() == Era::Legacy && !opens => {
+            Some(session) if call.era() == Era::Legacy && !opens(call) => {
                 let known = self.sessions.find(session.key);
-                let lost = || Fault::before_sending(FaultKind::SessionLost, "no session with the server for this client session");
+                let lost = || {
+                    Fault::before_sending(FaultKind::SessionLost, "no session with the server for this client session")
+                };
                 known.map(Some).ok_or_else(lost)
             }
             _ => Ok(None),
@@ -162,7 +171,7 @@ impl Inner {
 
     async fn post(self: &Arc<Self>, call: &Call, message: &Message) -> Result<Reply, Fault> {
         let session = self.session_of(call)?;
-        let opens = message.method() == Some("initialize") && call.era() == Era::Legacy;
+        let opens = opens(call);
         let mut outbound = Outbound::new(Method::POST, message.bytes().clone());
         outbound.headers = self.fixed.post();
         headers::trace(&mut outbound.headers, &call.context.trace);
@@ -201,7 +210,10 @@ impl Inner {
         outbound.headers = self.fixed.get();
         headers::trace(&mut outbound.headers, &call.context.trace);
         headers::session(&mut outbound.headers, session.as_ref());
-        headers::version(&mut outbound.headers, session.as_ref().map_or(call.context.version, |session| session.version));
+        headers::version(
+            &mut outbound.headers,
+            session.as_ref().map_or(call.context.version, |session| session.version),
+        );
         if let Some(last) = last_event_id {
             let value = HeaderValue::from_bytes(last.as_bytes())
                 .map_err(|_| Fault::before_sending(FaultKind::NoStream, "the event id cannot stand in a header"))?;
@@ -231,8 +243,12 @@ impl Inner {
         headers::session(&mut outbound.headers, Some(&session));
         headers::version(&mut outbound.headers, session.version);
         match tokio::time::timeout(GOODBYE, self.exchange(outbound)).await {
-            Ok(Ok(response)) => tracing::debug!(server = %self.name, status = response.status().as_u16(), "session ended"),
-            Ok(Err(fault)) => tracing::info!(server = %self.name, %fault, "the server was not told that a session ended"),
+            Ok(Ok(response)) => {
+                tracing::debug!(server = %self.name, status = response.status().as_u16(), "session ended")
+            }
+            Ok(Err(fault)) => {
+                tracing::info!(server = %self.name, %fault, "the server was not told that a session ended")
+            }
             Err(_) => tracing::info!(server = %self.name, "the server did not answer the end of a session"),
         }
     }

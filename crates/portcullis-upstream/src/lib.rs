@@ -2,17 +2,17 @@
 //!
 //! An upstream accepts only what the gate cleared. What the gateway asks a server on its own account is a `Probe`.
 
+mod answers; // one response to one request
+pub mod http; // Streamable HTTP
+mod probe; // what the gateway itself asks
 pub mod settings; // what an operator may set
 pub mod sse; // chunks -> events
-mod answers; // one response to one request
-mod probe; // what the gateway itself asks
 mod standing; // era and tools, as known between calls
-pub mod http; // Streamable HTTP
 pub mod stdio; // child processes
 #[cfg(test)]
 mod testing;
 
 pub use self::http::HttpUpstream;
+pub use self::settings::{EraSetting, HttpSettings, Secret, SettingsError, StdioSettings};
 pub use self::stdio::guardian::{GUARDIAN_WORD, exec_child};
 pub use self::stdio::{StderrSink, StdioUpstream};
-pub use self::settings::{EraSetting, HttpSettings, Secret, SettingsError, StdioSettings};

@@ -166,7 +166,8 @@ pub(crate) fn greeted(answer: &Message) -> Result<Hello, Fault> {
         return Err(Fault::new(FaultKind::Garbage, format!("the server refused `initialize` with code {code}")));
     }
     legacy_version(answer)?;
-    let has_tools = answer.result_member("capabilities").is_some_and(|capabilities| capabilities.get("tools").is_some());
+    let has_tools =
+        answer.result_member("capabilities").is_some_and(|capabilities| capabilities.get("tools").is_some());
     Ok(Hello { has_tools })
 }
 

@@ -189,7 +189,9 @@ impl fmt::Display for SettingsError {
                 "`url`: plain `http` to `{host}` would show every message to the network; use `https`, or set `allow_plain_http: true`"
             ),
             Self::BadHeader { name } => write!(f, "`headers.{name}`: not a legal header name or value"),
-            Self::ReservedHeader { name } => write!(f, "`headers.{name}`: the gateway sets this header itself; remove it"),
+            Self::ReservedHeader { name } => {
+                write!(f, "`headers.{name}`: the gateway sets this header itself; remove it")
+            }
             Self::SecretUnreadable { key, reason } => write!(f, "`{key}`: {reason}"),
             Self::BadCommand { reason } => write!(f, "`command`: {reason}"),
             Self::Tls { reason } => write!(f, "TLS cannot be set up: {reason}"),

@@ -3,11 +3,16 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use futures_util::StreamExt;
+use portcullis_core::call::Call;
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::Reply;
 use portcullis_core::version::Era;
+use portcullis_core::wire::{Kind, Message};
 use tokio::sync::{Mutex, watch};
 
 use crate::probe::Served;
@@ -59,9 +64,9 @@ impl Standing {
         }
     }
 
-    /// The server contradicted what we knew: the next call asks again (G4).
-    pub(crate) fn contradicted(&self) {
-        if self.setting == EraSetting::Auto {
+    /// The server refused an era we believed it to speak: the next call asks again (G4).
+    pub(crate) fn contradicted(&self, era: Era) {
+        if self.setting == EraSetting::Auto && self.served().is_some_and(|served| served.speaks(era)) {
             self.served.store(None);
         }
     }
@@ -136,18 +141,69 @@ impl Standing {
         !self.is_closing()
     }
 
-    /// Refuses a call of an era that the server does not speak, before anything is sent.
-    pub(crate) fn admit(&self, era: Era) -> Result<(), Fault> {
+    /// Refuses a call of an era that the server does not speak, before anything is sent. `opens` is true for an `initialize`.
+    ///
+    /// A list of versions proves what is on it, not what is missing: SDKs that serve both eras list only the modern one. So a
+    /// client's `initialize` is let through to such a server, and its answer is the proof (G3); see [`Standing::prove`].
+    pub(crate) fn admit(&self, era: Era, opens: bool) -> Result<Admission, Fault> {
         match self.served() {
             None => Err(Fault::before_sending(FaultKind::Unreachable, "the server's era is not known yet")),
-            Some(served) if served.speaks(era) => Ok(()),
-            Some(served) => {
-                let served = served.newest();
-                let detail = format!("a {era} call for a server that speaks {served}");
-                Err(Fault::before_sending(FaultKind::EraMismatch { served }, detail))
-            }
+            Some(served) if served.speaks(era) => Ok(Admission::Known),
+            Some(served) if served.modern && opens && self.setting == EraSetting::Auto => Ok(Admission::Trial),
+            Some(served) => Err(mismatch(served.newest())),
         }
     }
+
+    /// Takes the outcome of an `initialize` that was let through on trial: a result proves that the server serves both eras,
+    /// anything else that is MCP or nonsense proves that it does not.
+    pub(crate) async fn prove(&self, outcome: Result<Reply, Fault>, patience: Duration) -> Result<Reply, Fault> {
+        let refused = || Fault { never_left: false, ..mismatch(Era::Modern) };
+        let refusal = |fault: Fault| match fault.kind {
+            FaultKind::Garbage | FaultKind::SessionLost | FaultKind::AnswerUnmatched | FaultKind::Died => refused(),
+            _ => fault,
+        };
+        let mut reply = outcome.map_err(refusal)?;
+        let mut items = Vec::new();
+        let answered = async {
+            while let Some(item) = reply.arrivals.next().await {
+                let arrived = item.map_err(refusal)?;
+                let kind = arrived.message.as_ref().map(Message::kind);
+                items.push(Ok(arrived));
+                match kind {
+                    Some(Kind::Result) => return Ok(()),
+                    None | Some(Kind::Notification) if items.len() < MOST_BEFORE_GREETING => {}
+                    _ => break,
+                }
+            }
+            Err(refused())
+        };
+        tokio::time::timeout(patience, answered).await.unwrap_or_else(|_| {
+            Err(Fault::new(FaultKind::TimedOut, "the server did not answer `initialize` in time"))
+        })?;
+        self.proven(Served { legacy: true, modern: true });
+        let Reply { media, status, arrivals } = reply;
+        Ok(Reply { media, status, arrivals: Box::pin(futures_util::stream::iter(items).chain(arrivals)) })
+    }
+}
+
+/// How sure we are that the server speaks a call's era.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Known,
+    /// It may; the answer will tell.
+    Trial,
+}
+
+/// Messages and events before the answer to `initialize`. 16: a priming event and some log lines.
+const MOST_BEFORE_GREETING: usize = 16;
+
+fn mismatch(served: Era) -> Fault {
+    Fault::before_sending(FaultKind::EraMismatch { served }, format!("the server speaks only the {served} era"))
+}
+
+/// Whether this is the `initialize` that opens a session.
+pub(crate) fn opens(call: &Call) -> bool {
+    call.era() == Era::Legacy && call.expects_response() && call.method() == "initialize"
 }
 
 /// What callers get once we stop.

@@ -16,11 +16,11 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Media, Pending, Reply, Upstream};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Kind, Limits, Message};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::settings::{SettingsError, StdioSettings};
-use crate::standing::{Standing, shutting_down};
+use crate::standing::{Admission, Standing, opens, shutting_down};
 
 mod backoff; // when a dying child may be started again
 mod child; // one running child
@@ -38,7 +38,7 @@ mod stderr; // a child's error output
 pub use self::notes::StderrSink;
 
 use self::backoff::Backoff;
-use self::child::{Keeper, Router, Running};
+use self::child::{Ending, Keeper, Router, Running};
 use self::launch::Launcher;
 use self::legacy::Session;
 use self::modern::Switchboard;
@@ -70,6 +70,7 @@ struct Inner {
     stall: Duration,
     notes: Notes,
     places: Arc<Semaphore>,
+    ending: Arc<Ending>,
     max_children: u32,
     backoff: Mutex<Backoff>,
     sessions: Mutex<HashMap<SessionKey, Arc<LegacyChild>>>,
@@ -132,6 +133,7 @@ impl StdioUpstream {
             stall: Duration::from_millis(settings.stall_timeout_ms),
             notes,
             places: Arc::new(Semaphore::new(usize::from(settings.max_children))),
+            ending: Arc::default(),
             max_children: u32::from(settings.max_children),
             backoff: Mutex::default(),
             sessions: Mutex::default(),
@@ -173,7 +175,8 @@ impl Upstream for StdioUpstream {
             self.inner.standing.close();
             let sessions: Vec<_> = self.inner.sessions().drain().map(|(_, child)| child).collect();
             let shared = self.inner.shared.lock().await.take();
-            let running = || sessions.iter().map(|child| &child.running).chain(shared.iter().map(|child| &child.running));
+            let running =
+                || sessions.iter().map(|child| &child.running).chain(shared.iter().map(|child| &child.running));
             running().for_each(Running::stop);
             drop((sessions, shared));
             // Every child holds a place until it is reaped, those ended a moment ago too.
@@ -188,8 +191,12 @@ impl Inner {
             return Err(shutting_down());
         }
         self.know_era().await?;
-        self.standing.admit(call.era())?;
+        let admission = self.standing.admit(call.era(), opens(call))?;
         match (&call.subject, call.era()) {
+            (Subject::Message(message), Era::Legacy) if admission == Admission::Trial => {
+                let outcome = self.say_legacy(call, message).await;
+                self.standing.prove(outcome, self.probe).await
+            }
             (Subject::Message(message), Era::Legacy) => self.say_legacy(call, message).await,
             (Subject::Message(message), Era::Modern) => self.say_modern(message).await,
             (Subject::Stream { last_event_id: None }, Era::Legacy) => {
@@ -197,7 +204,9 @@ impl Inner {
                 Ok(Reply { media: Media::EventStream, status: None, arrivals: inlet.arrivals() })
             }
             // A child gives no event ids, so there is nothing to resume.
-            (Subject::Stream { .. }, _) => Err(Fault::before_sending(FaultKind::NoStream, "nothing to resume over stdio")),
+            (Subject::Stream { .. }, _) => {
+                Err(Fault::before_sending(FaultKind::NoStream, "nothing to resume over stdio"))
+            }
             (Subject::Close, _) => {
                 if let Some(session) = &call.context.session {
                     self.end_session(session.key);
@@ -208,7 +217,7 @@ impl Inner {
     }
 
     async fn say_legacy(&self, call: &Call, message: &Message) -> Result<Reply, Fault> {
-        let opens = message.method() == Some("initialize");
+        let opens = opens(call);
         let child = if opens { self.open_session(call).await? } else { self.session(call)? };
         if message.kind() != Kind::Request {
             child.running.say(message.bytes().clone()).await?;
@@ -236,10 +245,13 @@ impl Inner {
                 let (child, inlet) = self.ask_shared(message).await?;
                 // The reply keeps the child's handle, so that a restart does not end what is still being read.
                 let arrivals = inlet.arrivals();
-                Ok(unframed(Box::pin(futures_util::stream::unfold((arrivals, child), |(mut arrivals, child)| async move {
-                    let item = futures_util::StreamExt::next(&mut arrivals).await?;
-                    Some((item, (arrivals, child)))
-                }))))
+                Ok(unframed(Box::pin(futures_util::stream::unfold(
+                    (arrivals, child),
+                    |(mut arrivals, child)| async move {
+                        let item = futures_util::StreamExt::next(&mut arrivals).await?;
+                        Some((item, (arrivals, child)))
+                    },
+                ))))
             }
             // A caller's own id means nothing to the shared child; callers cancel by closing their stream (C4, C8).
             Kind::Notification if message.method() == Some("notifications/cancelled") => Ok(accepted()),
@@ -247,7 +259,9 @@ impl Inner {
                 self.shared_child().await?.running.say(message.bytes().clone()).await?;
                 Ok(accepted())
             }
-            Kind::Result | Kind::Error => Err(Fault::before_sending(FaultKind::Garbage, "modern clients send no responses")),
+            Kind::Result | Kind::Error => {
+                Err(Fault::before_sending(FaultKind::Garbage, "modern clients send no responses"))
+            }
         }
     }
 
@@ -316,20 +330,39 @@ impl Inner {
         self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A place for one more child; waits for one that is on its way out.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        let full =
+            || Fault::before_sending(FaultKind::Overloaded, "as many server processes run as `max_children` allows");
+        let places = Arc::clone(&self.places);
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            return Ok(place);
+        }
+        if !self.ending.any() {
+            return Err(full());
+        }
+        let place = tokio::time::timeout(ALL_GONE, places.acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or_else(full)
+    }
+
     /// Starts a child, unless too many run or this one keeps dying.
-    async fn start<R: Router>(&self, router: impl FnOnce(tokio::sync::mpsc::Sender<bytes::Bytes>) -> R) -> Result<(Arc<R>, Running), Fault> {
+    async fn start<R: Router>(
+        &self,
+        router: impl FnOnce(tokio::sync::mpsc::Sender<bytes::Bytes>) -> R,
+    ) -> Result<(Arc<R>, Running), Fault> {
         let wait = self.backoff().wait(Instant::now());
         match wait {
             Some((delay, _)) if delay <= WORTH_WAITING => tokio::time::sleep(delay).await,
             Some((delay, ends)) => {
-                let detail = format!("the server process ended {ends} times soon after its start; the next start is in {} s", delay.as_secs() + 1);
+                let detail = format!(
+                    "the server process ended {ends} times soon after its start; the next start is in {} s",
+                    delay.as_secs() + 1
+                );
                 return Err(Fault::before_sending(FaultKind::Unreachable, detail));
             }
             None => {}
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            Fault::before_sending(FaultKind::Overloaded, "as many server processes run as `max_children` allows")
-        })?;
+        let place = self.place().await?;
         let process = self.launcher.launch()?;
         let input = Running::input();
         let router = Arc::new(router(input.0.clone()));
@@ -339,6 +372,7 @@ impl Inner {
             notes: self.notes.clone(),
             limits: self.limits,
             place,
+            ending: Arc::clone(&self.ending),
             on_end: Box::new(move |asked| {
                 if let Some(inner) = me.upgrade().filter(|_| !asked) {
                     inner.backoff().ended(Instant::now(), started.elapsed());

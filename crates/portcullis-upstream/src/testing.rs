@@ -41,7 +41,12 @@ pub(crate) struct Facts {
 }
 
 pub(crate) fn legacy(session: u128) -> Facts {
-    Facts { version: Version::LATEST_LEGACY, session: Some(session), catalogue: Arc::default(), param_headers: Vec::new() }
+    Facts {
+        version: Version::LATEST_LEGACY,
+        session: Some(session),
+        catalogue: Arc::default(),
+        param_headers: Vec::new(),
+    }
 }
 
 pub(crate) fn modern() -> Facts {
@@ -50,13 +55,21 @@ pub(crate) fn modern() -> Facts {
 
 impl Facts {
     pub(crate) fn clear(self, subject: Subject) -> Cleared {
-        let session = self.session.map(|key| Session { key: SessionKey(key), hash: "s".into(), calls: 1, tool_calls: 1 });
+        let session =
+            self.session.map(|key| Session { key: SessionKey(key), hash: "s".into(), calls: 1, tool_calls: 1 });
         let context = Context {
             caller: Arc::new(Caller::anonymous()),
             version: self.version,
             session,
             server: "srv".into(),
-            trace: TraceContext { trace_id: [1; 16], parent: None, span: [2; 8], flags: 1, state: Some("a=b".into()), given: true },
+            trace: TraceContext {
+                trace_id: [1; 16],
+                parent: None,
+                span: [2; 8],
+                flags: 1,
+                state: Some("a=b".into()),
+                given: true,
+            },
             now: Timestamp(0),
             catalogue: self.catalogue,
             param_headers: self.param_headers,
@@ -209,6 +222,7 @@ pub(crate) fn events(body: &str) -> String {
 
 /// The id a request text carries, as written.
 pub(crate) fn id_of(body: &str) -> String {
-    let message = Message::read(Bytes::copy_from_slice(body.as_bytes()), Direction::ToServer, &Limits::default()).unwrap();
+    let message =
+        Message::read(Bytes::copy_from_slice(body.as_bytes()), Direction::ToServer, &Limits::default()).unwrap();
     message.id().map(|id| id.raw().to_owned()).unwrap_or_default()
 }

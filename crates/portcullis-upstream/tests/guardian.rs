@@ -47,7 +47,8 @@ async fn gateway() {
 }
 
 fn a_killed_gateway_leaves_no_child() {
-    let mut gateway = Command::new(std::env::current_exe().unwrap()).arg("gateway").stdout(Stdio::piped()).spawn().unwrap();
+    let mut gateway =
+        Command::new(std::env::current_exe().unwrap()).arg("gateway").stdout(Stdio::piped()).spawn().unwrap();
     let mut said = Vec::new();
     for line in BufReader::new(gateway.stdout.take().unwrap()).lines() {
         said.push(line.unwrap());

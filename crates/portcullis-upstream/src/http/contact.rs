@@ -39,7 +39,10 @@ impl Inner {
 
     async fn contact_in_time(self: &Arc<Self>) -> Result<Catalogue, Fault> {
         tokio::time::timeout(self.probe, self.standing.unless_closing(self.contact())).await.unwrap_or_else(|_| {
-            Err(Fault::new(FaultKind::TimedOut, format!("the server did not answer our own questions within {:?}", self.probe)))
+            Err(Fault::new(
+                FaultKind::TimedOut,
+                format!("the server did not answer our own questions within {:?}", self.probe),
+            ))
         })
     }
 
@@ -65,20 +68,26 @@ impl Inner {
         let question = Probe::discover(1);
         let response = self.exchange(self.modern_question(&question)?).await?;
         let status = response.status();
-        let inconclusive = status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+        let inconclusive =
+            status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
         let answer = match self.read_reply(expecting(&question, Era::Modern), response).await {
             Ok(reply) => answer_of(reply).await,
             Err(fault) => Err(fault),
         };
         match answer {
-            Ok(_) if inconclusive => Err(Fault::new(FaultKind::Unreachable, format!("`server/discover` was answered with {}", status.as_u16()))),
+            Ok(_) if inconclusive => Err(Fault::new(
+                FaultKind::Unreachable,
+                format!("`server/discover` was answered with {}", status.as_u16()),
+            )),
             Ok(answer) => match probe::discovered(&answer) {
                 Discovered::Serves(served) => {
                     self.standing.proven(served);
                     Ok(true)
                 }
                 Discovered::MaybeLegacy => Ok(false),
-                Discovered::Foreign => Err(Fault::new(FaultKind::Garbage, "the server speaks only protocol versions newer than ours")),
+                Discovered::Foreign => {
+                    Err(Fault::new(FaultKind::Garbage, "the server speaks only protocol versions newer than ours"))
+                }
             },
             // Any other refusal is what servers say that do not know the method (G3): a candidate, to be proven by `initialize`.
             Err(fault) if fault.kind == FaultKind::Garbage && !inconclusive && !status.is_redirection() => Ok(false),

@@ -64,9 +64,27 @@ impl Events {
         Self::new(owner, body, purpose, None, Era::Legacy, batches)
     }
 
-    fn new(owner: Arc<Inner>, body: Incoming, purpose: Purpose, opening: Option<Opening>, era: Era, batches: bool) -> Self {
+    fn new(
+        owner: Arc<Inner>,
+        body: Incoming,
+        purpose: Purpose,
+        opening: Option<Opening>,
+        era: Era,
+        batches: bool,
+    ) -> Self {
         let reader = SseReader::new(SseLimits::for_messages(owner.limits.bytes));
-        Self { owner, body: Some(body), reader, purpose, opening, era, batches, resumable: false, unmatched: 0, ready: VecDeque::new() }
+        Self {
+            owner,
+            body: Some(body),
+            reader,
+            purpose,
+            opening,
+            era,
+            batches,
+            resumable: false,
+            unmatched: 0,
+            ready: VecDeque::new(),
+        }
     }
 
     pub(super) fn arrivals(self) -> Arrivals {

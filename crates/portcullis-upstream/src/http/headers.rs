@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use http::Uri;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::Scheme;
-use http::Uri;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::trace::TraceContext;
 use portcullis_core::version::Version;
@@ -139,5 +139,6 @@ pub(super) fn endpoint(settings: &HttpSettings) -> Result<Uri, SettingsError> {
 /// This host, by name or by address. Names other than `localhost` count as foreign: what they resolve to can change.
 fn is_loopback(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

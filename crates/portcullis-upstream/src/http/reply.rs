@@ -46,7 +46,11 @@ enum Form {
 }
 
 impl Inner {
-    pub(super) async fn read_reply(self: &Arc<Self>, mut expecting: Expecting, response: Response<Incoming>) -> Result<Reply, Fault> {
+    pub(super) async fn read_reply(
+        self: &Arc<Self>,
+        mut expecting: Expecting,
+        response: Response<Incoming>,
+    ) -> Result<Reply, Fault> {
         let (head, body) = response.into_parts();
         self.check_status(head.status, expecting.session)?;
         let form = form(&head.headers)?;
@@ -83,7 +87,8 @@ impl Inner {
         response: Response<Incoming>,
     ) -> Result<Reply, Fault> {
         let (head, body) = response.into_parts();
-        if head.status == StatusCode::METHOD_NOT_ALLOWED || (head.status == StatusCode::NOT_FOUND && session.is_none()) {
+        if head.status == StatusCode::METHOD_NOT_ALLOWED || (head.status == StatusCode::NOT_FOUND && session.is_none())
+        {
             return Err(Fault::new(FaultKind::NoStream, format!("GET was answered with {}", head.status.as_u16())));
         }
         self.check_status(head.status, session)?;
@@ -98,7 +103,8 @@ impl Inner {
 
     /// Statuses that mean the same whatever was asked. Their bodies are not read.
     fn check_status(&self, status: StatusCode, session: Option<SessionKey>) -> Result<(), Fault> {
-        let with = |kind, words: &str| Err(Fault::new(kind, format!("the server answered {}: {words}", status.as_u16())));
+        let with =
+            |kind, words: &str| Err(Fault::new(kind, format!("the server answered {}: {words}", status.as_u16())));
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                 with(FaultKind::Unauthorized, "check the `headers` of this upstream")
@@ -120,13 +126,22 @@ impl Inner {
     }
 
     /// A 4xx or 500: a JSON-RPC error about our request, or nothing of MCP (H1).
-    async fn read_refusal(&self, mut awaiting: Awaiting, opens: bool, status: StatusCode, form: Form, body: Incoming) -> Result<Reply, Fault> {
+    async fn read_refusal(
+        &self,
+        mut awaiting: Awaiting,
+        opens: bool,
+        status: StatusCode,
+        form: Form,
+        body: Incoming,
+    ) -> Result<Reply, Fault> {
         if !matches!(form, Form::Json) {
             return Err(unexpected(status, &form));
         }
         let read = tokio::time::timeout(ERROR_TIME, read_body(body, self.limits.bytes.min(ERROR_BYTES))).await;
         let Ok(Ok(bytes)) = read else { return Err(unexpected(status, &form)) };
-        let message = Message::read(bytes, Direction::ToClient, &self.limits).ok().filter(|message| message.kind() == Kind::Error);
+        let message = Message::read(bytes, Direction::ToClient, &self.limits)
+            .ok()
+            .filter(|message| message.kind() == Kind::Error);
         let Some(message) = message else { return Err(unexpected(status, &form)) };
         self.doubt(&message, opens);
         match awaiting.step(message, &self.limits) {
@@ -137,7 +152,12 @@ impl Inner {
     }
 
     /// A whole JSON answer: one message, or a batch where the version has them.
-    fn read_document(self: &Arc<Self>, mut expecting: Expecting, mut awaiting: Awaiting, bytes: Bytes) -> Result<Reply, Fault> {
+    fn read_document(
+        self: &Arc<Self>,
+        mut expecting: Expecting,
+        mut awaiting: Awaiting,
+        bytes: Bytes,
+    ) -> Result<Reply, Fault> {
         let messages = if expecting.batches && looks_like_batch(&bytes) {
             read_batch(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?
         } else {
@@ -167,7 +187,9 @@ impl Inner {
     /// An answered `initialize` opens the session; one in a version we do not speak does not (B4).
     pub(super) fn settle(&self, opening: Option<Opening>, response: &Message) -> Result<(), Fault> {
         match opening {
-            Some(opening) if response.kind() == Kind::Result => self.sessions.open(opening, probe::legacy_version(response)?),
+            Some(opening) if response.kind() == Kind::Result => {
+                self.sessions.open(opening, probe::legacy_version(response)?)
+            }
             opening => {
                 self.doubt(response, opening.is_some());
                 Ok(())
@@ -178,8 +200,8 @@ impl Inner {
     /// A server that does not know our version, or has no `initialize`, has changed its era since we asked (G4).
     fn doubt(&self, response: &Message, opens: bool) {
         match response.error_code() {
-            Some(-32022) => self.standing.contradicted(),
-            Some(-32601 | -32020) if opens => self.standing.contradicted(),
+            Some(-32601 | -32020 | -32022) if opens => self.standing.contradicted(Era::Legacy),
+            Some(-32022) => self.standing.contradicted(Era::Modern),
             _ => {}
         }
     }

@@ -32,7 +32,10 @@ pub(crate) async fn list_tools(server: &mut impl Ask, era: Era, id: i64) -> Resu
             if page.error_code() == Some(-32601) && pages.is_empty() {
                 return catalogue(&pages);
             }
-            return Err(bad(format!("`tools/list` answered with error code {}", page.error_code().unwrap_or_default())));
+            return Err(bad(format!(
+                "`tools/list` answered with error code {}",
+                page.error_code().unwrap_or_default()
+            )));
         }
         bytes = bytes.saturating_add(page.bytes().len());
         if bytes > MOST_BYTES {

@@ -46,7 +46,12 @@ async fn listed(answers: impl IntoIterator<Item = Message>) -> (Result<usize, Fa
 
 #[test]
 fn our_own_messages_pass_the_strict_reader_and_say_who_asks() {
-    for probe in [Probe::discover(1), Probe::initialize(2), Probe::initialized(), Probe::tools_list(3, Era::Modern, Some("\"c\""))] {
+    for probe in [
+        Probe::discover(1),
+        Probe::initialize(2),
+        Probe::initialized(),
+        Probe::tools_list(3, Era::Modern, Some("\"c\"")),
+    ] {
         let message = probe.message(&Limits::default()).unwrap();
         assert_eq!(message.method(), Some(probe.method()));
     }
@@ -84,7 +89,12 @@ fn only_a_version_list_proves_an_era_g2() {
 fn a_greeting_names_a_version_of_the_handshake_b4() {
     assert!(greeted(&result(r#"{"protocolVersion":"2024-11-05","capabilities":{"tools":{}}}"#)).unwrap().has_tools);
     assert!(!greeted(&result(r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#)).unwrap().has_tools);
-    for bad in [result(r#"{"protocolVersion":"2026-07-28"}"#), result(r#"{"protocolVersion":"1.0"}"#), result("{}"), error(-32601, "1")] {
+    for bad in [
+        result(r#"{"protocolVersion":"2026-07-28"}"#),
+        result(r#"{"protocolVersion":"1.0"}"#),
+        result("{}"),
+        error(-32601, "1"),
+    ] {
         assert_eq!(greeted(&bad).unwrap_err().kind, FaultKind::Garbage);
     }
 }
@@ -98,7 +108,10 @@ async fn all_pages_are_read_and_an_empty_cursor_is_a_cursor_d13() {
     ];
     let (outcome, asked) = listed(pages).await;
     assert_eq!(outcome, Ok(3));
-    assert!(asked[1].contains(r#""cursor":"""#) && asked[2].contains(r#""cursor":"\u0041""#), "cursors go back as written");
+    assert!(
+        asked[1].contains(r#""cursor":"""#) && asked[2].contains(r#""cursor":"\u0041""#),
+        "cursors go back as written"
+    );
 }
 
 #[tokio::test]
@@ -110,8 +123,19 @@ async fn a_hostile_list_is_refused_whole() {
     assert_eq!((outcome, asked.len()), (Err(FaultKind::TooLarge), 100));
     let many: Vec<String> = (0..6000).map(|tool| format!(r#"{{"name":"{tool}"}}"#)).collect();
     let page = format!(r#"{{"tools":[{}],"nextCursor":"n"}}"#, many.join(","));
-    assert_eq!(listed([result(&page), result(&page.replace("\"n\"", "\"m\"").replace("\"name\":\"", "\"name\":\"z")), result(r#"{"tools":[]}"#)]).await.0, Err(FaultKind::TooLarge));
-    for bad in [r#"{"tools":{}}"#, "{}", r#"{"tools":[{"title":"no name"}]}"#, r#"{"tools":[{"name":"a"},{"name":"a"}]}"#] {
+    assert_eq!(
+        listed([
+            result(&page),
+            result(&page.replace("\"n\"", "\"m\"").replace("\"name\":\"", "\"name\":\"z")),
+            result(r#"{"tools":[]}"#)
+        ])
+        .await
+        .0,
+        Err(FaultKind::TooLarge)
+    );
+    for bad in
+        [r#"{"tools":{}}"#, "{}", r#"{"tools":[{"title":"no name"}]}"#, r#"{"tools":[{"name":"a"},{"name":"a"}]}"#]
+    {
         assert_eq!(listed([result(bad)]).await.0, Err(FaultKind::Garbage), "{bad}");
     }
     assert_eq!(listed([error(-32603, "1")]).await.0, Err(FaultKind::Garbage));

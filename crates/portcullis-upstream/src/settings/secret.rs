@@ -43,15 +43,20 @@ impl Secret {
         let unreadable = |reason: String| SettingsError::SecretUnreadable { key: key.to_owned(), reason };
         match self {
             Self::Value(value) => Ok(value.clone()),
-            Self::Env(name) => std::env::var(name)
-                .map_err(|error| unreadable(format!("environment variable `{name}`: {error}"))),
+            Self::Env(name) => {
+                std::env::var(name).map_err(|error| unreadable(format!("environment variable `{name}`: {error}")))
+            }
             Self::File(path) => {
                 let shown = path.display();
-                let size = std::fs::metadata(path).map_err(|error| unreadable(format!("file `{shown}`: {error}")))?.len();
+                let size =
+                    std::fs::metadata(path).map_err(|error| unreadable(format!("file `{shown}`: {error}")))?.len();
                 if size > MOST_BYTES {
-                    return Err(unreadable(format!("file `{shown}` has {size} bytes; a secret has at most {MOST_BYTES}")));
+                    return Err(unreadable(format!(
+                        "file `{shown}` has {size} bytes; a secret has at most {MOST_BYTES}"
+                    )));
                 }
-                let text = std::fs::read_to_string(path).map_err(|error| unreadable(format!("file `{shown}`: {error}")))?;
+                let text =
+                    std::fs::read_to_string(path).map_err(|error| unreadable(format!("file `{shown}`: {error}")))?;
                 Ok(text.trim_end_matches(['\r', '\n']).to_owned())
             }
         }

@@ -5,21 +5,26 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::version::Era;
 use tokio::sync::Notify;
 
-use super::Standing;
+use super::{Admission, Standing};
 use crate::probe::Served;
 use crate::settings::EraSetting;
 
 #[test]
 fn what_was_proven_holds_until_it_is_contradicted_and_never_over_the_operator() {
     let auto = Standing::new(EraSetting::Auto);
-    assert!(matches!(auto.admit(Era::Legacy), Err(Fault { kind: FaultKind::Unreachable, never_left: true, .. })));
+    assert!(matches!(auto.admit(Era::Legacy, true), Err(Fault { kind: FaultKind::Unreachable, never_left: true, .. })));
     auto.proven(Served::MODERN);
-    assert!(auto.admit(Era::Modern).is_ok() && auto.admit(Era::Legacy).is_err());
-    auto.contradicted();
+    assert_eq!(auto.admit(Era::Modern, false), Ok(Admission::Known));
+    assert_eq!(auto.admit(Era::Legacy, true), Ok(Admission::Trial));
+    assert!(auto.admit(Era::Legacy, false).is_err());
+    auto.contradicted(Era::Legacy);
+    assert_eq!(auto.served(), Some(Served::MODERN), "nothing was believed of that era");
+    auto.contradicted(Era::Modern);
     assert_eq!(auto.served(), None);
     let set = Standing::new(EraSetting::Legacy);
     set.proven(Served::MODERN);
-    set.contradicted();
+    set.contradicted(Era::Legacy);
+    assert!(set.admit(Era::Modern, false).is_err());
     assert_eq!(set.served(), Some(Served::LEGACY));
 }
 
@@ -46,6 +51,7 @@ async fn those_who_wait_for_a_failing_contact_share_its_failure() {
 #[tokio::test]
 async fn stopping_ends_a_contact_under_way() {
     let standing = Standing::new(EraSetting::Auto);
-    let (outcome, first) = tokio::join!(standing.unless_closing(std::future::pending::<Result<(), Fault>>()), async { standing.close() });
+    let (outcome, first) =
+        tokio::join!(standing.unless_closing(std::future::pending::<Result<(), Fault>>()), async { standing.close() });
     assert!(first && outcome.unwrap_err().kind == FaultKind::ShuttingDown);
 }

@@ -1,6 +1,7 @@
 //! One running child: its input fed, its output and its error output read, its end certain. Four tasks, and none outlives it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +42,52 @@ pub(super) trait Router: Send + Sync + 'static {
 pub(super) struct Running {
     input: mpsc::Sender<Bytes>,
     stop: watch::Sender<bool>,
-    ended: watch::Receiver<bool>,
+    life: Arc<Life>,
+}
+
+/// Children that were told to end and are not reaped yet: their places will be free soon.
+#[derive(Debug, Default)]
+pub(super) struct Ending(AtomicUsize);
+
+impl Ending {
+    pub(super) fn any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+}
+
+/// How far one child is. Both ends of its life may come first.
+#[derive(Debug)]
+struct Life {
+    stage: Mutex<Stage>,
+    ending: Arc<Ending>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Ending,
+    Over,
+}
+
+impl Life {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin_ending(&self) {
+        let mut stage = self.stage();
+        if *stage == Stage::Running {
+            *stage = Stage::Ending;
+            self.ending.0.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn over(&self) {
+        let mut stage = self.stage();
+        if std::mem::replace(&mut *stage, Stage::Over) == Stage::Ending {
+            self.ending.0.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
 }
 
 /// What a child is run with.
@@ -51,6 +97,7 @@ pub(super) struct Keeper<R> {
     pub(super) limits: Limits,
     /// One of the places for children; given back when the child is reaped.
     pub(super) place: OwnedSemaphorePermit,
+    pub(super) ending: Arc<Ending>,
     /// Told how the child ended and whether it was asked to.
     pub(super) on_end: Box<dyn FnOnce(bool) + Send>,
 }
@@ -85,7 +132,7 @@ impl Running {
         keeper: Keeper<R>,
     ) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let (end, ended) = watch::channel(false);
+        let life = Arc::new(Life { stage: Mutex::new(Stage::Running), ending: Arc::clone(&keeper.ending) });
         if let Some(stdin) = child.stdin.take() {
             tokio::spawn(write(stdin, receiver, stopping.clone()));
         }
@@ -96,8 +143,8 @@ impl Running {
             let (router, notes, limits) = (Arc::clone(&keeper.router), keeper.notes.clone(), keeper.limits);
             tokio::spawn(read(stdout, router, notes, limits))
         });
-        tokio::spawn(supervise(child, reader, stopping, keeper, end));
-        Self { input: sender, stop, ended }
+        tokio::spawn(supervise(child, reader, stopping, keeper, Arc::clone(&life)));
+        Self { input: sender, stop, life }
     }
 
     /// Gives a message to the writer. A fault means that the child never got any of it.
@@ -110,12 +157,19 @@ impl Running {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        *self.ended.borrow() || *self.stop.borrow()
+        *self.life.stage() != Stage::Running
     }
 
     /// Asks the child to end: closes its input, then SIGTERM, then SIGKILL, to its whole group. Returns at once.
     pub(super) fn stop(&self) {
+        self.life.begin_ending();
         self.stop.send_replace(true);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -186,7 +240,7 @@ async fn supervise<R: Router>(
     reader: Option<JoinHandle<Fault>>,
     mut stopping: watch::Receiver<bool>,
     keeper: Keeper<R>,
-    end: watch::Sender<bool>,
+    life: Arc<Life>,
 ) {
     let Keeper { router, notes, place, on_end, .. } = keeper;
     let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
@@ -194,10 +248,11 @@ async fn supervise<R: Router>(
     let mut said = None;
     let asked = tokio::select! {
         _ = child.wait() => false,
-        // Also when the handle is dropped.
         _ = stopping.wait_for(|stop| *stop) => true,
         fault = &mut reader => { said = fault.ok(); false }
     };
+    // Before anybody learns of it: who learns of it may ask for a new child at once.
+    life.begin_ending();
     if let Some(fault) = &said {
         // Nobody waits for the burial.
         router.ended(fault);
@@ -220,7 +275,7 @@ async fn supervise<R: Router>(
     router.ended(&fault);
     on_end(asked);
     drop(place);
-    end.send_replace(true);
+    life.over();
 }
 
 /// Waits for the end, and brings it about in three steps. The writer closes the input when it is told to stop.

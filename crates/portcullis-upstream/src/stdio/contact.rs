@@ -13,9 +13,9 @@ use portcullis_core::version::Era;
 use portcullis_core::wire::{Id, Kind, Message};
 use tokio::sync::mpsc;
 
+use super::Inner;
 use super::child::{Router, Running};
 use super::outlet::Inlet;
-use super::Inner;
 use crate::probe::{self, Ask, Discovered, Probe, Served};
 
 /// How long a server may be silent on `server/discover` before it is asked to `initialize`. 5 s: some legacy servers never
@@ -44,7 +44,10 @@ impl Inner {
 
     async fn contact_in_time(&self) -> Result<Catalogue, Fault> {
         tokio::time::timeout(self.probe, self.standing.unless_closing(self.contact())).await.unwrap_or_else(|_| {
-            Err(Fault::new(FaultKind::TimedOut, format!("the server did not answer our own questions within {:?}", self.probe)))
+            Err(Fault::new(
+                FaultKind::TimedOut,
+                format!("the server did not answer our own questions within {:?}", self.probe),
+            ))
         })
     }
 
@@ -98,7 +101,9 @@ fn verdict(answer: &Message) -> Result<Option<Served>, Fault> {
     match probe::discovered(answer) {
         Discovered::Serves(served) => Ok(Some(served)),
         Discovered::MaybeLegacy => Ok(None),
-        Discovered::Foreign => Err(Fault::new(FaultKind::Garbage, "the server speaks only protocol versions newer than ours")),
+        Discovered::Foreign => {
+            Err(Fault::new(FaultKind::Garbage, "the server speaks only protocol versions newer than ours"))
+        }
     }
 }
 
@@ -129,7 +134,9 @@ impl Line {
     async fn answer(&mut self, ids: &[i64]) -> Result<Message, Fault> {
         loop {
             let message = self.incoming.recv().await;
-            let message = message.ok_or_else(|| Fault::new(FaultKind::Died, "the server process ended before it answered our questions"))?;
+            let message = message.ok_or_else(|| {
+                Fault::new(FaultKind::Died, "the server process ended before it answered our questions")
+            })?;
             // An error without an id is about the latest question, which is all this child was asked.
             if message.id().is_none_or(|id| ids.iter().any(|asked| *id == Id::number(*asked))) {
                 return Ok(message);
@@ -161,7 +168,9 @@ impl Ask for Line {
         self.tell(question).await?;
         loop {
             let message = self.incoming.recv().await;
-            let message = message.ok_or_else(|| Fault::new(FaultKind::Died, "the server process ended before it answered our questions"))?;
+            let message = message.ok_or_else(|| {
+                Fault::new(FaultKind::Died, "the server process ended before it answered our questions")
+            })?;
             if message.id() == id.as_ref() {
                 return Ok(message);
             }
@@ -201,7 +210,11 @@ pub(super) fn greeting(inner: Weak<Inner>, key: SessionKey, inlet: Inlet) -> Arr
     let closing = EndUnlessOpened { inner, key, opened: false };
     Box::pin(futures_util::stream::unfold((inlet.arrivals(), closing), |(mut arrivals, mut closing)| async move {
         let item = arrivals.next().await?;
-        let response = item.as_ref().ok().and_then(|arrived| arrived.message.as_ref()).filter(|message| message.kind() == Kind::Result);
+        let response = item
+            .as_ref()
+            .ok()
+            .and_then(|arrived| arrived.message.as_ref())
+            .filter(|message| message.kind() == Kind::Result);
         let checked = match response.map(probe::legacy_version) {
             Some(Err(fault)) => Err(fault),
             Some(Ok(_)) => {

@@ -42,7 +42,9 @@ impl Launcher {
         for (name, secret) in &settings.env {
             let value = secret.resolve(&format!("env.{name}"))?;
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(bad(&format!("environment variable `{name}` has a name or value that no system can pass on")));
+                return Err(bad(&format!(
+                    "environment variable `{name}` has a name or value that no system can pass on"
+                )));
             }
             env.push((name.into(), value.into()));
         }

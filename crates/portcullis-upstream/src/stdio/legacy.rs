@@ -74,7 +74,9 @@ impl Session {
 
     /// A reply for a request that is about to be written.
     pub(super) fn expect(&self, request: &Message, first_byte: Duration) -> Result<Inlet, Fault> {
-        let Some(id) = request.id() else { return Err(Fault::before_sending(FaultKind::Garbage, "a request without an id")) };
+        let Some(id) = request.id() else {
+            return Err(Fault::before_sending(FaultKind::Garbage, "a request without an id"));
+        };
         let (outlet, inlet) = outlet::answer(first_byte);
         let mut desk = self.desk();
         desk.check()?;
@@ -82,7 +84,8 @@ impl Session {
             return Err(Fault::before_sending(FaultKind::Overloaded, "too many requests are open in this session"));
         }
         // What the server asked while nobody was there is part of whatever happens next.
-        let (asked, others) = std::mem::take(&mut desk.waiting).into_iter().partition(|message| message.kind() == Kind::Request);
+        let (asked, others) =
+            std::mem::take(&mut desk.waiting).into_iter().partition(|message| message.kind() == Kind::Request);
         desk.waiting = others;
         desk.hand_over(asked, &outlet);
         desk.pending.push(Pending { id: id.clone(), token: request.progress_token(), outlet });
@@ -148,10 +151,12 @@ impl Desk {
                 let owner = self.pending.iter().find(|pending| pending.token.is_some() && pending.token == token);
                 owner.map_or(Route::Dropped("progress for no open request"), |owner| Route::To(owner.outlet.clone()))
             }
-            (Kind::Request, _) | (_, Some("notifications/cancelled")) => match self.oldest().or_else(|| self.standing.clone()) {
-                Some(outlet) => Route::To(outlet),
-                None => self.wait(message),
-            },
+            (Kind::Request, _) | (_, Some("notifications/cancelled")) => {
+                match self.oldest().or_else(|| self.standing.clone()) {
+                    Some(outlet) => Route::To(outlet),
+                    None => self.wait(message),
+                }
+            }
             (_, Some("notifications/message")) => {
                 let only = if self.pending.len() == 1 { self.oldest() } else { None };
                 match only.or_else(|| self.standing.clone()).or_else(|| self.oldest()) {

@@ -57,7 +57,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     fn finish(&mut self, line: Bytes) -> Line {
         match self.head.take() {
             Some(head) => Line::TooLong { head, tail: tail(&line) },
-            None if line.len() > self.limit => Line::TooLong { head: line.slice(..line.len().min(ENDS)), tail: tail(&line) },
+            None if line.len() > self.limit => {
+                Line::TooLong { head: line.slice(..line.len().min(ENDS)), tail: tail(&line) }
+            }
             None => Line::Whole(line),
         }
     }

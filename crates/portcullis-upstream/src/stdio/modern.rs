@@ -62,7 +62,13 @@ struct Routed {
 }
 
 impl Switchboard {
-    pub(super) fn new(input: mpsc::Sender<Bytes>, notes: Notes, watcher: Watcher, limits: Limits, stall: Duration) -> Self {
+    pub(super) fn new(
+        input: mpsc::Sender<Bytes>,
+        notes: Notes,
+        watcher: Watcher,
+        limits: Limits,
+        stall: Duration,
+    ) -> Self {
         let limits = Limits { bytes: limits.bytes.saturating_add(ID_ROOM), ..limits };
         Self { calls: Mutex::default(), input, notes, watcher, limits, stall }
     }
@@ -87,7 +93,10 @@ impl Switchboard {
                 return Err(Fault { never_left: true, ..fault.clone() });
             }
             if calls.open.len() >= MOST_PENDING {
-                return Err(Fault::before_sending(FaultKind::Overloaded, "too many calls wait for this server process"));
+                return Err(Fault::before_sending(
+                    FaultKind::Overloaded,
+                    "too many calls wait for this server process",
+                ));
             }
             calls.next += 1;
             let number = calls.next;
@@ -111,7 +120,10 @@ impl Switchboard {
             }
             Err(error) => {
                 self.calls().open.remove(&number);
-                Err(Fault::before_sending(FaultKind::Garbage, format!("{}: the request cannot be given an id of ours", error.code())))
+                Err(Fault::before_sending(
+                    FaultKind::Garbage,
+                    format!("{}: the request cannot be given an id of ours", error.code()),
+                ))
             }
         }
     }
@@ -138,7 +150,8 @@ impl Switchboard {
                 let number = number.filter(|number| calls.open.contains_key(number));
                 let number = number.ok_or("an answer to an id nobody asked with")?;
                 let open = calls.open.remove(&number).ok_or("an answer to an id nobody asked with")?;
-                let renamed = self.answer_for(&open, message).map_err(|_| "an answer that cannot be given its caller's id");
+                let renamed =
+                    self.answer_for(&open, message).map_err(|_| "an answer that cannot be given its caller's id");
                 if renamed.is_err() {
                     open.outlet.end(Fault::new(FaultKind::Garbage, "an answer that cannot be given its caller's id"));
                 }
@@ -147,7 +160,10 @@ impl Switchboard {
             // C6: a modern server has no requests, and nobody could answer one.
             (Kind::Request, _) => Err("a request of a modern server"),
             (_, Some("notifications/progress")) => {
-                let number = message.progress_token().and_then(|token| number_of(&token)).ok_or("progress for no open request")?;
+                let number = message
+                    .progress_token()
+                    .and_then(|token| number_of(&token))
+                    .ok_or("progress for no open request")?;
                 let open = calls.open.get(&number).ok_or("progress for no open request")?;
                 let (Some(token), Some(place)) = (&open.token, message.param("progressToken")) else {
                     return Err("progress nobody asked for");
@@ -158,7 +174,10 @@ impl Switchboard {
             }
             (_, Some("notifications/cancelled")) => {
                 // The server ends a subscription the hard way; over HTTP the end of the stream says so.
-                let number = message.cancelled_id().and_then(|id| number_of(&id)).filter(|number| calls.open.get(number).is_some_and(|open| open.listens));
+                let number = message
+                    .cancelled_id()
+                    .and_then(|id| number_of(&id))
+                    .filter(|number| calls.open.get(number).is_some_and(|open| open.listens));
                 if let Some(open) = number.and_then(|number| calls.open.remove(&number)) {
                     open.outlet.end(Fault::new(FaultKind::Died, "the server ended the subscription"));
                 }
@@ -171,7 +190,8 @@ impl Switchboard {
     fn notification(&self, calls: &Calls, message: &Message, is_log: bool) -> Result<Routed, &'static str> {
         if let Some(place) = message.meta(SUBSCRIPTION) {
             let number = place.as_i64().ok_or("a notification for no open subscription")?;
-            let open = calls.open.get(&number).filter(|open| open.listens).ok_or("a notification for no open subscription")?;
+            let open =
+                calls.open.get(&number).filter(|open| open.listens).ok_or("a notification for no open subscription")?;
             let renamed = message.edit().replace(place, open.id.raw()).apply(&self.limits);
             let message = renamed.map_err(|_| "a notification that cannot be given its subscription's id")?;
             return Ok(Routed { number, outlet: open.outlet.clone(), message });

@@ -37,7 +37,10 @@ impl Outlet {
             Ok(Ok(())) => Delivered::Taken,
             Ok(Err(_)) => Delivered::Gone,
             Err(_) => {
-                self.end(Fault::new(FaultKind::Overloaded, format!("the reader of this reply let a message wait for {stall:?}")));
+                self.end(Fault::new(
+                    FaultKind::Overloaded,
+                    format!("the reader of this reply let a message wait for {stall:?}"),
+                ));
                 Delivered::Stalled
             }
         }

@@ -26,7 +26,8 @@ pub(super) struct Fixture {
 /// The interpreter itself: what `python3` names may be a script that sets up an environment of its own.
 fn python() -> String {
     static PATH: OnceLock<String> = OnceLock::new();
-    let asked = || std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+    let asked =
+        || std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
     PATH.get_or_init(|| String::from_utf8(asked().stdout).unwrap().trim().to_owned()).clone()
 }
 
@@ -66,7 +67,9 @@ impl Fixture {
 pub(super) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
 
 pub(super) fn call(id: u32, tool: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","_meta":{{"progressToken":"t{id}"}}}}}}"#)
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","_meta":{{"progressToken":"t{id}"}}}}}}"#
+    )
 }
 
 pub(super) fn kind<T>(outcome: Result<T, Fault>) -> FaultKind {

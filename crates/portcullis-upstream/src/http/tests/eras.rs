@@ -16,12 +16,15 @@ async fn legacy_server(discover: (u16, &'static str)) -> Canned {
         let result = |id: &str, result: &str| json(200, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
         let answer = match &heard.body {
             body if body.contains("server/discover") => json(discover.0, &discover.1.replace("ID", &id_of(body))),
-            body if body.contains("\"initialize\"") => {
-                result(&id_of(body), r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}}}"#)
-                    .replacen("content-type", "mcp-session-id: probe\r\ncontent-type", 1)
-            }
+            body if body.contains("\"initialize\"") => result(
+                &id_of(body),
+                r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}}}"#,
+            )
+            .replacen("content-type", "mcp-session-id: probe\r\ncontent-type", 1),
             body if body.contains("nextpage") => result(&id_of(body), r#"{"tools":[{"name":"b","inputSchema":{}}]}"#),
-            body if body.contains("tools/list") => result(&id_of(body), r#"{"tools":[{"name":"a"}],"nextCursor":"nextpage"}"#),
+            body if body.contains("tools/list") => {
+                result(&id_of(body), r#"{"tools":[{"name":"a"}],"nextCursor":"nextpage"}"#)
+            }
             _ => "HTTP/1.1 202 X\r\ncontent-length: 0\r\n\r\n".to_owned(),
         };
         socket.write_all(answer.as_bytes()).await.ok()?;
@@ -35,7 +38,13 @@ async fn modern_server(discover: &'static str) -> Canned {
         let answer = if heard.body.contains("server/discover") {
             json(200, &discover.replace("ID", &id_of(&heard.body)))
         } else {
-            json(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"resultType":"complete","tools":[{{"name":"m"}}]}}}}"#, id_of(&heard.body)))
+            json(
+                200,
+                &format!(
+                    r#"{{"jsonrpc":"2.0","id":{},"result":{{"resultType":"complete","tools":[{{"name":"m"}}]}}}}"#,
+                    id_of(&heard.body)
+                ),
+            )
         };
         socket.write_all(answer.as_bytes()).await.ok()?;
         Some(socket)
@@ -99,7 +108,13 @@ async fn a_server_that_lists_both_eras_gets_calls_of_both() {
 
 #[tokio::test]
 async fn failures_are_no_answer_and_nothing_is_remembered_of_them_g4() {
-    for (status, expected) in [(401, FaultKind::Unauthorized), (403, FaultKind::Unauthorized), (429, FaultKind::Overloaded), (500, FaultKind::Unreachable), (503, FaultKind::Unreachable)] {
+    for (status, expected) in [
+        (401, FaultKind::Unauthorized),
+        (403, FaultKind::Unauthorized),
+        (429, FaultKind::Overloaded),
+        (500, FaultKind::Unreachable),
+        (503, FaultKind::Unreachable),
+    ] {
         let server = legacy_server((status, "{}")).await;
         let upstream = upstream(&server.url, EraSetting::Auto);
         let fault = upstream.refresh().await.unwrap_err();
@@ -117,8 +132,63 @@ async fn a_set_era_is_not_probed_g1() {
     let server = legacy_server((200, "{}")).await;
     let upstream = upstream(&server.url, EraSetting::Legacy);
     assert_eq!(upstream.era(), Some(Era::Legacy));
-    assert_eq!(kind(upstream.send(modern().say(&modern_call("7"))).await), FaultKind::EraMismatch { served: Era::Legacy });
+    assert_eq!(
+        kind(upstream.send(modern().say(&modern_call("7"))).await),
+        FaultKind::EraMismatch { served: Era::Legacy }
+    );
     assert!(server.heard().is_empty());
+}
+
+/// Lists only modern versions; serves `initialize` too, or not.
+async fn silent_about_legacy(serves: bool) -> Canned {
+    Canned::scripted(move |heard, mut socket| async move {
+        let id = id_of(&heard.body);
+        let answer = if heard.body.contains("\"initialize\"") {
+            let result = r#""result":{"protocolVersion":"2025-11-25","capabilities":{}}"#;
+            let error = r#""error":{"code":-32020,"message":"headers"}"#;
+            json(
+                if serves { 200 } else { 400 },
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},{}}}"#, if serves { result } else { error }),
+            )
+        } else {
+            let result = r#"{"supportedVersions":["2026-07-28"],"tools":[{"name":"m"}]}"#;
+            json(200, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
+        };
+        socket.write_all(answer.as_bytes()).await.ok()?;
+        Some(socket)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_version_list_without_legacy_does_not_prove_its_absence_g3() {
+    let server = silent_about_legacy(true).await;
+    let upstream = upstream(&server.url, EraSetting::Auto);
+    assert_eq!(
+        kind(upstream.send(legacy(1).say(CALL)).await),
+        FaultKind::EraMismatch { served: Era::Modern },
+        "only `initialize` may try"
+    );
+    let opened = all(upstream.send(legacy(1).say(super::INITIALIZE)).await.unwrap()).await;
+    assert!(opened.len() == 1 && opened[0].is_ok());
+    assert!(upstream.send(legacy(1).say(CALL)).await.is_ok());
+    assert!(upstream.send(modern().say(&modern_call("7"))).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_initialize_a_modern_server_refuses_is_a_clear_mismatch_and_changes_nothing() {
+    let server = silent_about_legacy(false).await;
+    let upstream = upstream(&server.url, EraSetting::Auto);
+    upstream.refresh().await.unwrap();
+    let before = server.heard().len();
+    for _ in 0..2 {
+        assert_eq!(
+            kind(upstream.send(legacy(1).say(super::INITIALIZE)).await),
+            FaultKind::EraMismatch { served: Era::Modern }
+        );
+    }
+    assert_eq!(server.heard().len(), before + 2, "no new probe");
+    assert!(upstream.send(modern().say(&modern_call("7"))).await.is_ok());
 }
 
 fn greetings(server: &Canned) -> usize {
@@ -149,9 +219,10 @@ async fn a_changed_tool_list_is_read_again_once() {
     let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
     let (server, upstream) = super::with_session("2025-11-25", move |heard| match heard.method() {
         "GET" => crate::testing::events(&format!("data: {changed}\n\n").repeat(50)),
-        _ if heard.body.contains("tools/list") => {
-            json(200, &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"tools":[{{"name":"new"}}]}}}}"#, id_of(&heard.body)))
-        }
+        _ if heard.body.contains("tools/list") => json(
+            200,
+            &format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"tools":[{{"name":"new"}}]}}}}"#, id_of(&heard.body)),
+        ),
         _ => json(202, ""),
     })
     .await;

@@ -63,7 +63,8 @@ async fn a_body_or_stream_that_goes_silent_is_timed_out() {
 
 #[tokio::test]
 async fn statuses_have_their_own_faults_and_none_goes_through() {
-    let html = |status: u16| format!("HTTP/1.1 {status} X\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>");
+    let html =
+        |status: u16| format!("HTTP/1.1 {status} X\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>");
     for (status, expected) in [
         (401, FaultKind::Unauthorized),
         (403, FaultKind::Unauthorized),
@@ -136,7 +137,12 @@ async fn an_endless_event_is_cut_off_at_the_limit() {
 
 #[tokio::test]
 async fn a_stream_that_ends_early_has_died_with_or_without_half_an_event() {
-    for body in ["", ": nothing\n\n", "data: {\"jsonrpc\":\"2.0\",\"id\":7,", "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}\n"] {
+    for body in [
+        "",
+        ": nothing\n\n",
+        "data: {\"jsonrpc\":\"2.0\",\"id\":7,",
+        "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}\n",
+    ] {
         assert_eq!(arrivals_against(events(body)).await, [Err(FaultKind::Died)], "{body:?}");
     }
     // A modern stream cannot be resumed, so an event id excuses nothing (D10).
@@ -182,8 +188,13 @@ async fn a_slow_reader_slows_the_server_instead_of_filling_memory() {
         let count = std::sync::Arc::clone(&count);
         async move {
             socket.write_all(events("").as_bytes()).await.ok()?;
-            let note = format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{{\"data\":\"{}\"}}}}\n\n", "x".repeat(10_000));
-            while let Ok(Ok(())) = tokio::time::timeout(Duration::from_millis(300), socket.write_all(note.as_bytes())).await {
+            let note = format!(
+                "data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{{\"data\":\"{}\"}}}}\n\n",
+                "x".repeat(10_000)
+            );
+            while let Ok(Ok(())) =
+                tokio::time::timeout(Duration::from_millis(300), socket.write_all(note.as_bytes())).await
+            {
                 count.fetch_add(note.len(), std::sync::atomic::Ordering::Relaxed);
             }
             None

@@ -8,9 +8,9 @@ use portcullis_core::wire::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{CALL, INITIALIZE, kind, settings, upstream, with_session};
+use crate::HttpUpstream;
 use crate::settings::{EraSetting, Secret, SettingsError};
 use crate::testing::{Canned, all, events, id_of, json, legacy, modern, modern_call, text};
-use crate::HttpUpstream;
 
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[],"big":12345678901234567890123}}"#;
 
@@ -46,7 +46,8 @@ async fn a_modern_call_carries_mirrored_headers_and_nothing_of_the_client_d1_f33
 
 #[tokio::test]
 async fn a_legacy_session_echoes_the_servers_id_and_version_b5_b6() {
-    let (server, upstream) = with_session("2025-06-18", |heard| json(200, &ANSWER.replace('7', &id_of(&heard.body)))).await;
+    let (server, upstream) =
+        with_session("2025-06-18", |heard| json(200, &ANSWER.replace('7', &id_of(&heard.body)))).await;
     let initialize = &server.heard()[0];
     assert_eq!(initialize.header("mcp-protocol-version"), None);
     assert_eq!(initialize.header("mcp-session-id"), None);
@@ -98,7 +99,9 @@ async fn close_and_forget_end_the_servers_session_b8() {
 async fn notifications_and_responses_are_accepted_with_any_empty_success() {
     for status in [200, 202, 204] {
         let (_server, upstream) = with_session("2025-11-25", move |_| format!("HTTP/1.1 {status} X\r\n\r\n")).await;
-        for told in [r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, r#"{"jsonrpc":"2.0","id":9,"result":{}}"#] {
+        for told in
+            [r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, r#"{"jsonrpc":"2.0","id":9,"result":{}}"#]
+        {
             assert_eq!(upstream.send(legacy(1).say(told)).await.unwrap().media, Media::Accepted, "{status}");
         }
     }
@@ -111,7 +114,8 @@ async fn events_are_given_as_they_arrive_and_the_stream_ends_after_the_response_
     let server = Canned::scripted(move |_, mut socket| {
         let hold = std::sync::Arc::clone(&hold);
         async move {
-            let first = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"tok","progress":1}}"#;
+            let first =
+                r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"tok","progress":1}}"#;
             socket.write_all(events(&format!("data: {first}\n\n")).as_bytes()).await.ok()?;
             let hold = hold.lock().await.take()?;
             hold.await.ok()?;
@@ -174,15 +178,23 @@ async fn the_standalone_stream_and_its_resumption_are_a_get_a11_a12() {
     let resumed = all(upstream.send(legacy(1).clear(resumed)).await.unwrap()).await;
     assert_eq!(text(&resumed[1]), ANSWER);
     let (first, second) = (&server.heard()[1], &server.heard()[2]);
-    assert_eq!((first.method(), first.header("accept"), first.header("last-event-id")), ("GET", Some("text/event-stream"), None));
+    assert_eq!(
+        (first.method(), first.header("accept"), first.header("last-event-id")),
+        ("GET", Some("text/event-stream"), None)
+    );
     assert_eq!((second.header("last-event-id"), second.header("mcp-session-id")), (Some("e4"), Some("sid")));
     let (_server, upstream) = with_session("2025-11-25", |_| json(405, "")).await;
-    assert_eq!(kind(upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None })).await), FaultKind::NoStream);
+    assert_eq!(
+        kind(upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None })).await),
+        FaultKind::NoStream
+    );
 }
 
 #[tokio::test]
 async fn a_batch_answer_is_taken_from_the_one_version_that_has_batches_a7() {
-    let batch = format!(r#"[{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":1}}}},{ANSWER}]"#);
+    let batch = format!(
+        r#"[{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":1}}}},{ANSWER}]"#
+    );
     let body = batch.clone();
     let (_server, upstream) = with_session("2025-03-26", move |_| json(200, &body)).await;
     assert_eq!(all(upstream.send(legacy(1).say(CALL)).await.unwrap()).await.len(), 2);
@@ -203,7 +215,10 @@ async fn an_error_with_a_status_keeps_its_status_and_gets_the_requests_id_h1() {
 fn urls_and_headers_that_cannot_work_are_refused() {
     let refused = |url: &str| HttpUpstream::new("s".into(), &settings(url, EraSetting::Auto), Limits::default()).err();
     assert_eq!(refused("http://mcp.example/mcp"), Some(SettingsError::PlainHttp { host: "mcp.example".into() }));
-    assert_eq!(refused("http://127.0.0.1.example/"), Some(SettingsError::PlainHttp { host: "127.0.0.1.example".into() }));
+    assert_eq!(
+        refused("http://127.0.0.1.example/"),
+        Some(SettingsError::PlainHttp { host: "127.0.0.1.example".into() })
+    );
     for url in ["ftp://x/", "/mcp", "mcp", "http://u:p@localhost/", "http://localhost/#f"] {
         assert!(matches!(refused(url), Some(SettingsError::BadUrl { .. })), "{url}");
     }

@@ -1,5 +1,6 @@
 //! Children that crash, babble, lie or write too much.
 
+use portcullis_core::call::SessionKey;
 use portcullis_core::refusal::FaultKind;
 use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
@@ -106,4 +107,7 @@ async fn more_children_than_allowed_are_refused() {
     fixture.open(1).await;
     let fault = fixture.upstream.send(legacy(2).say(INITIALIZE)).await.unwrap_err();
     assert_eq!((fault.kind, fault.never_left), (FaultKind::Overloaded, true));
+    // One that is on its way out is waited for.
+    fixture.upstream.forget(SessionKey(1)).await;
+    fixture.open(2).await;
 }

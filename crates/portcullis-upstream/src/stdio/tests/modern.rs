@@ -58,7 +58,9 @@ async fn a_subscription_keeps_its_callers_id() {
 async fn a_log_message_that_may_be_several_callers_reaches_none() {
     let fixture = fixture(&modern_settings());
     let asking = |id: &str, tool: &str| {
-        modern_call(id).replace("echo", tool).replace("\"progressToken\"", r#""io.modelcontextprotocol/logLevel":"info","progressToken""#)
+        modern_call(id)
+            .replace("echo", tool)
+            .replace("\"progressToken\"", r#""io.modelcontextprotocol/logLevel":"info","progressToken""#)
     };
     let alone = fixture.upstream.send(modern().say(&asking("1", "log"))).await.unwrap();
     assert_eq!(all(alone).await.len(), 2, "certain with one");
