@@ -111,6 +111,8 @@ impl Journey {
             }
             match ready!(self.arrivals.as_mut().poll_next(cx)) {
                 Some(Ok(arrived)) => self.arrived(arrived),
+                // A report, not an end: the right answer may still follow.
+                Some(Err(fault)) if fault.kind == FaultKind::AnswerUnmatched => self.note_fault(&fault),
                 Some(Err(fault)) => self.failed(&fault),
                 None => self.ended(),
             }

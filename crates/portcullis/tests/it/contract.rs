@@ -9,6 +9,7 @@ use crate::support::PATIENCE;
 mod asks;
 mod calls;
 pub(crate) mod client;
+pub(crate) mod peer;
 mod sessions;
 pub(crate) mod stage;
 mod streams;
@@ -32,11 +33,11 @@ const CASES: &[Case] = cases! {
         a_structured_result_comes_whole, a_tool_error_is_a_result, content_of_every_kind_comes_through, a_large_result_comes_whole,
         a_resource_and_a_template_are_read, a_resource_that_is_not_there_is_an_error, a_prompt_is_got, a_completion_is_offered,
         ping_is_answered, an_unknown_tool_is_an_error_with_the_id, an_unknown_method_is_an_error_with_the_id,
-        ids_of_every_kind_come_back, numbers_and_unknown_members_survive, a_mirrored_argument_reaches_the_server,
+        ids_of_every_kind_come_back, schemas_keep_every_keyword, a_mirrored_argument_reaches_the_server,
         an_answer_that_breaks_its_schema_is_cut, arguments_that_break_their_schema_are_refused, a_task_is_made_and_polled_to_its_end,
     },
     streams::{
-        progress_arrives_when_it_happens, progress_tokens_keep_their_type, log_messages_arrive_with_the_call,
+        progress_arrives_when_it_happens, progress_tokens_keep_their_type, log_messages_arrive_once_and_in_order,
         a_cancelled_call_ends_at_the_server, a_closed_legacy_stream_cancels_nothing, a_watched_resource_says_that_it_changed,
         changed_lists_are_announced, two_calls_at_once_do_not_mix, clients_with_equal_ids_do_not_hear_each_other,
         subscriptions_of_two_clients_do_not_mix,

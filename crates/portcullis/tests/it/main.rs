@@ -13,11 +13,19 @@
 mod support;
 
 mod audit;
+mod bytes;
 mod check;
 mod children;
 mod config;
+mod contract;
+mod contract_eras;
+mod contract_lifecycle;
+mod contract_policy;
 mod demo;
 mod explain;
 mod help;
+mod hostile;
 mod policy;
 mod run;
+mod stdio;
+mod trace;

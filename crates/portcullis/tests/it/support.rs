@@ -133,6 +133,17 @@ impl Running {
         }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Memory that the process really holds now, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
     /// Sends a signal by name, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
@@ -160,6 +171,28 @@ impl Drop for Running {
             eprintln!("it said:\n{}", self.said.join("\n"));
         }
     }
+}
+
+/// Processes below `pid`, however deep; zombies are none.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let stat = |path: PathBuf| {
+        let text = std::fs::read_to_string(path.join("stat")).ok()?;
+        // The name, in parentheses, may hold anything.
+        let (head, rest) = text.rsplit_once(')')?;
+        let mut fields = rest.split_whitespace();
+        let state = fields.next()?;
+        let parent: u32 = fields.next()?.parse().ok()?;
+        let own: u32 = head.split(' ').next()?.parse().ok()?;
+        (state != "Z").then_some((own, parent))
+    };
+    let all: Vec<_> = std::fs::read_dir("/proc").unwrap().filter_map(|entry| stat(entry.ok()?.path())).collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(all.iter().filter(|(_, above)| *above == parent).map(|(own, _)| *own));
+        next += 1;
+    }
+    found.split_off(1)
 }
 
 /// An HTTP answer, read to its end.

@@ -93,7 +93,7 @@ impl Client {
             "capabilities": capabilities(self.era),
             "clientInfo": { "name": "contract", "version": "1" },
         });
-        let mut exchange = self.open("initialize", hello);
+        let exchange = self.open("initialize", hello);
         assert_eq!(exchange.response.status, 200);
         let session = exchange.response.header("mcp-session-id").expect("a session id").to_owned();
         let greeting = exchange.last();
@@ -217,15 +217,13 @@ impl Client {
 
     pub(crate) fn notify(&self, method: &str, params: Value) {
         let body = json!({ "jsonrpc": "2.0", "method": method, "params": params });
-        let response = self.send_raw(method, None, &[], &body.to_string());
-        assert_eq!(response.status, 202, "{method}: {}", response.text());
+        accepted(method, self.send_raw(method, None, &[], &body.to_string()));
     }
 
     /// Answers a request of the server (legacy).
     fn answer(&self, id: &Value, result: &Value) {
         let body = json!({ "jsonrpc": "2.0", "id": id, "result": result });
-        let response = self.send_raw("", None, &[], &body.to_string());
-        assert_eq!(response.status, 202, "{}", response.text());
+        accepted("answer", self.send_raw("", None, &[], &body.to_string()));
     }
 
     /// What the server says unasked: the GET stream, or a subscription for `filter`. Ready when it returns.
@@ -293,6 +291,12 @@ impl Exchange<'_> {
         }
         self.response.hang_up();
     }
+}
+
+fn accepted(what: &str, response: Response) {
+    let status = response.status;
+    let text = response.text();
+    assert_eq!((status, text.as_str()), (202, ""), "{what}");
 }
 
 /// Which subscription a notification belongs to (modern).

@@ -66,7 +66,8 @@ impl Stage {
             Transport::Http => {
                 let mut server = Running::spawn(Command::new(program).args(["http", "--era", era]));
                 let line = server.wait_for("listening on http://");
-                let address: SocketAddr = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+                let address: SocketAddr =
+                    line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
                 (Some(server), Some(address))
             }
             Transport::Stdio => (None, None),
@@ -87,10 +88,24 @@ impl Stage {
     }
 
     /// Stops the gateway as Ctrl-C does; then the log must verify, and every intent must have exactly one outcome.
-    pub(crate) fn finish(mut self) -> Log {
+    pub(crate) fn finish(self) -> Log {
+        self.finish_saying().1
+    }
+
+    /// The same, with everything the gateway said.
+    pub(crate) fn finish_saying(self) -> (String, Log) {
         self.gateway.signal("INT");
+        self.stopped()
+    }
+
+    /// For a gateway that was asked to stop already.
+    pub(crate) fn ended(self) -> Log {
+        self.stopped().1
+    }
+
+    fn stopped(mut self) -> (String, Log) {
         assert!(self.gateway.end().success(), "{:#?}", self.gateway.said);
-        Log::of(&self.folder)
+        (self.gateway.said.join("\n"), Log::of(&self.folder))
     }
 }
 
@@ -141,7 +156,8 @@ impl Log {
 
     /// Pairs of intent and outcome that fit.
     pub(crate) fn calls(&self, fits: impl Fn(&Value) -> bool) -> Vec<(&Value, &Value)> {
-        let outcome = |call: &Value| self.entries.iter().find(|entry| entry["kind"] == "outcome" && entry["call"] == *call);
+        let outcome =
+            |call: &Value| self.entries.iter().find(|entry| entry["kind"] == "outcome" && entry["call"] == *call);
         let intents = self.entries.iter().filter(|entry| entry["kind"] == "intent" && fits(entry));
         intents.filter_map(|intent| Some((intent, outcome(&intent["call"])?))).collect()
     }
@@ -155,7 +171,7 @@ impl Log {
 }
 
 /// The reference server beside the binary under test, built if it is not there.
-fn reference_server() -> &'static Path {
+pub(crate) fn reference_server() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let portcullis = Path::new(env!("CARGO_BIN_EXE_portcullis"));
@@ -163,7 +179,9 @@ fn reference_server() -> &'static Path {
         let program = folder.join("reference-server");
         if !program.exists() {
             let mut cargo = Command::new(env!("CARGO"));
-            cargo.args(["build", "--quiet", "--package", "reference-server"]).env("CARGO_TARGET_DIR", folder.parent().unwrap());
+            cargo
+                .args(["build", "--quiet", "--package", "reference-server"])
+                .env("CARGO_TARGET_DIR", folder.parent().unwrap());
             if folder.ends_with("release") {
                 cargo.arg("--release");
             }

@@ -36,7 +36,8 @@ struct Body {
 pub(crate) fn send(address: SocketAddr, method: &str, headers: &[(String, String)], body: &[u8]) -> Response {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut head = format!("{method} /mcp HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut head =
+        format!("{method} /mcp HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -80,8 +81,13 @@ impl Response {
         text
     }
 
-    /// The next event that carries data; `None` at the end. Comments and bare ids are passed over.
+    /// The next event that carries data; `None` at the end.
     pub(crate) fn event(&mut self) -> Option<Event> {
+        std::iter::from_fn(|| self.any_event()).find(|event| !event.data.is_empty())
+    }
+
+    /// The next event, also one that only brings an id. Comments are passed over.
+    pub(crate) fn any_event(&mut self) -> Option<Event> {
         let mut event = Event::default();
         let mut line = String::new();
         loop {
@@ -92,10 +98,9 @@ impl Response {
             }
             let line = line.trim_end_matches(['\r', '\n']);
             if line.is_empty() {
-                if !event.data.is_empty() {
+                if !event.data.is_empty() || event.id.is_some() {
                     return Some(event);
                 }
-                event = Event::default();
             } else if let Some(id) = line.strip_prefix("id:") {
                 event.id = Some(id.trim_start().to_owned());
             } else if let Some(data) = line.strip_prefix("data:") {

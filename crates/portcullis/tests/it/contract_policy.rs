@@ -1,0 +1,106 @@
+//! What a policy says is true for every place of the matrix: lists and calls agree, and a refused caller reads the policy's own words.
+
+use serde_json::{Value, json};
+
+use crate::contract::client::{Client, Era};
+use crate::contract::stage::{SIDES, Stage};
+
+const POLICY: &str = r#"
+@id("all") permit (principal, action, resource);
+@id("hidden") forbid (principal, action == server::Action::"delete_note", resource);
+@id("no-swordfish") @reason("The word swordfish is not for echoing; choose another.")
+forbid (principal, action == server::Action::"echo", resource) when { context.args.text == "swordfish" };
+@id("no-sampling") @reason("This gateway does not lend out its model.")
+forbid (principal, action == Mcp::Action::"sampling/createMessage", resource);
+@id("no-secrets") forbid (principal, action == Mcp::Action::"resources/read", resource) when { context.uri like "test://static-b*" };
+"#;
+
+fn everywhere(check: impl Fn(&Stage, &Client)) {
+    for side in SIDES {
+        eprintln!("{side:?}");
+        let stage = Stage::under_policy(side, POLICY);
+        check(&stage, &stage.client());
+        stage.finish();
+    }
+}
+
+/// Status and body of a call, with the id taken out.
+fn called(client: &Client, tool: &str) -> (u16, Value) {
+    let mut exchange = client.open_call(tool, json!({ "path": "a" }));
+    let mut answer = exchange.next().unwrap();
+    answer["id"] = Value::Null;
+    (exchange.response.status, answer)
+}
+
+#[test]
+fn a_hidden_tool_is_neither_listed_nor_callable_and_answers_like_one_that_does_not_exist() {
+    everywhere(|stage, client| {
+        let listed = client.result("tools/list", json!({}));
+        let names: Vec<_> =
+            listed["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+        assert!(names.contains(&"read_note") && !names.contains(&"delete_note"), "{names:?}");
+        if stage.side.era == Era::Modern {
+            assert_eq!(listed["cacheScope"], "private", "what one caller sees is not everybody's (C45)");
+        }
+        assert_eq!(called(client, "delete_note"), called(client, "no_such_tool"));
+    });
+}
+
+#[test]
+fn a_call_refused_for_its_arguments_reads_the_policys_reason() {
+    everywhere(|stage, client| {
+        let refused = client.call("echo", json!({ "text": "swordfish" }));
+        assert_eq!(refused["isError"], true, "{refused}");
+        assert_eq!(refused["content"][0]["text"], "The word swordfish is not for echoing; choose another.");
+        if stage.side.era == Era::Modern {
+            assert_eq!(refused["resultType"], "complete", "{refused}");
+        }
+        assert_eq!(client.text("echo", json!({ "text": "marlin" })), "marlin", "only the arguments were wrong");
+    });
+}
+
+#[test]
+fn a_refused_resource_answers_like_one_that_does_not_exist_or_says_no() {
+    everywhere(|_, client| {
+        let refused = client.request("resources/read", json!({ "uri": "test://static-binary" }));
+        assert!(refused["error"]["code"].is_i64(), "{refused}");
+        assert!(client.request("resources/read", json!({ "uri": "test://static-text" })).get("result").is_some());
+    });
+}
+
+/// Server-to-client requests are judged in both eras: a request of its own, or one inside `input_required`.
+#[test]
+fn sampling_that_a_policy_forbids_never_reaches_the_client() {
+    everywhere(|stage, client| {
+        let (tool, arguments) = match stage.side.era {
+            Era::Legacy => ("test_sampling", json!({ "prompt": "hello" })),
+            Era::Modern => ("test_input_required_result_sampling", json!({})),
+        };
+        let params = json!({ "name": tool, "arguments": arguments });
+        let answer = client
+            .request_answering("tools/call", params, &mut |method, _| panic!("the client was asked for `{method}`"));
+        match stage.side.era {
+            Era::Legacy => {
+                let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+                assert!(text.contains("does not lend out its model"), "the server hears why: {answer}");
+            }
+            Era::Modern => {
+                assert!(answer["error"]["message"].as_str().unwrap().contains("does not lend out"), "{answer}")
+            }
+        }
+    });
+}
+
+#[test]
+fn the_log_names_the_policy_that_decided() {
+    for side in SIDES {
+        let stage = Stage::under_policy(side, POLICY);
+        stage.client().call("echo", json!({ "text": "swordfish" }));
+        let log = stage.finish();
+        let (intent, outcome) = log.call_of("echo");
+        assert_eq!(intent["decision"], "deny", "{intent}");
+        assert_eq!(intent["policies"], json!(["no-swordfish"]), "{intent}");
+        assert_eq!(outcome["status"], "denied", "{outcome}");
+        assert!(intent.get("arguments").is_none(), "arguments are other people's data: {intent}");
+    }
+}
