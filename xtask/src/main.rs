@@ -24,6 +24,7 @@ use crate::layout::Layout;
 
 const HELP: &str = "\
 cargo xtask test [STEP…]            run every check, or the named ones and what they need; ends with `N passed, N failed`
+cargo xtask test --only STEP…       the named steps alone, with what is built and installed already
 cargo xtask test --list             name the steps
 cargo xtask docs [--check]          write the generated pages anew, or say which are not current
 cargo xtask fuzz [TARGET] [--seconds N]
@@ -60,11 +61,12 @@ fn run(arguments: &[String]) -> Result<bool, Failure> {
             steps::list();
             Ok(true)
         }
-        ["test", chosen @ ..] => steps::run(&layout, chosen),
+        ["test", "--only", chosen @ ..] => steps::run(&layout, &steps::named(chosen)?),
+        ["test", chosen @ ..] => steps::run(&layout, &steps::with_needs(chosen)?),
         ["docs"] => docs::write(&layout),
-        ["docs", "--check"] => steps::run(&layout, &["docs"]),
+        ["docs", "--check"] => steps::run(&layout, &steps::with_needs(&["docs"])?),
         ["fuzz", rest @ ..] => fuzz::command(&layout, rest),
-        [step] => steps::run(&layout, &[step]),
+        [step] => steps::run(&layout, &steps::with_needs(&[step])?),
         _ => Err(format!("not a command: `{}`\n\n{HELP}", arguments.join(" ")).into()),
     }
 }

@@ -54,9 +54,8 @@ pub(crate) fn list() {
     }
 }
 
-/// Runs the named steps and what they need, or all; true when nothing failed.
-pub(crate) fn run(layout: &Layout, chosen: &[&str]) -> Result<bool, Failure> {
-    let chosen = with_needs(chosen)?;
+/// Runs the named steps in their order; true when nothing failed.
+pub(crate) fn run(layout: &Layout, chosen: &[&'static str]) -> Result<bool, Failure> {
     let start = Instant::now();
     let mut rows: Vec<Row> = Vec::new();
     for step in STEPS.iter().filter(|step| chosen.contains(&step.name)) {
@@ -96,25 +95,30 @@ fn settle(done: Result<Tally, Failure>) -> Result<Tally, Failure> {
     })
 }
 
-fn with_needs(chosen: &[&str]) -> Result<Vec<&'static str>, Failure> {
+/// The named steps and what they need; all of them when none is named.
+pub(crate) fn with_needs(chosen: &[&str]) -> Result<Vec<&'static str>, Failure> {
     if chosen.is_empty() {
         return Ok(STEPS.iter().map(|step| step.name).collect());
     }
-    let mut found: Vec<&'static str> = Vec::new();
-    for name in chosen {
-        let step = STEPS
-            .iter()
-            .find(|step| step.name == *name)
-            .ok_or_else(|| format!("no step `{name}`: see `cargo xtask test --list`"))?;
+    let mut found = named(chosen)?;
+    for step in STEPS.iter().filter(|step| chosen.contains(&step.name)) {
         found.extend(step.needs);
-        found.push(step.name);
     }
     Ok(found)
 }
 
+/// The named steps alone.
+pub(crate) fn named(chosen: &[&str]) -> Result<Vec<&'static str>, Failure> {
+    let find = |name: &&str| {
+        let step = STEPS.iter().find(|step| step.name == *name);
+        step.map(|step| step.name).ok_or_else(|| format!("no step `{name}`: see `cargo xtask test --list`").into())
+    };
+    chosen.iter().map(find).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{STEPS, with_needs};
+    use super::{STEPS, named, with_needs};
 
     #[test]
     fn a_step_comes_after_what_it_needs() {
@@ -127,7 +131,8 @@ mod tests {
 
     #[test]
     fn a_named_step_brings_what_it_needs_and_a_wrong_name_is_refused() {
-        assert_eq!(with_needs(&["clients"]).unwrap(), ["build", "setup", "clients"]);
+        assert_eq!(with_needs(&["clients"]).unwrap(), ["clients", "build", "setup"]);
+        assert_eq!(named(&["clients"]).unwrap(), ["clients"]);
         assert!(with_needs(&["client"]).is_err());
     }
 }

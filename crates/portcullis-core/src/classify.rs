@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::refusal::Violation;
 use crate::version::{Era, Version};
-use crate::wire::{Eras, JsonKind, Kind, Limits, METHODS, Malformed, Message};
+use crate::wire::{Direction, Eras, JsonKind, Kind, Limits, METHODS, Malformed, Message};
 
 /// The header that names the revision, in lower case.
 pub const VERSION_HEADER: &str = "mcp-protocol-version";
@@ -122,10 +122,17 @@ pub fn heeds_session(version_headers: &[&str]) -> bool {
 /// define them. Legacy servers answer a method of the other era themselves, as they always did.
 #[must_use]
 pub fn method_exists(version: Version, message: &Message) -> bool {
-    let known = message.method().and_then(|method| METHODS.iter().find(|info| info.name == method));
-    match (version.era(), known) {
+    message.method().is_none_or(|method| has_method(version.era(), method, message.direction()))
+}
+
+/// The same for a message that was not read because its params do not fit its method: what an era lacks is unknown there,
+/// whatever its params.
+#[must_use]
+pub fn has_method(era: Era, method: &str, direction: Direction) -> bool {
+    let known = METHODS.iter().find(|info| info.name == method);
+    match (era, known) {
         (Era::Legacy, _) | (_, None) => true,
-        (Era::Modern, Some(info)) => info.eras != Eras::Legacy && info.travels(message.direction()),
+        (Era::Modern, Some(info)) => info.eras != Eras::Legacy && info.travels(direction),
     }
 }
 

@@ -67,8 +67,16 @@ pub(crate) async fn post(
     let salvage = body.clone();
     let message = Message::read(body, Direction::ToServer, &gateway.limits).map_err(|malformed| {
         let id = wire::salvage_id(&salvage, &gateway.limits);
-        let malformed_method = malformed.method().map(str::to_owned);
-        Unread::new(malformed, reader.asked(id, malformed_method.as_deref()))
+        let asked = reader.asked(id, malformed.method());
+        match &malformed {
+            // Unknown first (C20): what the era lacks has no params to be right about.
+            Malformed::NameMissing { method }
+                if asked.modern && !classify::has_method(Era::Modern, method, Direction::ToServer) =>
+            {
+                Unread::new(Violation::MethodUnknown, asked)
+            }
+            _ => Unread::new(malformed, asked),
+        }
     })?;
     let asked = reader.asked(message.id().cloned(), message.method());
     reader

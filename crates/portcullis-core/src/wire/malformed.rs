@@ -72,7 +72,10 @@ pub enum Malformed {
     },
     ParamsNotObject,
     MetaNotObject,
-    NameMissing,
+    /// A request that does not say what it is about. The method is one of ours.
+    NameMissing {
+        method: Box<str>,
+    },
     NameNotString,
     ArgumentsNotObject,
     ProgressTokenInvalid,
@@ -170,11 +173,13 @@ impl Malformed {
         }
     }
 
-    /// The method of a message whose shape contradicts its method, for the log.
+    /// The method of a message whose shape or params do not fit its method, for the log.
     #[must_use]
     pub fn method(&self) -> Option<&str> {
         match self {
-            Self::RequestWithoutId { method } | Self::NotificationWithId { method } => Some(method),
+            Self::RequestWithoutId { method } | Self::NotificationWithId { method } | Self::NameMissing { method } => {
+                Some(method)
+            }
             _ => None,
         }
     }
@@ -246,7 +251,7 @@ impl Malformed {
             }
             Self::ParamsNotObject => ("params_not_object", PARAMS, "params must be an object"),
             Self::MetaNotObject => ("meta_not_object", PARAMS, "_meta must be an object"),
-            Self::NameMissing => ("name_missing", PARAMS, "params do not say what the method is about"),
+            Self::NameMissing { .. } => ("name_missing", PARAMS, "params do not say what the method is about"),
             Self::NameNotString => ("name_not_string", PARAMS, "the name, uri or task id must be a string"),
             Self::ArgumentsNotObject => ("arguments_not_object", PARAMS, "arguments must be an object"),
             Self::ProgressTokenInvalid => {

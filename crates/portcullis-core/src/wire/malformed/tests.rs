@@ -42,7 +42,7 @@ fn every_variant() -> Vec<Malformed> {
         M::NotificationWithId { method: "notifications/progress".into() },
         M::ParamsNotObject,
         M::MetaNotObject,
-        M::NameMissing,
+        M::NameMissing { method: "x".into() },
         M::NameNotString,
         M::ArgumentsNotObject,
         M::ProgressTokenInvalid,

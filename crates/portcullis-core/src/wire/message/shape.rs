@@ -148,7 +148,7 @@ fn named(message: &Message, limits: &Limits) -> Result<(), Malformed> {
     match message.name_view() {
         // Only a request is useless without its name; a notification that lacks one names nothing.
         None if source != NameSource::Nothing && message.kind == Kind::Request => {
-            return Err(Malformed::NameMissing);
+            return Err(Malformed::NameMissing { method: message.method().unwrap_or_default().into() });
         }
         None => {}
         Some(name) => {
