@@ -1,16 +1,18 @@
 //! From a call to a Cedar context that holds only what the candidate policies mention. Nothing here trusts the caller's words to name
 //! types: entities and extension values are made from the tool's schema, never from the JSON (`__entity` is just a key).
 
+mod fact;
 mod facts;
 mod number;
 mod values;
 mod web;
 
-use cedar_policy::{Context, RestrictedExpression};
+use cedar_policy::Context;
 use portcullis_core::call;
 use portcullis_core::catalogue::Annotations;
 use portcullis_core::wire::View;
 
+use self::fact::{Fact, Fields};
 pub(crate) use self::facts::Facts;
 pub(crate) use self::number::decimal;
 use crate::mentions::Needs;
@@ -27,8 +29,6 @@ impl Unfit {
     }
 }
 
-type Pairs = Vec<(String, RestrictedExpression)>;
-
 /// The part of the facts that `needs` names.
 ///
 /// # Errors
@@ -37,7 +37,7 @@ pub(crate) fn build(facts: &Facts<'_>, needs: &Needs, types: Option<&Type>) -> R
     if needs.is_empty() {
         return Ok(Context::empty());
     }
-    let mut pairs = Pairs::new();
+    let mut pairs = Fields::new();
     let wants = |name: &str| needs.below(name);
     for (name, value) in [
         ("method", facts.method),
@@ -46,11 +46,12 @@ pub(crate) fn build(facts: &Facts<'_>, needs: &Needs, types: Option<&Type>) -> R
         ("version", facts.context.version.as_str()),
     ] {
         if wants(name).is_some() {
-            pairs.push((name.to_owned(), RestrictedExpression::new_string(value.to_owned())));
+            pairs.push((name.to_owned(), Fact::string(value)));
         }
     }
     if wants("now").is_some() {
-        pairs.push(("now".to_owned(), RestrictedExpression::new_datetime(facts.context.now.to_string())));
+        let now = Fact::datetime(&facts.context.now.to_string()).ok_or_else(|| Unfit::new("now", "outside of the times Cedar knows"))?;
+        pairs.push(("now".to_owned(), now));
     }
     if let (Some(_), Some(session)) = (wants("session"), &facts.context.session) {
         pairs.push(("session".to_owned(), session_record(session)?));
@@ -59,16 +60,16 @@ pub(crate) fn build(facts: &Facts<'_>, needs: &Needs, types: Option<&Type>) -> R
     if let (Some(needs), Shape::Tool) = (wants("args"), facts.shape) {
         pairs.push(("args".to_owned(), arguments(facts.arguments, needs, types)?));
     }
-    Context::from_pairs(pairs).map_err(|_| Unfit::new("context", "Cedar cannot hold these values"))
+    fact::context(pairs)
 }
 
 /// What the message is about.
-fn subject(facts: &Facts<'_>, needs: &Needs, pairs: &mut Pairs) -> Result<(), Unfit> {
+fn subject(facts: &Facts<'_>, needs: &Needs, pairs: &mut Fields) -> Result<(), Unfit> {
     let wants = |name: &str| needs.below(name);
     if facts.shape != Shape::Plain
         && let (Some(_), Some(name)) = (wants("name"), &facts.name)
     {
-        pairs.push(("name".to_owned(), RestrictedExpression::new_string(name.to_string())));
+        pairs.push(("name".to_owned(), Fact::string(name)));
     }
     if wants("tool").is_some() && facts.shape == Shape::Tool {
         let Some(hints) = facts.hints else {
@@ -77,10 +78,10 @@ fn subject(facts: &Facts<'_>, needs: &Needs, pairs: &mut Pairs) -> Result<(), Un
         pairs.push(("tool".to_owned(), tool_record(facts.name.as_deref().unwrap_or_default(), hints)?));
     }
     if let (Some(_), Some(mode)) = (wants("mode"), facts.mode()?) {
-        pairs.push(("mode".to_owned(), RestrictedExpression::new_string(mode.into_owned())));
+        pairs.push(("mode".to_owned(), Fact::string(&mode)));
     }
     if let (Some(_), Some(uri)) = (wants("uri"), facts.uri()) {
-        pairs.push(("uri".to_owned(), RestrictedExpression::new_string(uri.to_owned())));
+        pairs.push(("uri".to_owned(), Fact::string(uri)));
     }
     if wants("url").is_some() || wants("host").is_some() {
         web::push(facts, needs, pairs)?;
@@ -88,24 +89,24 @@ fn subject(facts: &Facts<'_>, needs: &Needs, pairs: &mut Pairs) -> Result<(), Un
     Ok(())
 }
 
-fn tool_record(name: &str, hints: Annotations) -> Result<RestrictedExpression, Unfit> {
-    let mut fields = vec![("name".to_owned(), RestrictedExpression::new_string(name.to_owned()))];
+fn tool_record(name: &str, hints: Annotations) -> Result<Fact, Unfit> {
+    let mut fields = vec![("name".to_owned(), Fact::string(name))];
     let hints = [
         ("readOnly", hints.read_only),
         ("destructive", hints.destructive),
         ("idempotent", hints.idempotent),
         ("openWorld", hints.open_world),
     ];
-    fields.extend(hints.into_iter().filter_map(|(name, hint)| Some((name.to_owned(), RestrictedExpression::new_bool(hint?)))));
-    record(fields)
+    fields.extend(hints.into_iter().filter_map(|(name, hint)| Some((name.to_owned(), Fact::bool(hint?)))));
+    Fact::record(fields)
 }
 
-fn session_record(session: &call::Session) -> Result<RestrictedExpression, Unfit> {
-    let long = |count: u64| RestrictedExpression::new_long(i64::try_from(count).unwrap_or(i64::MAX));
-    record(vec![("calls".to_owned(), long(session.calls)), ("toolCalls".to_owned(), long(session.tool_calls))])
+fn session_record(session: &call::Session) -> Result<Fact, Unfit> {
+    let long = |count: u64| Fact::long(i64::try_from(count).unwrap_or(i64::MAX));
+    Fact::record(vec![("calls".to_owned(), long(session.calls)), ("toolCalls".to_owned(), long(session.tool_calls))])
 }
 
-fn arguments(arguments: Option<View<'_>>, needs: &Needs, types: Option<&Type>) -> Result<RestrictedExpression, Unfit> {
+fn arguments(arguments: Option<View<'_>>, needs: &Needs, types: Option<&Type>) -> Result<Fact, Unfit> {
     let types = match types {
         Some(Type::Record(record)) => record,
         Some(Type::Opaque(opaque)) => return Err(Unfit::new("args", opaque.why())),
@@ -116,10 +117,6 @@ fn arguments(arguments: Option<View<'_>>, needs: &Needs, types: Option<&Type>) -
     match arguments {
         Some(arguments) => values::record(arguments, types, needs, &values::Place::root("args"), &mut budget),
         // No arguments is an empty object (the member is optional in MCP).
-        None => record(Vec::new()),
+        None => Fact::record(Vec::new()),
     }
-}
-
-fn record(fields: Pairs) -> Result<RestrictedExpression, Unfit> {
-    RestrictedExpression::new_record(fields).map_err(|_| Unfit::new("context", "the same name twice in one record"))
 }

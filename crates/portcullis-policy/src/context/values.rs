@@ -1,10 +1,9 @@
 //! Argument values as Cedar values, by the tool's declared types. Only mentioned members are looked at; what does not fit its type is an
 //! error, because a policy that cannot see a value must not be able to overlook it.
 
-use cedar_policy::RestrictedExpression;
 use portcullis_core::wire::{JsonKind, View};
 
-use super::{Unfit, decimal};
+use super::{Fact, Unfit, decimal};
 use crate::mentions::Needs;
 use crate::schema::{Field, Record, Type};
 
@@ -63,7 +62,7 @@ pub(super) fn record(
     needs: &Needs,
     place: &Place<'_>,
     budget: &mut Budget,
-) -> Result<RestrictedExpression, Unfit> {
+) -> Result<Fact, Unfit> {
     if view.kind() != JsonKind::Object {
         return Err(place.unfit("not an object"));
     }
@@ -87,21 +86,21 @@ pub(super) fn record(
         let value = value_of(value, ty, below, place, budget)?;
         fields.push((name.into_owned(), value));
     }
-    super::record(fields)
+    Fact::record(fields)
 }
 
-fn value_of(view: View<'_>, ty: &Type, needs: &Needs, place: Place<'_>, budget: &mut Budget) -> Result<RestrictedExpression, Unfit> {
+fn value_of(view: View<'_>, ty: &Type, needs: &Needs, place: Place<'_>, budget: &mut Budget) -> Result<Fact, Unfit> {
     budget.spend(&place)?;
     match ty {
-        Type::Bool => view.as_bool().map(RestrictedExpression::new_bool).ok_or_else(|| place.unfit("not a boolean")),
-        Type::Long => view.as_i64().map(RestrictedExpression::new_long).ok_or_else(|| place.unfit("not an integer of 64 bits")),
+        Type::Bool => view.as_bool().map(Fact::bool).ok_or_else(|| place.unfit("not a boolean")),
+        Type::Long => view.as_i64().map(Fact::long).ok_or_else(|| place.unfit("not an integer of 64 bits")),
         Type::Decimal => {
             let number = view.number().ok_or_else(|| place.unfit("not a number"))?;
             let text = decimal(number).ok_or_else(|| place.unfit("not exact with four digits after the point"))?;
-            Ok(RestrictedExpression::new_decimal(text))
+            Fact::decimal(&text).ok_or_else(|| place.unfit("not a decimal"))
         }
         Type::String => {
-            view.as_str().map(|text| RestrictedExpression::new_string(text.into_owned())).ok_or_else(|| place.unfit("not a string"))
+            view.as_str().map(|text| Fact::string(&text)).ok_or_else(|| place.unfit("not a string"))
         }
         Type::Set(item) => {
             if view.kind() != JsonKind::Array {
@@ -114,7 +113,7 @@ fn value_of(view: View<'_>, ty: &Type, needs: &Needs, place: Place<'_>, budget: 
                 .flatten()
                 .map(|element| value_of(element, item, needs, place.inside("[]"), budget))
                 .collect();
-            Ok(RestrictedExpression::new_set(items?))
+            Ok(Fact::set(items?))
         }
         Type::Record(ty) => record(view, ty, needs, &place, budget),
         Type::Opaque(opaque) => Err(place.unfit(opaque.why())),

@@ -3,33 +3,32 @@
 
 use std::borrow::Cow;
 
-use cedar_policy::RestrictedExpression;
 use url::Url;
 
-use super::{Facts, Pairs, Unfit, record};
+use super::{Fact, Facts, Fields, Unfit};
 use crate::mentions::Needs;
 use crate::vocabulary::Shape;
 
 /// Adds `url` and `host`.
-pub(super) fn push(facts: &Facts<'_>, needs: &Needs, pairs: &mut Pairs) -> Result<(), Unfit> {
+pub(super) fn push(facts: &Facts<'_>, needs: &Needs, pairs: &mut Fields) -> Result<(), Unfit> {
     let Some(text) = text(facts)? else { return Ok(()) };
     let url = Url::parse(&text).map_err(|_| Unfit::new("url", "not an absolute URL"))?;
     let host = host(&url);
     if let (true, Some(host)) = (needs.below("host").is_some(), &host) {
-        pairs.push(("host".to_owned(), RestrictedExpression::new_string(host.clone())));
+        pairs.push(("host".to_owned(), Fact::string(host)));
     }
     let Some(wanted) = needs.below("url") else { return Ok(()) };
-    let mut fields = vec![("scheme".to_owned(), RestrictedExpression::new_string(url.scheme().to_owned()))];
+    let mut fields = vec![("scheme".to_owned(), Fact::string(url.scheme()))];
     if let Some(host) = host {
-        fields.push(("host".to_owned(), RestrictedExpression::new_string(host)));
+        fields.push(("host".to_owned(), Fact::string(&host)));
     }
     if let Some(port) = url.port_or_known_default() {
-        fields.push(("port".to_owned(), RestrictedExpression::new_long(i64::from(port))));
+        fields.push(("port".to_owned(), Fact::long(i64::from(port))));
     }
     if wanted.below("path").is_some() {
-        fields.push(("path".to_owned(), RestrictedExpression::new_string(path(&url)?.to_owned())));
+        fields.push(("path".to_owned(), Fact::string(path(&url)?)));
     }
-    pairs.push(("url".to_owned(), record(fields)?));
+    pairs.push(("url".to_owned(), Fact::record(fields)?));
     Ok(())
 }
 
