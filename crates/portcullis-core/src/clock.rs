@@ -44,6 +44,11 @@ const fn civil(days: u64) -> (u64, u64, u64) {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Wall-clock time. May step backwards; callers must not assume otherwise.
     fn now(&self) -> Timestamp;
+
+    /// Time since an arbitrary but fixed moment; never runs backwards. For durations, in microseconds or better where the source has them.
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.now().0)
+    }
 }
 
 /// A clock that stands where it was put.

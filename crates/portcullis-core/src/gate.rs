@@ -134,24 +134,6 @@ impl Cleared {
     pub const fn call(&self) -> &Call {
         &self.call
     }
-
-    /// Notifications a client could send itself, made by the gateway on its behalf after it went away or timed out:
-    /// `notifications/cancelled` for the request this clearance was for (A36, B10, D11). `None` when there is no request.
-    #[must_use]
-    pub fn cancellation(&self, reason: &'static str) -> Option<Cleared> {
-        let message = self.call.message()?;
-        if message.kind() != Kind::Request || message.direction() != Direction::ToServer {
-            return None;
-        }
-        let mut params = String::from(r#"{"requestId":"#);
-        params.push_str(message.id()?.raw());
-        params.push_str(r#","reason":"#);
-        own::push_string(&mut params, reason);
-        params.push('}');
-        let bytes = own::notification("notifications/cancelled", &params);
-        let cancelled = Message::read(bytes, Direction::ToServer, &Limits::default()).ok()?;
-        Some(Cleared { call: self.call.with_message(cancelled) })
-    }
 }
 
 /// Inspects the messages of one reply, in order.
@@ -259,6 +241,24 @@ impl Inspector {
     pub fn refuse(&self, message: &Message) -> Option<RefusedRequest> {
         let id = message.id().filter(|_| message.kind() == Kind::Request)?.clone();
         Some(RefusedRequest { id, call: self.call.clone() })
+    }
+
+    /// What a client that stops waiting would send: `notifications/cancelled` for the request whose reply this is (A36, B10). The gateway
+    /// sends it when it stops waiting on the client's behalf. `None` when there is no request.
+    #[must_use]
+    pub fn cancellation(&self, reason: &'static str) -> Option<Cleared> {
+        let message = self.call.message()?;
+        if message.kind() != Kind::Request || message.direction() != Direction::ToServer {
+            return None;
+        }
+        let mut params = String::from(r#"{"requestId":"#);
+        params.push_str(message.id()?.raw());
+        params.push_str(r#","reason":"#);
+        own::push_string(&mut params, reason);
+        params.push('}');
+        let bytes = own::notification("notifications/cancelled", &params);
+        let cancelled = Message::read(bytes, Direction::ToServer, &Limits::default()).ok()?;
+        Some(Cleared { call: self.call.with_message(cancelled) })
     }
 
     /// The call whose reply this is.

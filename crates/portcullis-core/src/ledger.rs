@@ -184,7 +184,7 @@ pub struct Notice {
 pub struct Entry {
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
-    opened: Timestamp,
+    opened: Duration,
     outcome: Option<Box<Outcome>>,
 }
 
@@ -196,7 +196,7 @@ impl Entry {
     pub fn open(ledger: Arc<dyn Ledger>, clock: Arc<dyn Clock>, intent: Intent) -> Result<Self, Unwritable> {
         let trace_id = Some(intent.trace_id.clone());
         let outcome = Outcome { call: intent.call.clone(), trace_id, ..Outcome::default() };
-        let opened = intent.at;
+        let opened = clock.elapsed();
         ledger.append(Record::Intent(Box::new(intent)))?;
         Ok(Self { ledger, clock, opened, outcome: Some(Box::new(outcome)) })
     }
@@ -225,7 +225,7 @@ impl Entry {
     pub fn close(&mut self, status: Status, code: Option<String>, detail: Option<String>) {
         let Some(mut outcome) = self.outcome.take() else { return };
         outcome.at = self.clock.now();
-        outcome.latency = outcome.at.since(self.opened);
+        outcome.latency = self.clock.elapsed().saturating_sub(self.opened);
         outcome.status = status;
         outcome.code = code.or(outcome.code);
         outcome.detail = detail.or(outcome.detail);

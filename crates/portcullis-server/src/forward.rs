@@ -74,6 +74,9 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
         Err(fault) => {
             gateway.ledger.count("fault", fault.kind.code());
             gateway.session_lost(&call, &fault);
+            if fault.kind == FaultKind::TimedOut {
+                gateway.cancel(&inspector, "the gateway waited long enough");
+            }
             let refusal = Refusal::Fault(fault.clone());
             if let Some(outcome) = entry.outcome() {
                 outcome.http_status = Some(refusal.answer(&asked).status.as_u16());
@@ -91,7 +94,8 @@ async fn send(gateway: &Arc<Gateway>, plan: &Plan, cleared: Cleared) -> Result<R
     let result = gateway.upstream.send(cleared).await;
     let Err(Fault { kind: FaultKind::Overloaded, never_left: true, .. }) = &result else { return result };
     let Some(opening) = call.context.session.as_ref().filter(|_| call.method() == "initialize") else { return result };
-    let Some(idle) = gateway.sessions.end_longest_idle(opening.key) else { return result };
+    let Some((idle, hash)) = gateway.sessions.end_longest_idle(opening.key, gateway.clock.now()) else { return result };
+    record::notice(gateway, "session_ended", format!("idle session {hash} made room for another of its caller"));
     gateway.upstream.forget(idle).await;
     // Judged again from the start: a clearance is for one sending.
     match plan.gate.judge(call).verdict {

@@ -1,15 +1,17 @@
 //! Everything an exchange needs, behind one `Arc`. The plan is an immutable snapshot that a reload swaps; a call keeps the one it began with.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use portcullis_core::call::Call;
-use portcullis_core::clock::Clock;
-use portcullis_core::gate::Gate;
+use portcullis_core::clock::{Clock, Timestamp};
+use portcullis_core::gate::{Gate, Inspector};
 use portcullis_core::ledger::Ledger;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Upstream;
+use portcullis_core::version::Era;
 use portcullis_core::wire::Limits;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +21,10 @@ use crate::origin::OriginRule;
 use crate::seal::Sealer;
 use crate::session::Sessions;
 use crate::settings::{IdentitySettings, Refusals, ServerSettings};
+
+/// Pause between two refreshes of the catalogue that callers can cause. A stdio server is started for each, so a second would be too
+/// little; a new tool that its server did not announce is known within this time. Unit: milliseconds.
+const REFRESH_PAUSE: u64 = 10_000;
 
 /// What is decided by: guards, and the form refusals take.
 #[derive(Clone, Debug)]
@@ -55,6 +61,8 @@ pub struct Gateway {
     pub(crate) sealer: Sealer,
     /// Set once the real port is known.
     pub(crate) origins: OnceLock<OriginRule>,
+    /// When an unknown tool last made us ask the server for its list. Unit: milliseconds since the epoch.
+    refreshed: AtomicU64,
     /// Work that outlives its request.
     pub(crate) tasks: TaskTracker,
     /// No new requests; standing streams end.
@@ -88,6 +96,7 @@ impl Gateway {
             directory: ArcSwap::from_pointee(directory),
             sealer,
             origins: OnceLock::new(),
+            refreshed: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             overdue: CancellationToken::new(),
@@ -118,6 +127,27 @@ impl Gateway {
     #[must_use]
     pub fn open_sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Whether an unknown tool may make us ask the server for its list now: at most once in [`REFRESH_PAUSE`], whoever calls.
+    pub(crate) fn may_refresh(&self, now: Timestamp) -> bool {
+        let last = self.refreshed.load(Ordering::Acquire);
+        let due = now.0.saturating_sub(last) >= REFRESH_PAUSE;
+        due && self.refreshed.compare_exchange(last, now.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Tells a legacy server that nobody waits for this call any more (A36, B10); a modern one learns it from the closed stream.
+    pub(crate) fn cancel(self: &Arc<Self>, inspector: &Inspector, reason: &'static str) {
+        if inspector.call().era() == Era::Modern {
+            return;
+        }
+        let Some(cancelled) = inspector.cancellation(reason) else { return };
+        let gateway = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Err(fault) = gateway.upstream.send(cancelled).await {
+                gateway.ledger.count("fault", fault.kind.code());
+            }
+        });
     }
 
     /// A session the server lost is over for the client too: its next request gets 404 and it initializes again (A24, B7).

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::{FutureExt, StreamExt};
 use http::StatusCode;
 use portcullis_core::call::Subject;
 use portcullis_core::gate::{Inspected, Inspection, Inspector, RefusedRequest};
@@ -163,7 +164,7 @@ impl Journey {
                 self.found(findings);
                 self.gateway.ledger.count("denial", denial.code.as_str());
                 let code = denial.code.as_str().to_owned();
-                self.ready.extend(Refusal::Denial(plain(denial)).message(&self.asked));
+                self.say(&Refusal::Denial(plain(denial)));
                 self.finish(Status::Cut, Some(code), None);
             }
         }
@@ -224,6 +225,10 @@ impl Journey {
         }
         self.entry.delivered(inspected.bytes().len());
         self.ready.push_back(inspected);
+        // A second answer that is there already is worth knowing about; nobody would read it later.
+        if let Some(Some(Err(fault))) = self.arrivals.next().now_or_never() {
+            self.note_fault(&fault);
+        }
         if !self.streams && message.kind() == Kind::Error {
             let era = if self.asked.modern { Era::Modern } else { Era::Legacy };
             self.status = status_of(era, message.error_code(), self.reply_status);
@@ -273,7 +278,7 @@ impl Journey {
         self.gateway.ledger.count("fault", fault.kind.code());
         self.gateway.session_lost(self.inspector.call(), fault);
         if self.asked.id.is_some() {
-            self.ready.extend(Refusal::Fault(fault.clone()).message(&self.asked));
+            self.say(&Refusal::Fault(fault.clone()));
         }
         self.finish(Status::Failed, Some(fault.kind.code().to_owned()), Some(fault.detail.clone()));
     }
@@ -284,6 +289,14 @@ impl Journey {
             self.finish(Status::Ended, None, (!standing).then(|| "the client may resume".to_owned()));
         } else {
             self.failed(&Fault::new(FaultKind::Died, "the reply ended without a response"));
+        }
+    }
+
+    /// Our own last word, counted before the entry is closed.
+    fn say(&mut self, refusal: &Refusal) {
+        if let Some(message) = refusal.message(&self.asked) {
+            self.entry.delivered(message.bytes().len());
+            self.ready.push_back(message);
         }
     }
 
@@ -377,8 +390,10 @@ impl Journey {
         tasks.spawn_on(
             async move {
                 let unseen = async { while self.next().await.is_some() {} };
-                // Out of time: dropping the journey closes its entry as abandoned.
-                let _in_time = tokio::time::timeout(at_most, unseen).await;
+                if tokio::time::timeout(at_most, unseen).await.is_err() {
+                    // Dropping the journey closes its entry as abandoned.
+                    self.gateway.cancel(&self.inspector, "its client went away long ago");
+                }
             },
             &runtime,
         );

@@ -3,9 +3,11 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,10 +34,17 @@ const SMALLEST_BUFFER: usize = 8192;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
+/// The fixed moment that durations are measured from.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        STARTED.elapsed()
     }
 }
 
@@ -113,12 +122,15 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
     let settings = gateway.settings.clone();
     // hyper's own header timer starts with the first byte; a connection that sends none must not hold its place.
     if tokio::time::timeout(settings.timeouts.header(), socket.readable()).await.is_err() {
-        record::hung_up(&gateway, Violation::HeadersTimedOut, peer);
+        record::hung_up(&gateway, Violation::HeadersTimedOut, peer, None);
         return;
     }
-    let served = Arc::clone(&gateway);
+    // Silence before the first request is a drip; silence after one is an idle connection, which is nobody's fault.
+    let fresh = Arc::new(AtomicBool::new(true));
+    let (served, used) = (Arc::clone(&gateway), Arc::clone(&fresh));
     let service = service_fn(move |request| {
         let gateway = Arc::clone(&served);
+        used.store(false, Ordering::Relaxed);
         async move { Ok::<_, Infallible>(pipeline::handle(gateway, request, peer).await) }
     });
     let connection = http1::Builder::new()
@@ -130,9 +142,20 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
         .serve_connection(TokioIo::new(socket), service);
     // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.
     match watcher.watch(connection).await {
-        Err(error) if error.is_parse_too_large() => record::hung_up(&gateway, Violation::HeadersTooLarge, peer),
-        Err(error) if error.is_timeout() => record::hung_up(&gateway, Violation::HeadersTimedOut, peer),
-        Err(error) if error.is_parse() => record::hung_up(&gateway, Violation::NotHttp, peer),
+        Err(error) if error.is_parse_too_large() => {
+            record::hung_up(
+                &gateway,
+                Violation::HeadersTooLarge,
+                peer,
+                Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            );
+        }
+        Err(error) if error.is_timeout() && fresh.load(Ordering::Relaxed) => {
+            record::hung_up(&gateway, Violation::HeadersTimedOut, peer, None);
+        }
+        Err(error) if error.is_parse() => {
+            record::hung_up(&gateway, Violation::NotHttp, peer, Some(StatusCode::BAD_REQUEST));
+        }
         Ok(()) | Err(_) => {}
     }
 }

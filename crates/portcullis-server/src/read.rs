@@ -273,14 +273,22 @@ impl Reader<'_> {
         String::from_utf8(opened).map(Some).map_err(|_| Violation::EventUnknown)
     }
 
-    /// A tool the catalogue does not know may be new: ask once more before judging without its types. The upstream bounds how often.
+    /// A tool the catalogue does not know may be new. Before the first list is read the call waits for it; later the question is asked
+    /// in the background and not often, so that neither time nor load tells an unknown name from a hidden one.
     async fn know_tool(&self, message: &Message) {
         if message.method() != Some("tools/call") {
             return;
         }
         let Some(name) = message.name() else { return };
-        if self.gateway.upstream.catalogue().tool(&name).is_none() {
-            // Failing to refresh is no failure of this call: it is judged as a call of an unknown tool.
+        let catalogue = self.gateway.upstream.catalogue();
+        if catalogue.tool(&name).is_some() || !self.gateway.may_refresh(self.now) {
+            return;
+        }
+        // Failing to refresh is no failure of this call: it is judged as a call of an unknown tool.
+        if catalogue.is_read() {
+            let gateway = Arc::clone(self.gateway);
+            self.gateway.tasks.spawn(async move { drop(gateway.upstream.refresh().await) });
+        } else {
             let _refreshed = self.gateway.upstream.refresh().await;
         }
     }

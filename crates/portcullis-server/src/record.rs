@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::StatusCode;
 use portcullis_core::call::{Call, Subject};
-use portcullis_core::ledger::{Intent, Record, Refused};
+use portcullis_core::ledger::{Intent, Notice, Record, Refused};
 use portcullis_core::refusal::Violation;
 use portcullis_core::wire::Direction;
 use sha2::{Digest, Sha256};
@@ -66,6 +67,16 @@ pub(crate) struct RefusedFacts {
 
 /// Counts and records something that never became a call.
 pub(crate) fn refused(gateway: &Gateway, refusal: &Refusal, facts: &RefusedFacts, asked: &Asked) {
+    entry(gateway, refusal, facts, Some(refusal.answer(asked).status));
+}
+
+/// Counts and records a connection that never came to a request. `answered`: what hyper said by itself, if it said anything.
+pub(crate) fn hung_up(gateway: &Gateway, violation: Violation, peer: SocketAddr, answered: Option<StatusCode>) {
+    let facts = RefusedFacts { peer, caller: None, trace_id: None, bytes: 0 };
+    entry(gateway, &Refusal::Violation(violation), &facts, answered);
+}
+
+fn entry(gateway: &Gateway, refusal: &Refusal, facts: &RefusedFacts, answered: Option<StatusCode>) {
     gateway.ledger.count(refusal.family(), refusal.code());
     let refused = Refused {
         at: gateway.clock.now(),
@@ -75,15 +86,16 @@ pub(crate) fn refused(gateway: &Gateway, refusal: &Refusal, facts: &RefusedFacts
         peer: Some(facts.peer.ip().to_string()),
         caller: facts.caller.clone(),
         bytes: facts.bytes as u64,
-        http_status: Some(refusal.answer(asked).status.as_u16()),
+        http_status: answered.map(|status| status.as_u16()),
         trace_id: facts.trace_id.clone(),
     };
     // The refusal stands whether or not it can be recorded; the ledger counts what it loses.
     let _lost = gateway.ledger.append(Record::Refused(Box::new(refused)));
 }
 
-/// Counts and records a connection that never came to a request.
-pub(crate) fn hung_up(gateway: &Gateway, violation: Violation, peer: SocketAddr) {
-    let facts = RefusedFacts { peer, caller: None, trace_id: None, bytes: 0 };
-    refused(gateway, &Refusal::Violation(violation), &facts, &Asked::default());
+/// Something the operator will ask about later.
+pub(crate) fn notice(gateway: &Gateway, code: &'static str, detail: String) {
+    let server = Some(Arc::clone(gateway.upstream.name()));
+    let notice = Notice { at: gateway.clock.now(), code, server, detail };
+    let _lost = gateway.ledger.append(Record::Notice(Box::new(notice)));
 }

@@ -22,6 +22,8 @@ const WAITING_REQUESTS: usize = 256;
 /// Tools with a counter of their own; a session that calls more different names counts the rest together.
 const COUNTED_TOOLS: usize = 1024;
 const SHARDS: usize = 16;
+/// How long a session must be idle before it may make room for another of its caller. Unit: milliseconds.
+const IDLE_ENOUGH: u64 = 60_000;
 
 /// One session.
 #[derive(Debug)]
@@ -277,24 +279,26 @@ impl Sessions {
         removed.is_some()
     }
 
-    /// Ends the longest idle session of the caller that owns `newest`, if one is idle at all, and returns its key.
-    pub(crate) fn end_longest_idle(&self, newest: SessionKey) -> Option<SessionKey> {
+    /// Ends the longest idle session of the caller that owns `newest`, if one has been idle for a minute, and returns its key and
+    /// digest. Less would let live clients of one caller push each other out between two calls.
+    pub(crate) fn end_longest_idle(&self, newest: SessionKey, now: Timestamp) -> Option<(SessionKey, Arc<str>)> {
         let owner = {
             let shard = self.shard(newest)?.read().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(&shard.get(&newest)?.owner)
         };
-        let mut longest: Option<(u64, SessionKey)> = None;
+        let mut longest: Option<(u64, Arc<Session>)> = None;
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
             let idle = shard.values().filter(|session| {
-                session.key != newest && session.owner.owner == owner.owner && session.is_idle(Timestamp(u64::MAX), 0)
+                session.key != newest && session.owner.owner == owner.owner && session.is_idle(now, IDLE_ENOUGH)
             });
             longest = idle
-                .map(|session| (session.last_used.load(Ordering::Relaxed), session.key))
+                .map(|session| (session.last_used.load(Ordering::Relaxed), Arc::clone(session)))
                 .chain(longest)
                 .min_by_key(|(last_used, _)| *last_used);
         }
-        longest.map(|(_, key)| key).filter(|key| self.end(*key))
+        let (_, session) = longest?;
+        self.end(session.key).then(|| (session.key, Arc::clone(&session.hash)))
     }
 
     /// Ends every session that was idle for too long and returns their keys, for the upstream to forget.

@@ -167,7 +167,7 @@ impl LimitSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct TimeoutSettings {
     /// For all headers of a request, and for the first byte of a connection. Default 30: a dripping client holds a connection no longer,
-    /// and pooled connections of clients are not closed under their hands.
+    /// This is also how long an idle connection is kept for its next request.
     pub header_seconds: u64,
     /// For the whole body of a request. Default 30.
     pub body_seconds: u64,

@@ -127,8 +127,14 @@ fn a_caller_out_of_places_loses_its_own_longest_idle_session_and_never_a_busy_or
     let older = sessions.open(&alice, &sealer, Timestamp(2)).unwrap();
     let _younger = sessions.open(&alice, &sealer, Timestamp(3)).unwrap();
     let newest = sessions.open(&alice, &sealer, Timestamp(4)).unwrap();
-    assert_eq!(sessions.end_longest_idle(newest.key), Some(older.key));
+    let now = Timestamp(60_003);
+    assert_eq!(
+        sessions.end_longest_idle(newest.key, Timestamp(60_001)),
+        None,
+        "nobody is pushed out between two calls"
+    );
+    assert_eq!(sessions.end_longest_idle(newest.key, now).unwrap().0, older.key);
     assert!(sessions.find(&bob, &sealer, &bobs.sealed, Timestamp(5)).is_ok());
-    assert!(sessions.end_longest_idle(newest.key).is_some());
-    assert_eq!(sessions.end_longest_idle(newest.key), None, "busy ones stay");
+    assert!(sessions.end_longest_idle(newest.key, now).is_some());
+    assert!(sessions.end_longest_idle(newest.key, now).is_none(), "busy ones stay");
 }

@@ -185,3 +185,33 @@ async fn strict_recording_refuses_traffic_while_the_log_cannot_be_written() {
     running.ledger.broken.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(client.post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).await.status, 200);
 }
+
+#[tokio::test]
+async fn an_idle_connection_that_was_served_is_closed_without_being_called_an_attack() {
+    let mut settings = ServerSettings::default();
+    settings.timeouts.header_seconds = 1;
+    let running = start_with(CannedUpstream::new(ordinary), DenyList(&[]), settings).await;
+    let mut socket = TcpStream::connect(running.addr).await.unwrap();
+    let head = format!("GET /nowhere HTTP/1.1\r\nhost: {}\r\n\r\n", running.addr);
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&rest));
+    assert_eq!(running.ledger.counted("violation", "headers_timed_out"), 0);
+}
+
+#[tokio::test]
+async fn unknown_tools_ask_the_server_for_its_list_once_in_a_while_not_each_time() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let client = running.session().await;
+    let call =
+        |id: u32| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"guess-{id}"}}}}"#);
+    for id in 0..20 {
+        assert_eq!(client.post(&call(id)).await.status, 200);
+    }
+    let refreshes = || running.upstream.refreshes.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(refreshes(), 1);
+    running.clock.advance(std::time::Duration::from_secs(10));
+    client.post(&call(21)).await;
+    assert_eq!(refreshes(), 2);
+}

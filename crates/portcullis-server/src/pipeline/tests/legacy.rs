@@ -271,6 +271,40 @@ async fn a24_b7_a_session_the_server_lost_is_404_and_over() {
 }
 
 #[tokio::test]
+async fn a36_a_legacy_call_the_gateway_stops_waiting_for_is_cancelled_at_the_server() {
+    let running = start(CannedUpstream::new(|call| match call.method() {
+        "tools/call" => Err(Fault::new(FaultKind::TimedOut, "no first byte")),
+        _ => ordinary(call),
+    }))
+    .await;
+    let client = running.session().await;
+    client.post(r#"{"jsonrpc":"2.0","id":"slow","method":"tools/call","params":{"name":"t"}}"#).await;
+    let cancelled = |sent: &String| sent.contains("notifications/cancelled") && sent.contains(r#""requestId":"slow""#);
+    while !running.upstream.sent().iter().any(cancelled) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn two_answers_to_one_id_are_delivered_once_and_noticed() {
+    let running = start(CannedUpstream::new(|call| match call.method() {
+        "tools/call" => {
+            let answer = futures_util::stream::iter([
+                Ok(result(call, r#"{"first":1}"#)),
+                Err(Fault::new(FaultKind::AnswerUnmatched, "a second answer")),
+            ]);
+            Ok(portcullis_core::upstream::Reply { arrivals: Box::pin(answer), ..reply(Media::EventStream, Vec::new()) })
+        }
+        _ => ordinary(call),
+    }))
+    .await;
+    let client = running.session().await;
+    let answer = client.post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#).await;
+    assert_eq!(answer.body.matches("jsonrpc").count(), 1, "{answer:?}");
+    assert_eq!(running.ledger.counted("gateway", "upstream_answer_unmatched"), 1);
+}
+
+#[tokio::test]
 async fn an_idle_session_ends_upstream_too() {
     let running = start(CannedUpstream::new(ordinary)).await;
     let client = running.session().await;
