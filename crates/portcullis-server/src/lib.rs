@@ -26,5 +26,6 @@ mod testing; // canned upstream, memory ledger, a client on a real socket
 pub use self::{
     gateway::{Gateway, Plan, SetupError},
     listener::{Bound, SystemClock},
+    origin::OriginRule,
     settings::{ApiKey, IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings},
 };

@@ -8,7 +8,7 @@ use portcullis_core::refusal::Violation;
 
 /// The rule of one listener.
 #[derive(Clone, Debug)]
-pub(crate) struct OriginRule {
+pub struct OriginRule {
     hosts: Hosts,
     origins: Option<Vec<String>>,
     /// Port of a loopback listener without configured origins; loopback origins must name it.
@@ -23,7 +23,9 @@ enum Hosts {
 }
 
 impl OriginRule {
-    pub(crate) fn new(bound: SocketAddr, hosts: Option<&[String]>, origins: Option<&[String]>) -> Self {
+    /// The rule of a listener at `bound`: what the operator listed, or what is safe there (see `ServerSettings`).
+    #[must_use]
+    pub fn new(bound: SocketAddr, hosts: Option<&[String]>, origins: Option<&[String]>) -> Self {
         let loopback = bound.ip().is_loopback();
         let hosts = match hosts {
             Some(listed) => Hosts::Listed(listed.iter().map(|host| host.to_ascii_lowercase()).collect()),
@@ -36,7 +38,7 @@ impl OriginRule {
 
     /// # Errors
     /// A missing, repeated, unreadable or foreign `Host`; an `Origin` that is repeated, unreadable, `null` or not allowed.
-    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Violation> {
+    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Violation> {
         let host = host_of(uri, headers).ok_or(Violation::HostRefused)?;
         let known = match &self.hosts {
             Hosts::Any => true,

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portcullis_ledger::{AuditLog, Metrics};
+use portcullis_server::OriginRule;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,22 +31,30 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 /// When the address is in use or not ours.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::new(format!("cannot listen on {address} for metrics: {error}")).help("choose another port with `--admin`")
+        Failure::new(format!("cannot listen on {address} for metrics: {error}"))
+            .help("choose another port with `--admin`")
     })
 }
 
 /// Serves until told to stop.
 pub(crate) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, log: Arc<AuditLog>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // A web page must not read metrics by DNS rebinding (A4), and one that cannot say where it listens answers nobody.
+    let Ok(rule) = listener.local_addr().map(|bound| Arc::new(OriginRule::new(bound, None, None))) else { return };
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let Ok((socket, _)) = accepted else { continue };
         // Over the limit: closed at once, like a full backlog.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let (metrics, log) = (Arc::clone(&metrics), Arc::clone(&log));
+        let (metrics, log, rule) = (Arc::clone(&metrics), Arc::clone(&log), Arc::clone(&rule));
         let stop = stop.clone();
         drop(tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let response = answer(&request, &metrics, &log);
+                let response = match rule.check(request.uri(), request.headers()) {
+                    Ok(()) => answer(&request, &metrics, &log),
+                    Err(violation) => {
+                        page(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", format!("{violation}\n"))
+                    }
+                };
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
