@@ -59,12 +59,10 @@ struct Inner {
     standing: Standing,
 }
 
+/// Not the endpoint: its query may hold a key.
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpUpstream")
-            .field("name", &self.name)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpUpstream").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

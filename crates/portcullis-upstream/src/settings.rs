@@ -86,8 +86,8 @@ pub struct StdioSettings {
     /// Milliseconds for what the gateway itself asks the server at start. Default 60 000: `npx` may have to download the server first.
     #[serde(default = "stdio_probe_timeout_ms")]
     pub probe_timeout_ms: u64,
-    /// Milliseconds a client may let one message of its stream wait before that stream is given up. Default 30 000: one
-    /// channel carries all answers of a child, so a client that stops reading would stop the others for ever.
+    /// Milliseconds a client may let one message of its stream wait before that stream is given up. Default 5 000: one
+    /// pipe carries all answers of a child, so a client that stops reading holds up the others for as long.
     #[serde(default = "stall_timeout_ms")]
     pub stall_timeout_ms: u64,
     /// Bytes of address space for each child. Default none: Node and Go reserve far more than they use.
@@ -152,7 +152,7 @@ const fn stdio_probe_timeout_ms() -> u64 {
 }
 
 const fn stall_timeout_ms() -> u64 {
-    30_000
+    5_000
 }
 
 const fn max_children() -> u16 {

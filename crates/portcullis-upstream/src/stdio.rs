@@ -16,8 +16,7 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Media, Pending, Reply, Upstream};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Kind, Limits, Message};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 
 use crate::settings::{SettingsError, StdioSettings};
 use crate::standing::{Admission, Standing, opens, shutting_down};
@@ -33,22 +32,18 @@ mod modern; // everybody's child
 mod notes; // what is said about a child in our log
 mod outlet; // from one pipe to many replies
 mod owners; // whose a spoiled line was
+mod start; // a child from its place to its pipes
 mod stderr; // a child's error output
 
 pub use self::notes::StderrSink;
 
 use self::backoff::Backoff;
-use self::child::{Ending, Keeper, Router, Running};
+use self::child::{Ending, Running};
 use self::launch::Launcher;
 use self::legacy::Session;
 use self::modern::Switchboard;
 use self::notes::{Notes, Watcher};
 use self::outlet::Inlet;
-
-/// How long a call waits for a child that may not be started yet. 2 s: shorter waits are not worth a fault, longer ones are worth an answer.
-const WORTH_WAITING: Duration = Duration::from_secs(2);
-/// Between a `list_changed` and the refresh it asks for. 5 s: for a legacy server the refresh starts a process.
-const REFRESH_DELAY: Duration = Duration::from_secs(5);
 
 /// How long a stop waits for all children. 7 s: the three steps of the slowest child, and a second.
 const ALL_GONE: Duration = Duration::from_secs(7);
@@ -293,8 +288,9 @@ impl Inner {
         let Some(session) = &call.context.session else {
             return Err(Fault::before_sending(FaultKind::SessionLost, "an `initialize` outside of a session"));
         };
-        let (desk, running) =
-            self.start(|input| Session::new(input, self.notes.clone(), self.watcher(), self.stall)).await?;
+        let (desk, running) = self
+            .start(|input| Session::new(input, self.notes.clone(), self.watcher(), self.limits, self.stall))
+            .await?;
         let child = Arc::new(LegacyChild { session: desk, running });
         let earlier = self.sessions().insert(session.key, Arc::clone(&child));
         if let Some(earlier) = earlier {
@@ -328,76 +324,6 @@ impl Inner {
 
     fn backoff(&self) -> MutexGuard<'_, Backoff> {
         self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A place for one more child; waits for one that is on its way out.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        let full =
-            || Fault::before_sending(FaultKind::Overloaded, "as many server processes run as `max_children` allows");
-        let places = Arc::clone(&self.places);
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            return Ok(place);
-        }
-        if !self.ending.any() {
-            return Err(full());
-        }
-        let place = tokio::time::timeout(ALL_GONE, places.acquire_owned()).await;
-        place.ok().and_then(Result::ok).ok_or_else(full)
-    }
-
-    /// Starts a child, unless too many run or this one keeps dying.
-    async fn start<R: Router>(
-        &self,
-        router: impl FnOnce(tokio::sync::mpsc::Sender<bytes::Bytes>) -> R,
-    ) -> Result<(Arc<R>, Running), Fault> {
-        let wait = self.backoff().wait(Instant::now());
-        match wait {
-            Some((delay, _)) if delay <= WORTH_WAITING => tokio::time::sleep(delay).await,
-            Some((delay, ends)) => {
-                let detail = format!(
-                    "the server process ended {ends} times soon after its start; the next start is in {} s",
-                    delay.as_secs() + 1
-                );
-                return Err(Fault::before_sending(FaultKind::Unreachable, detail));
-            }
-            None => {}
-        }
-        let place = self.place().await?;
-        let process = self.launcher.launch()?;
-        let input = Running::input();
-        let router = Arc::new(router(input.0.clone()));
-        let (me, started) = (Weak::clone(&self.me), Instant::now());
-        let keeper = Keeper {
-            router: Arc::clone(&router),
-            notes: self.notes.clone(),
-            limits: self.limits,
-            place,
-            ending: Arc::clone(&self.ending),
-            on_end: Box::new(move |asked| {
-                if let Some(inner) = me.upgrade().filter(|_| !asked) {
-                    inner.backoff().ended(Instant::now(), started.elapsed());
-                }
-            }),
-        };
-        Ok((router, Running::start(process, input, keeper)))
-    }
-
-    /// Watches what passes: a server that says its tools changed is asked for them (once, a little later).
-    fn watcher(&self) -> Watcher {
-        let me = Weak::clone(&self.me);
-        Watcher::new(move || {
-            let Some(inner) = me.upgrade().filter(|inner| inner.standing.becomes_due()) else { return };
-            let me = Weak::clone(&inner.me);
-            tokio::spawn(async move {
-                tokio::time::sleep(REFRESH_DELAY).await;
-                let Some(inner) = me.upgrade() else { return };
-                if inner.standing.begins()
-                    && let Err(fault) = inner.refresh().await
-                {
-                    tracing::warn!(server = %inner.name, %fault, "the changed tool list could not be read");
-                }
-            });
-        })
     }
 }
 

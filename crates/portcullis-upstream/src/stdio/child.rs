@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 use super::lines::{Line, Lines};
 use super::{Notes, stderr};
 
-/// Messages waiting to be written. 64: what a child may lag behind before its callers wait.
-const UNWRITTEN: usize = 64;
+/// Messages waiting to be written. 8: the pipe holds more small ones than that, and eight of the largest are still bearable.
+const UNWRITTEN: usize = 8;
 /// How long a caller waits for room among them. 30 s: a child that takes nothing for that long hangs.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a child has to end by itself, and again after SIGTERM. 2 s: servers that save state do it well within, and Ctrl-C must not feel stuck.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use portcullis_core::own;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::wire::{Id, Kind, Message};
+use portcullis_core::wire::{Id, Kind, Limits, Message};
 use tokio::sync::mpsc;
 
 use super::child::Router;
@@ -19,6 +19,8 @@ use super::{Notes, Watcher, outlet, owners};
 const MOST_PENDING: usize = 256;
 /// Messages that wait for a reader. 64: what comes between `initialize` and the client's GET fits; a flood does not.
 const MOST_WAITING: usize = 64;
+/// Bytes of all of them. 1 MiB: notices are small, and one that is not is not worth keeping for a client that is not there.
+const MOST_WAITING_BYTES: usize = 1 << 20;
 /// Ids of replies that were given up, so that their late answers are not taken for answers to nobody.
 const MOST_ABANDONED: usize = 64;
 
@@ -28,6 +30,7 @@ pub(super) struct Session {
     input: mpsc::Sender<Bytes>,
     notes: Notes,
     watcher: Watcher,
+    limits: Limits,
     stall: Duration,
 }
 
@@ -56,6 +59,8 @@ struct Pending {
 /// Where a message goes.
 enum Route {
     To(Outlet),
+    /// An error about a request the server could not read (H1): the only open one, whose id it gets.
+    Labelled(Outlet, Id),
     /// It waits for a reader.
     Kept,
     /// Nobody can take this request of the server: the server must hear of it.
@@ -64,8 +69,14 @@ enum Route {
 }
 
 impl Session {
-    pub(super) fn new(input: mpsc::Sender<Bytes>, notes: Notes, watcher: Watcher, stall: Duration) -> Self {
-        Self { desk: Mutex::default(), input, notes, watcher, stall }
+    pub(super) fn new(
+        input: mpsc::Sender<Bytes>,
+        notes: Notes,
+        watcher: Watcher,
+        limits: Limits,
+        stall: Duration,
+    ) -> Self {
+        Self { desk: Mutex::default(), input, notes, watcher, limits, stall }
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -183,11 +194,11 @@ impl Desk {
     fn response(&mut self, message: &Message) -> Route {
         let place = match message.id() {
             Some(id) => self.pending.iter().position(|pending| pending.id == *id),
-            // About a message the server could not read: certain only if there is one candidate.
             None => (self.pending.len() == 1).then_some(0),
         };
-        match place {
-            Some(place) => Route::To(self.pending.remove(place).outlet),
+        match place.map(|place| self.pending.remove(place)) {
+            Some(answered) if message.id().is_none() => Route::Labelled(answered.outlet, answered.id),
+            Some(answered) => Route::To(answered.outlet),
             None if message.id().is_some_and(|id| self.abandoned.contains(id)) => Route::Dropped("a late answer"),
             None => Route::Dropped("an answer to an id nobody asked with"),
         }
@@ -198,18 +209,23 @@ impl Desk {
     }
 
     fn wait(&mut self, message: &Message) -> Route {
-        if self.waiting.len() >= MOST_WAITING {
-            if let (Kind::Request, Some(id)) = (message.kind(), message.id()) {
-                return Route::Refused(id.clone());
-            }
+        while !self.has_room(message) {
             // Requests are never pushed out: the server waits for their answers.
-            match self.waiting.iter().position(|waiting| waiting.kind() != Kind::Request) {
-                Some(oldest) => drop(self.waiting.remove(oldest)),
-                None => return Route::Dropped("no room to wait for a reader"),
+            let oldest = self.waiting.iter().position(|waiting| waiting.kind() != Kind::Request);
+            let asks = (message.kind() == Kind::Request).then(|| message.id().cloned()).flatten();
+            match (oldest, asks) {
+                (_, Some(id)) => return Route::Refused(id),
+                (Some(oldest), None) => drop(self.waiting.remove(oldest)),
+                (None, None) => return Route::Dropped("no room to wait for a reader"),
             }
         }
         self.waiting.push_back(message.clone());
         Route::Kept
+    }
+
+    fn has_room(&self, message: &Message) -> bool {
+        let bytes: usize = self.waiting.iter().map(|waiting| waiting.bytes().len()).sum();
+        self.waiting.len() < MOST_WAITING && bytes.saturating_add(message.bytes().len()) <= MOST_WAITING_BYTES
     }
 }
 
@@ -233,6 +249,12 @@ impl Router for Session {
                     self.refuse(&id);
                 }
             }
+            Route::Labelled(outlet, id) => match message.edit().set_id(&id).apply(&self.limits) {
+                Ok(labelled) => {
+                    outlet.put(labelled, self.stall).await;
+                }
+                Err(error) => outlet.end(Fault::new(FaultKind::Garbage, format!("{}: {error}", error.code()))),
+            },
             Route::Kept => {}
             Route::Refused(id) => self.refuse(&id),
             Route::Dropped(why) => self.notes.dropped(why),
@@ -264,3 +286,6 @@ impl Router for Session {
         desk.waiting.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,8 +146,12 @@ impl Switchboard {
         let mut calls = self.calls();
         match (message.kind(), message.method()) {
             (Kind::Result | Kind::Error, _) => {
-                let number = message.id().and_then(number_of);
-                let number = number.filter(|number| calls.open.contains_key(number));
+                let number = match (message.id(), calls.open.first_key_value()) {
+                    (Some(id), _) => number_of(id),
+                    // About a request the server could not read (H1): certain only if there is one.
+                    (None, Some((only, _))) if calls.open.len() == 1 => Some(*only),
+                    (None, _) => None,
+                };
                 let number = number.ok_or("an answer to an id nobody asked with")?;
                 let open = calls.open.remove(&number).ok_or("an answer to an id nobody asked with")?;
                 let renamed =

@@ -6,16 +6,23 @@ use std::time::Duration;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Arrivals, Arrived};
 use portcullis_core::wire::{Kind, Message};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 /// Messages waiting for one reader. 64: a burst of progress fits, and 64 messages are what one reader can cost at most.
 const ROOM: usize = 64;
 
+/// Bytes waiting for one reader. 1 MiB: all small messages fit, and of large ones only one waits at a time.
+const ROOM_BYTES: u32 = 1 << 20;
+
+/// A message, and its share of the room until it is read.
+type Waiting = (Message, OwnedSemaphorePermit);
+
 /// Where messages for one reply are put.
 #[derive(Clone, Debug)]
 pub(super) struct Outlet {
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
     /// Why the reply ended without its response. Beside the channel, because the channel may be full.
     ending: Arc<OnceLock<Fault>>,
 }
@@ -33,9 +40,16 @@ pub(super) enum Delivered {
 impl Outlet {
     /// Puts a message, waiting at most `stall` for room. While this waits the child's output is not read.
     pub(super) async fn put(&self, message: Message, stall: Duration) -> Delivered {
-        match tokio::time::timeout(stall, self.messages.send(message)).await {
+        if self.is_over() {
+            return Delivered::Gone;
+        }
+        let put = async {
+            let share = Arc::clone(&self.room).acquire_many_owned(share_of(&message)).await.map_err(|_| ())?;
+            self.messages.send((message, share)).await.map_err(|_| ())
+        };
+        match tokio::time::timeout(stall, put).await {
             Ok(Ok(())) => Delivered::Taken,
-            Ok(Err(_)) => Delivered::Gone,
+            Ok(Err(())) => Delivered::Gone,
             Err(_) => {
                 self.end(Fault::new(
                     FaultKind::Overloaded,
@@ -49,7 +63,10 @@ impl Outlet {
     /// Puts a message if there is room now.
     #[expect(clippy::result_large_err, reason = "the message is handed back to be kept elsewhere")]
     pub(super) fn offer(&self, message: Message) -> Result<(), Message> {
-        self.messages.try_send(message).map_err(mpsc::error::TrySendError::into_inner)
+        match Arc::clone(&self.room).try_acquire_many_owned(share_of(&message)) {
+            Ok(share) => self.messages.try_send((message, share)).map_err(|refused| refused.into_inner().0),
+            Err(_) => Err(message),
+        }
     }
 
     /// What the reader learns when it has read all that was put.
@@ -63,9 +80,15 @@ impl Outlet {
     }
 }
 
+/// A message larger than the room takes all of it.
+fn share_of(message: &Message) -> u32 {
+    u32::try_from(message.bytes().len()).unwrap_or(ROOM_BYTES).min(ROOM_BYTES)
+}
+
 /// The reader's end of an [`Outlet`].
 pub(super) struct Inlet {
-    messages: mpsc::Receiver<Message>,
+    messages: mpsc::Receiver<Waiting>,
+    room: Arc<Semaphore>,
     ending: Arc<OnceLock<Fault>>,
     /// When the first message must be there; not set for standing streams.
     first_by: Option<Instant>,
@@ -89,8 +112,9 @@ pub(super) fn standing() -> (Outlet, Inlet) {
 fn pair(first_by: Option<Instant>, answers: bool) -> (Outlet, Inlet) {
     let (sender, receiver) = mpsc::channel(ROOM);
     let ending = Arc::new(OnceLock::new());
-    let outlet = Outlet { messages: sender, ending: Arc::clone(&ending) };
-    (outlet, Inlet { messages: receiver, ending, first_by, answers, over: false, abandon: None })
+    let room = Arc::new(Semaphore::new(ROOM_BYTES as usize));
+    let outlet = Outlet { messages: sender, room: Arc::clone(&room), ending: Arc::clone(&ending) };
+    (outlet, Inlet { messages: receiver, room, ending, first_by, answers, over: false, abandon: None })
 }
 
 impl Inlet {
@@ -118,7 +142,7 @@ impl Inlet {
             },
         };
         match message {
-            Some(message) => {
+            Some((message, _share)) => {
                 if self.answers && matches!(message.kind(), Kind::Result | Kind::Error) {
                     self.over = true;
                     self.abandon = None;
@@ -150,6 +174,8 @@ impl Inlet {
 
 impl Drop for Inlet {
     fn drop(&mut self) {
+        // Who waits for room must learn that nobody reads.
+        self.room.close();
         if let Some(abandon) = self.abandon.take() {
             abandon();
         }

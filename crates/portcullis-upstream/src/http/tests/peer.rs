@@ -155,6 +155,61 @@ async fn a_dropped_reply_closes_the_stream_c8() {
 }
 
 #[tokio::test]
+async fn a_dropped_call_closes_its_connection_before_the_answer_begins_c8() {
+    let (heard, hearing) = tokio::sync::oneshot::channel::<()>();
+    let (closed, seen) = tokio::sync::oneshot::channel::<usize>();
+    let once = std::sync::Arc::new(std::sync::Mutex::new(Some((heard, closed))));
+    let server = Canned::scripted(move |_, mut socket| {
+        let once = std::sync::Arc::clone(&once);
+        async move {
+            let (heard, closed) = once.lock().unwrap().take()?;
+            heard.send(()).ok()?;
+            closed.send(socket.read(&mut [0; 16]).await.unwrap_or(0)).ok()?;
+            None
+        }
+    })
+    .await;
+    let upstream = upstream(&server.url, EraSetting::Modern);
+    tokio::select! {
+        _ = upstream.send(modern().say(&modern_call("7"))) => panic!("nobody answered"),
+        arrived = hearing => arrived.unwrap(),
+    }
+    assert_eq!(seen.await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_after_its_response_gives_its_connection_back() {
+    let body = format!("data: {ANSWER}\n\n");
+    let ports = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&ports);
+    let server = Canned::scripted(move |_, mut socket| {
+        let body = body.clone();
+        seen.lock().unwrap().push(socket.peer_addr().unwrap().port());
+        async move {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            let chunk = format!("{head}{:x}\r\n{body}\r\n", body.len());
+            socket.write_all(chunk.as_bytes()).await.ok()?;
+            // The end comes a little after the response, as it does from real servers.
+            tokio::task::yield_now().await;
+            socket.write_all(b"0\r\n\r\n").await.ok()?;
+            Some(socket)
+        }
+    })
+    .await;
+    let upstream = upstream(&server.url, EraSetting::Modern);
+    // How soon the end is read is up to the scheduler; that it is read and the connection used again is up to us.
+    for _ in 0..100 {
+        all(upstream.send(modern().say(&modern_call("7"))).await.unwrap()).await;
+        let ports = ports.lock().unwrap().clone();
+        if ports.iter().filter(|port| Some(port) == ports.last().as_ref()).count() > 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("every call had a connection of its own");
+}
+
+#[tokio::test]
 async fn event_ids_and_retry_reach_the_listener_and_a_polling_stream_ends_without_a_fault_a15_b9() {
     let (_server, upstream) = with_session("2025-11-25", |_| events("id: e1\nretry: 250\ndata:\n\n")).await;
     let arrivals = all(upstream.send(legacy(1).say(CALL)).await.unwrap()).await;

@@ -25,19 +25,23 @@ async fn a_server_that_dies_at_start_is_not_started_in_a_loop() {
     let mut settings = settings(EraSetting::Legacy);
     settings.env.insert("MODE".into(), Secret::Value("dies".into()));
     let fixture = fixture(&settings);
-    let mut kinds = Vec::new();
-    for key in 0..8 {
-        match fixture.upstream.send(legacy(key).say(INITIALIZE)).await {
-            Ok(reply) => kinds.push(kind(all(reply).await.pop().unwrap())),
+    let mut starts = 0;
+    for key in 0..20 {
+        // Dead before or after it took the message, whichever comes first.
+        let kind = match fixture.upstream.send(legacy(key).say(INITIALIZE)).await {
+            Ok(reply) => kind(all(reply).await.pop().unwrap()),
             Err(fault) => {
                 assert!(fault.never_left);
-                kinds.push(fault.kind);
-                break;
+                fault.kind
             }
+        };
+        match kind {
+            FaultKind::Died => starts += 1,
+            FaultKind::Unreachable => break,
+            other => panic!("{other:?}"),
         }
     }
-    assert_eq!(kinds.first(), Some(&FaultKind::Died));
-    assert_eq!(kinds.last(), Some(&FaultKind::Unreachable));
+    assert!((2..10).contains(&starts), "{starts} starts");
 }
 
 #[tokio::test]
