@@ -4,7 +4,7 @@ mod audit;
 mod options;
 mod policy;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::audit::{AuditCommand, LogArgs, TailArgs, VerifyArgs};
 pub(crate) use self::options::{DemoArgs, CheckArgs, ExplainArgs, RunArgs, SourceArgs};
@@ -19,11 +19,11 @@ Examples:
   portcullis run -- npx -y @modelcontextprotocol/server-everything
                                                                guard a server that speaks stdio
   portcullis run --upstream http://127.0.0.1:3001/mcp          guard a server that speaks HTTP
-  portcullis policy init -o policy.cedar -- my-server          start a policy from the server's own tools
+  portcullis policy init -o policy.cedar -- my-server          start a policy from its tools
   portcullis run --policy policy.cedar -- my-server            and enforce it
   portcullis audit tail -f                                     watch decisions as they are made
 
-Exit codes: 0 done, 1 done but the answer is no, 2 the command line or a file it names cannot be used.";
+Exit codes: 0 done, 1 the answer is no, 2 the command line or a file it names cannot be used.";
 
 /// A security gateway for the Model Context Protocol.
 ///
@@ -106,6 +106,32 @@ pub(crate) enum ConfigCommand {
     Schema,
     /// Print the reference of every key, as Markdown.
     Reference,
+    /// Print the help of every command, as Markdown.
+    Commands,
+}
+
+/// The help of every command, as Markdown.
+pub(crate) fn markdown() -> String {
+    let mut page = String::from(
+        "# Commands\n\n<!-- Generated from the help texts by `portcullis config commands`; edit `crates/portcullis/src/cli`, not this file. -->\n",
+    );
+    // A fixed width, so that the page does not depend on who writes it.
+    let mut root = Cli::command().term_width(100).disable_help_subcommand(true);
+    root.build();
+    describe(&mut page, &mut root);
+    page
+}
+
+fn describe(page: &mut String, command: &mut clap::Command) {
+    let name = command.get_bin_name().unwrap_or("portcullis").to_owned();
+    // The environment of whoever writes the page is nobody else's business.
+    let mut shown = command.clone().mut_args(|arg| arg.hide_env_values(true));
+    let help = shown.render_long_help().to_string();
+    let lines: Vec<_> = help.lines().map(str::trim_end).collect();
+    page.push_str(&format!("\n## `{name}`\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
+    for inner in command.get_subcommands_mut() {
+        describe(page, inner);
+    }
 }
 
 /// Reads the command line and does what it says.
@@ -142,12 +168,13 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Keys(KeysCommand::New { name, groups }) => commands::keys::new(&name, &groups),
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
         Command::Config(ConfigCommand::Reference) => commands::config::reference(),
+        Command::Config(ConfigCommand::Commands) => commands::config::commands(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_well_formed() {

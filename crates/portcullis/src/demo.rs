@@ -75,7 +75,11 @@ async fn perform(args: DemoArgs, stage: Stage) -> Result<Exit, Failure> {
     let serving = tokio::spawn(bound.serve(stop.clone()));
 
     opening(gateway, server)?;
-    let told = story::tell(gateway, &sample, &ledger).await;
+    let told = tokio::select! {
+        told = story::tell(gateway, &sample, &ledger) => told,
+        // Ctrl-C in the middle still takes everything down in order.
+        stopped = run::until_stopped() => stopped.and(Err(Failure::said(Exit::Failure))),
+    };
     if told.is_ok() && args.stay {
         stay(&config, gateway, &ledger).await?;
     }

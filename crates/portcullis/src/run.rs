@@ -39,7 +39,8 @@ pub(crate) async fn run(config: &Config, sources: &Sources) -> Result<Exit, Fail
         // Asking a server for its tools can take a minute; nobody has to wait for that to stop.
         _ = stop_asked(&mut signals) => return Ok(Exit::Success),
     };
-    banner::show(config, &assembly)?;
+    // A gateway does not stop because nobody reads what it says.
+    let _unread = banner::show(config, &assembly);
     serve(config, sources, assembly, signals).await
 }
 

@@ -11,11 +11,12 @@ Examples:
   portcullis run --upstream http://127.0.0.1:3001/mcp --policy read-only
   portcullis run --config portcullis.yaml --listen 127.0.0.1:9000
 
-What the command line says wins over the configuration file. Without a policy, a listener on this machine only starts with `observe`
-(everything permitted and recorded) and says so; any other listener refuses to start.
+What the command line says wins over the configuration file. Without a policy, a listener on this machine only \
+starts with `observe` (everything permitted and recorded) and says so; any other listener refuses to start.
 
-Signals: Ctrl-C or SIGTERM lets open calls finish, then stops (a second one stops at once); SIGHUP reads configuration and policies
-again, and keeps the old ones if the new ones are wrong.
+Signals: Ctrl-C or SIGTERM lets open calls finish, then stops (a second one stops at once); SIGHUP reads \
+policies, guards and callers again, and keeps the old ones if the new ones are wrong.
+
 The gateway's own messages go to standard error; PORTCULLIS_LOG=debug shows more of them.";
 
 /// Options of `portcullis run`.
@@ -85,8 +86,9 @@ Examples:
   portcullis check --config portcullis.yaml
   portcullis check --policy policy.cedar --catalogue tools.json
 
-With a catalogue, policies are checked against the tools' own argument types: a field that a tool does not have, a comparison of wrong
-types, or a rule that can never match is found before it is deployed.
+With a catalogue, policies are checked against the tools' own argument types: a field that a tool does not have, a \
+comparison of wrong types, or a rule that can never match is found before it is deployed.
+
 Exit codes: 0 nothing wrong (warnings allowed), 1 errors found, 2 a named file cannot be read.";
 
 /// Options of `portcullis check`.
@@ -115,6 +117,7 @@ Example:
   portcullis explain call.json --policy policy.cedar --catalogue tools.json --caller ana --group finance
 
 The file holds one JSON-RPC message as a client would send it (`-` reads standard input). Nothing is sent anywhere.
+
 Exit codes: 0 the message would be forwarded, 1 it would be refused, 2 it cannot be read.";
 
 /// Options of `portcullis explain`.

@@ -1,5 +1,6 @@
-//! `portcullis config schema` and `portcullis config reference`.
+//! `portcullis config schema|reference|commands`: the program describes itself.
 
+use crate::cli;
 use crate::config::reference as described;
 use crate::exit::{Exit, Failure};
 use crate::out;
@@ -13,5 +14,11 @@ pub(crate) fn schema() -> Result<Exit, Failure> {
 /// Prints the reference page.
 pub(crate) fn reference() -> Result<Exit, Failure> {
     out::raw(&described::markdown())?;
+    Ok(Exit::Success)
+}
+
+/// Prints the help of every command.
+pub(crate) fn commands() -> Result<Exit, Failure> {
+    out::raw(&cli::markdown())?;
     Ok(Exit::Success)
 }

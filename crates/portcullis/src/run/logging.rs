@@ -19,6 +19,8 @@ pub(crate) fn start(usual: Option<&str>) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // A closed standard error must not become a panic in the middle of a call.
+        .log_internal_errors(false)
         .try_init();
     if started.is_ok()
         && let Some(text) = asked

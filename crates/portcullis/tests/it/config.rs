@@ -5,14 +5,13 @@ use std::path::Path;
 use crate::support::{Folder, run};
 
 #[test]
-fn the_reference_page_is_current() {
-    let page = run(&Folder::new(), &["config", "reference"]);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == page.out,
-        "docs/configuration.md is not current; run `cargo run -- config reference > docs/configuration.md`"
-    );
+fn the_generated_pages_are_current() {
+    for (what, page) in [("reference", "docs/configuration.md"), ("commands", "docs/reference/cli.md")] {
+        let made = run(&Folder::new(), &["config", what]);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(page);
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == made.out, "{page} is not current; run `cargo run -- config {what} > {page}`");
+    }
 }
 
 #[test]

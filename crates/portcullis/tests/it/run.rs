@@ -126,6 +126,8 @@ fn metrics_and_health_are_served_when_asked_for() {
     assert_eq!(http(admin, "GET", "/healthz", &[], "").body, "ok\n");
     assert_eq!(http(admin, "GET", "/other", &[], "").status, 404);
     assert_eq!(http(admin, "POST", "/metrics", &[], "").status, 405);
+    let rebound = http(admin, "GET", "/metrics", &[("host", "evil.example")], "");
+    assert_eq!(rebound.status, 403, "DNS rebinding reads no metrics");
     let open = run(&folder, &["run", "--admin", "0.0.0.0:0", "--upstream", &server.url()]);
     assert_eq!(open.code, 2, "metrics never listen on the network: {open:?}");
 }
@@ -187,4 +189,26 @@ fn a_key_that_was_taken_back_is_refused_after_sighup() {
     gateway.signal("HUP");
     gateway.wait_for("reloaded plan=");
     assert_eq!(status(), 401);
+}
+
+#[test]
+fn it_serves_on_when_nobody_reads_what_it_says() {
+    let folder = Folder::new();
+    let server = Server::start();
+    let place = Server::start().address;
+    let mut command = crate::support::portcullis(folder.path());
+    let listen = place.to_string();
+    command.args(["run", "--listen", &listen, "--audit-log", "audit", "--upstream", &server.url()]);
+    let mut gateway = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // Both ends are closed before anything is said.
+    drop((gateway.stdout.take(), gateway.stderr.take()));
+    let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+    while std::net::TcpStream::connect(place).is_err() {
+        assert!(std::time::Instant::now() < deadline && gateway.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let session = open_session(place);
+    assert!(in_session(place, &session, LOOK).body.contains("did"));
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
 }
