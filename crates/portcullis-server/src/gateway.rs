@@ -69,6 +69,8 @@ pub struct Gateway {
     pub(crate) draining: CancellationToken,
     /// Open calls are answered with an error now.
     pub(crate) overdue: CancellationToken,
+    /// Fires when their answers had time to be written, too: what is still open is dropped, which closes its entries.
+    pub(crate) cut_off: CancellationToken,
 }
 
 impl Gateway {
@@ -100,6 +102,7 @@ impl Gateway {
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             overdue: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
             upstream,
             ledger,
             clock,

@@ -387,10 +387,16 @@ impl Journey {
             return;
         }
         let (tasks, at_most) = (self.gateway.tasks.clone(), self.gateway.settings.timeouts.orphan());
+        let overdue = self.gateway.overdue.clone();
         tasks.spawn_on(
             async move {
                 let unseen = async { while self.next().await.is_some() {} };
-                if tokio::time::timeout(at_most, unseen).await.is_err() {
+                let gives_up = tokio::select! {
+                    biased;
+                    () = overdue.cancelled() => true,
+                    ended = tokio::time::timeout(at_most, unseen) => ended.is_err(),
+                };
+                if gives_up {
                     // Dropping the journey closes its entry as abandoned.
                     self.gateway.cancel(&self.inspector, "its client went away long ago");
                 }

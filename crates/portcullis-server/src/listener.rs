@@ -121,9 +121,14 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(
 async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, watcher: Watcher) {
     let settings = gateway.settings.clone();
     // hyper's own header timer starts with the first byte; a connection that sends none must not hold its place.
-    if tokio::time::timeout(settings.timeouts.header(), socket.readable()).await.is_err() {
-        record::hung_up(&gateway, Violation::HeadersTimedOut, peer, None);
-        return;
+    let begun = tokio::time::timeout(settings.timeouts.header(), socket.readable());
+    tokio::select! {
+        // Whoever has said nothing is owed nothing, and does not hold up a drain.
+        () = gateway.draining.cancelled() => return,
+        begun = begun => if begun.is_err() {
+            record::hung_up(&gateway, Violation::HeadersTimedOut, peer, None);
+            return;
+        },
     }
     // Silence before the first request is a drip; silence after one is an idle connection, which is nobody's fault.
     let fresh = Arc::new(AtomicBool::new(true));
@@ -141,7 +146,11 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
         .half_close(false)
         .serve_connection(TokioIo::new(socket), service);
     // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.
-    match watcher.watch(connection).await {
+    let ended = tokio::select! {
+        () = gateway.cut_off.cancelled() => return,
+        ended = watcher.watch(connection) => ended,
+    };
+    match ended {
         Err(error) if error.is_parse_too_large() => {
             record::hung_up(
                 &gateway,
@@ -166,8 +175,11 @@ async fn drain(gateway: &Arc<Gateway>, graceful: GracefulShutdown) {
     tokio::pin!(finished);
     if tokio::time::timeout(gateway.settings.timeouts.drain(), &mut finished).await.is_err() {
         gateway.overdue.cancel();
-        // Answers to overdue calls need a moment to be written; nobody can hold us longer than that.
-        let _cut_off = tokio::time::timeout(Duration::from_secs(2), &mut finished).await;
+        // Answers to overdue calls need a moment to be written; nobody can hold us longer than that, not even by not reading.
+        if tokio::time::timeout(Duration::from_secs(2), &mut finished).await.is_err() {
+            gateway.cut_off.cancel();
+            let _dropped = tokio::time::timeout(Duration::from_secs(1), &mut finished).await;
+        }
     }
     gateway.overdue.cancel();
     gateway.upstream.shut_down().await;
