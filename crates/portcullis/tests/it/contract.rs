@@ -40,7 +40,8 @@ const CASES: &[Case] = cases! {
         progress_arrives_when_it_happens, progress_tokens_keep_their_type, log_messages_arrive_once_and_in_order,
         a_cancelled_call_ends_at_the_server, a_closed_legacy_stream_cancels_nothing, a_watched_resource_says_that_it_changed,
         changed_lists_are_announced, two_calls_at_once_do_not_mix, clients_with_equal_ids_do_not_hear_each_other,
-        subscriptions_of_two_clients_do_not_mix,
+        subscriptions_of_two_clients_do_not_mix, a_flood_arrives_whole_and_in_order, a_standing_stream_can_be_opened_again,
+        a_closed_subscription_is_closed_at_the_server,
     },
     asks::{
         sampling_goes_to_the_client_and_back, elicitation_goes_to_the_client_and_back, a_page_to_open_is_asked_for_by_its_address,
@@ -48,7 +49,7 @@ const CASES: &[Case] = cases! {
         altered_state_is_refused_by_the_server, a_prompt_that_asks_gets_its_answer, answers_reach_the_call_that_asked,
     },
     sessions::{
-        a_closed_session_is_gone_on_both_sides, each_side_has_a_session_of_its_own, sessions_end_alone, a_modern_request_has_no_session,
+        a_closed_session_is_gone_on_both_sides, each_side_has_a_session_of_its_own, a_closed_session_closes_its_streams, sessions_end_alone, a_modern_request_has_no_session,
     },
 };
 

@@ -41,3 +41,28 @@ fn a_client_of_the_other_era_is_told_which_versions_would_work() {
         assert!(refused >= 1, "the log says what happened");
     }
 }
+
+/// A server of both eras serves clients of both at the same time, each by its own rules.
+#[test]
+fn a_server_of_both_eras_serves_clients_of_both() {
+    for side in SIDES.into_iter().filter(|side| side.era == Era::Legacy) {
+        eprintln!("{side:?}");
+        let stage = Stage::of_both_eras(side);
+        let (legacy, modern) =
+            (Client::connect(stage.address, Era::Legacy), Client::connect(stage.address, Era::Modern));
+        for round in ["one", "two"] {
+            for client in [&legacy, &modern] {
+                let result = client.call("echo", json!({ "text": round }));
+                assert_eq!(result["content"][0]["text"], round);
+                // Which rules a call was served by shows in its result (C12).
+                assert_eq!(result.get("resultType").is_some(), client.era == Era::Modern, "{result}");
+                let roots = client.text("list_roots", json!({}));
+                assert_eq!(roots, "Roots: file:///srv/test");
+            }
+        }
+        let log = stage.finish();
+        for version in [Era::Legacy.version(), Era::Modern.version()] {
+            assert!(!log.calls(|intent| intent["name"] == "echo" && intent["version"] == version).is_empty());
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Beginnings and ends: servers that come back, gateways that stop, streams that are picked up again, and what must never be written down.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -82,6 +84,21 @@ fn a_call_that_ends_within_the_drain_gets_its_result() {
         assert_eq!(exchange.last()["result"]["content"][0]["text"], "10 steps done");
         stage.ended();
     }
+}
+
+/// Connections on which nothing is under way hold up nobody: the drain would wait ten minutes, and the test does not.
+#[test]
+fn idle_connections_do_not_hold_up_a_stop() {
+    let folder = Folder::new();
+    folder.write("portcullis.yaml", "timeouts: { drain_seconds: 600, header_seconds: 600 }\n");
+    let stage = Stage::start(SIDES[0], folder, &["--config", "portcullis.yaml"]);
+    let _silent = TcpStream::connect(stage.address).unwrap();
+    let mut served = TcpStream::connect(stage.address).unwrap();
+    served.write_all(format!("GET /nothing HTTP/1.1\r\nhost: {}\r\n\r\n", stage.address).as_bytes()).unwrap();
+    let mut first = [0; 12];
+    served.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 404");
+    stage.finish();
 }
 
 /// B7, A24: the server forgot the session; the client hears 404, initializes again, and goes on.

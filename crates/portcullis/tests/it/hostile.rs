@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::contract::client::{Client, Era};
 use crate::contract::peer::{Heard, Peer, STREAM, event, json_answer, say};
 use crate::contract::stage::Log;
+use crate::contract::wire::send;
 use crate::support::{Folder, Running};
 
 const ERAS: [Era; 2] = [Era::Legacy, Era::Modern];
@@ -300,5 +301,54 @@ fn a_reader_that_does_not_read_slows_the_server_and_fills_no_memory() {
         exchange.response.hang_up();
         // Others are served meanwhile and afterwards.
         client.result("tools/list", json!({}));
+    }
+}
+
+/// No status of the server goes through as such: a 401 is ours to explain, a 404 is no end of anybody's session.
+#[test]
+fn statuses_of_the_server_become_errors_with_the_id() {
+    for (status, code) in [
+        (401, "upstream_unauthorized"),
+        (403, "upstream_unauthorized"),
+        (307, "upstream_garbage"),
+        (429, "upstream_overloaded"),
+        (503, "upstream_unreachable"),
+    ] {
+        fails(code, move |_, socket| {
+            say(socket, &format!("HTTP/1.1 {status} X\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"))
+        });
+    }
+}
+
+/// A11: a server without a standing stream is no reason to offer one.
+#[test]
+fn a_get_that_the_server_does_not_take_is_not_taken() {
+    let peer = Peer::start(Era::Legacy, |_, _| false);
+    let (_folder, _gateway, client) = gateway(Era::Legacy, &peer.url());
+    let client = Client::connect(client.address, Era::Legacy);
+    let mut headers = client.headers("", None);
+    headers.retain(|(name, _)| name != "content-type");
+    assert_eq!(send(client.address, "GET", &headers, b"").status, 405);
+}
+
+/// A drain does not wait for a reader that does not read.
+#[test]
+fn a_reader_that_does_not_read_does_not_hold_up_a_stop() {
+    for era in ERAS {
+        let peer = Peer::start(era, |heard, socket| {
+            say(socket, STREAM);
+            let text = event(&heard.progress(1, &"x".repeat(100_000)));
+            while say(socket, &text) {}
+            false
+        });
+        let folder = Folder::new();
+        folder.write("portcullis.yaml", "timeouts: { drain_seconds: 1 }\n");
+        let (gateway, address) = Running::gateway(&folder, &["--config", "portcullis.yaml", "--upstream", &peer.url()]);
+        let client = Client::connect(address, era);
+        let _unread = client.open_watched("t", "play", json!({}));
+        let begun = std::time::Instant::now();
+        ended(&folder, gateway);
+        // Far more than the drain and the last waits together.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
     }
 }

@@ -21,6 +21,7 @@ mod contract;
 mod contract_eras;
 mod contract_lifecycle;
 mod contract_policy;
+mod contract_versions;
 mod demo;
 mod explain;
 mod help;

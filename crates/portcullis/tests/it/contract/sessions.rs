@@ -54,6 +54,20 @@ pub(super) fn each_side_has_a_session_of_its_own(stage: &Stage) {
     assert_ne!(Some(&first), one.session.as_ref());
 }
 
+/// What is open in a session ends with it.
+pub(super) fn a_closed_session_closes_its_streams(stage: &Stage) {
+    if stage.side.era == Era::Modern {
+        return;
+    }
+    let client = stage.client();
+    let mut stream = client.listen(json!({}));
+    let mut exchange = client.open_watched("t", "wait_for_cancel", json!({}));
+    assert_eq!(exchange.next().unwrap()["method"], "notifications/progress");
+    client.delete();
+    while stream.message().is_some() {}
+    while exchange.next().is_some() {}
+}
+
 /// A session survives what happens to another one.
 pub(super) fn sessions_end_alone(stage: &Stage) {
     let (one, two) = (stage.client(), stage.client());

@@ -59,9 +59,17 @@ impl Stage {
         Self::start(side, Folder::new(), args)
     }
 
+    /// In front of a server that speaks both eras; `side` says over which transport.
+    pub(crate) fn of_both_eras(side: Side) -> Self {
+        Self::before("both", side, Folder::new(), &[])
+    }
+
     pub(crate) fn start(side: Side, folder: Folder, args: &[&str]) -> Self {
+        Self::before(side.era.word(), side, folder, args)
+    }
+
+    fn before(era: &str, side: Side, folder: Folder, args: &[&str]) -> Self {
         let program = reference_server().to_str().unwrap();
-        let era = side.era.word();
         let (server, address) = match side.transport {
             Transport::Http => {
                 let mut server = Running::spawn(Command::new(program).args(["http", "--era", era]));

@@ -193,6 +193,47 @@ pub(super) fn subscriptions_of_two_clients_do_not_mix(stage: &Stage) {
     );
 }
 
+/// Thousands of notifications in one go: all of them, in their order, and then the answer.
+pub(super) fn a_flood_arrives_whole_and_in_order(stage: &Stage) {
+    const COUNT: u64 = 3000;
+    let client = stage.client();
+    let mut exchange = client.open_watched("flood", "flood", json!({ "count": COUNT }));
+    for step in 1..=COUNT {
+        let message = exchange.next().unwrap();
+        assert_eq!(message["params"]["message"], format!("{step} of {COUNT}"), "{message}");
+    }
+    assert_eq!(exchange.last()["result"]["content"][0]["text"], format!("{COUNT} notifications sent"));
+}
+
+/// A client whose standing stream broke opens it again, and hears what happens then.
+pub(super) fn a_standing_stream_can_be_opened_again(stage: &Stage) {
+    let client = stage.client();
+    let uri = "test://watched-resource";
+    for round in 0..3 {
+        let mut stream = client.listen(json!({ "resourceSubscriptions": [uri] }));
+        if stage.side.era == Era::Legacy && round == 0 {
+            client.result("resources/subscribe", json!({ "uri": uri }));
+        }
+        client.text("touch", json!({ "uri": uri }));
+        next_of(&mut stream, "notifications/resources/updated");
+        stream.hang_up();
+    }
+}
+
+/// A subscription that its client closed is closed at the server, too: nothing piles up behind the gateway.
+pub(super) fn a_closed_subscription_is_closed_at_the_server(stage: &Stage) {
+    if stage.side.era == Era::Legacy {
+        return;
+    }
+    let client = stage.client();
+    let uri = "test://watched-resource";
+    let told = || client.text("touch", json!({ "uri": uri }));
+    let streams: Vec<_> = (0..3).map(|_| client.listen(json!({ "resourceSubscriptions": [uri] }))).collect();
+    assert!(!told().starts_with('0'));
+    streams.into_iter().for_each(Response::hang_up);
+    eventually("the server to have no subscriber", || told().starts_with("0 ").then_some(()));
+}
+
 fn next_of(stream: &mut Response, method: &str) -> Value {
     loop {
         let message = stream.message().unwrap_or_else(|| panic!("the stream ended before `{method}`"));
