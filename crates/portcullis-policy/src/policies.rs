@@ -164,11 +164,14 @@ impl Policies {
         };
         for at in candidates {
             let Some(entry) = self.entries.get(*at) else { continue };
+            // What a person may lift hides nothing: only the full view has it.
+            if entry.ask.is_some() && view != View::Full {
+                continue;
+            }
             let (policy, needs) = match (view, &entry.may_call, &entry.may_subject) {
-                (View::Full, ..) => (&entry.policy, &entry.needs),
-                (View::WithoutAsk, ..) if entry.ask.is_none() => (&entry.policy, &entry.needs),
+                (View::Full | View::WithoutAsk, ..) => (&entry.policy, &entry.needs),
                 (View::MayCall, Some(may), _) | (View::MaySubject, _, Some(may)) => (&may.policy, &may.needs),
-                (View::WithoutAsk | View::MayCall | View::MaySubject, ..) => continue,
+                (View::MayCall | View::MaySubject, ..) => continue,
             };
             // Ids are unique, so this cannot fail. If it did, the policy left out could be the one that denies.
             slice.broken |= slice.set.add(policy.clone()).is_err();

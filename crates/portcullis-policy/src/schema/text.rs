@@ -32,7 +32,18 @@ const HEAD: &str = r#"namespace Mcp {
 
 "#;
 
+/// What every message has. Cedar cannot extend a record type, so each shape repeats it.
 const BASE: &str = "method: String, direction: String, era: String, version: String, now: datetime, session?: ";
+
+/// Contexts of methods, by their names in the schema.
+const SHAPES: [(Shape, &str, &str); 6] = [
+    (Shape::Plain, "Facts", ""),
+    (Shape::Named, "NamedFacts", ", name: String"),
+    (Shape::Resource, "ResourceFacts", ", name: String, uri: String, url: Url, host?: String"),
+    (Shape::Completion, "CompletionFacts", ", name?: String, uri?: String"),
+    (Shape::Elicitation, "ElicitationFacts", ", mode: String, url?: Url, host?: String"),
+    (Shape::Tool, "ToolFacts", ", name: String, tool: Tool"),
+];
 
 /// The Cedar schema of one server, for a person to read. Tools and arguments that Cedar cannot express are comments.
 #[must_use]
@@ -47,6 +58,11 @@ pub(crate) fn schema_source<'a>(
 ) -> String {
     let catalogues: Vec<_> = catalogues.into_iter().collect();
     let mut out = String::from(HEAD);
+    out.push_str("  // What a message's context holds, by its kind.\n");
+    for (_, name, extra) in SHAPES {
+        let _ = writeln!(out, "  type {name} = {{ {BASE}Session{extra} }};");
+    }
+    out.push_str("\n  // Groups of actions, and one action per method.\n");
     for group in GROUPS {
         let _ = writeln!(out, "  action {};", quote(group));
     }
@@ -60,17 +76,10 @@ pub(crate) fn schema_source<'a>(
     for method in methods() {
         let parents: Vec<String> = groups(method).into_iter().map(quote).collect();
         let members = if parents.is_empty() { String::new() } else { format!(" in [{}]", parents.join(", ")) };
-        let extra = match shape(method) {
-            Shape::Plain => "",
-            Shape::Tool => ", name: String, tool: Tool",
-            Shape::Named => ", name: String",
-            Shape::Resource => ", name: String, uri: String, url: Url, host?: String",
-            Shape::Completion => ", name?: String, uri?: String",
-            Shape::Elicitation => ", mode: String, url?: Url, host?: String",
-        };
+        let context = SHAPES.iter().find(|(kind, ..)| *kind == shape(method)).map_or("Facts", |(_, name, _)| name);
         let _ = writeln!(
             out,
-            "  action {}{members} appliesTo {{ principal: Caller, resource: Server, context: {{ {BASE}Session{extra} }} }};",
+            "  action {}{members} appliesTo {{ principal: Caller, resource: Server, context: {context} }};",
             quote(method)
         );
     }
@@ -101,7 +110,7 @@ fn push_tool(out: &mut String, server: &str, tool: &Tool) {
                     let _ = writeln!(out, "  // {}: no argument {}: {}.", quote(&tool.name), quote(name), opaque.why());
                 }
             }
-            push_action(out, server, &tool.name, &format!(", args: {}", record_text(&record)));
+            push_action(out, server, &tool.name, &arguments_text(&record));
         }
         Type::Opaque(opaque) => {
             let _ = writeln!(out, "  // {}: no arguments: {}.", quote(&tool.name), opaque.why());
@@ -112,15 +121,25 @@ fn push_tool(out: &mut String, server: &str, tool: &Tool) {
     }
 }
 
+/// `args` is a line of the context, or nothing.
 fn push_action(out: &mut String, server: &str, tool: &str, args: &str) {
     let _ = writeln!(
         out,
-        "  action {} in [Mcp::Action::{}, Mcp::Action::{}] appliesTo {{ principal: Mcp::Caller, resource: Mcp::Server, context: {{ \
-         {BASE}Mcp::Session, name: String, tool: Mcp::Tool{args} }} }};",
+        "  action {} in [Mcp::Action::{}, Mcp::Action::{}] appliesTo {{\n    principal: Mcp::Caller, resource: Mcp::Server,\n    context: {{\n\
+         {args}      name: String, tool: Mcp::Tool,\n      {BASE}Mcp::Session\n    }}\n  }};",
         quote(tool),
         quote(TOOLS_CALL),
         quote(&server_group(server)),
     );
+}
+
+/// The arguments, one per line: they are what a reader looks for.
+fn arguments_text(record: &Record) -> String {
+    let fields = field_texts(record);
+    if fields.is_empty() {
+        return "      args: {},\n".to_owned();
+    }
+    format!("      args: {{\n        {}\n      }},\n", fields.join(",\n        "))
 }
 
 /// A type in Cedar's words. Opaque types have none; fields with one are left out.
@@ -137,11 +156,43 @@ pub(crate) fn type_text(ty: &Type) -> String {
 }
 
 fn record_text(record: &Record) -> String {
-    let fields: Vec<String> = record
-        .fields
-        .iter()
-        .filter(|(_, field)| !matches!(field.ty, Type::Opaque(_)))
-        .map(|(name, field)| format!("{}{}: {}", quote(name), if field.required { "" } else { "?" }, type_text(&field.ty)))
-        .collect();
+    let fields = field_texts(record);
     if fields.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", fields.join(", ")) }
+}
+
+fn field_texts(record: &Record) -> Vec<String> {
+    let visible = record.fields.iter().filter(|(_, field)| !matches!(field.ty, Type::Opaque(_)));
+    visible
+        .map(|(name, field)| format!("{}{}: {}", quote(name), if field.required { "" } else { "?" }, type_text(&field.ty)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_an_action_with_one_argument_per_line() {
+        let tools = r#"[{"name":"pay","inputSchema":{"type":"object","required":["amount"],"properties":{"amount":{"type":"number"},
+            "to":{"type":"object","properties":{"iban":{"type":"string"}}},"odd":{"type":"object"}}}}]"#;
+        let catalogue = Catalogue::from_saved(tools.as_bytes(), &Limits::default()).unwrap();
+        let expected = r#"namespace office {
+  // "pay": no argument "odd": its schema is an object without declared `properties`.
+  action "pay" in [Mcp::Action::"tools/call", Mcp::Action::"server:office"] appliesTo {
+    principal: Mcp::Caller, resource: Mcp::Server,
+    context: {
+      args: {
+        "amount": decimal,
+        "to"?: { "iban"?: String }
+      },
+      name: String, tool: Mcp::Tool,
+      method: String, direction: String, era: String, version: String, now: datetime, session?: Mcp::Session
+    }
+  };
+}
+"#;
+        let text = schema_text(&catalogue, "office");
+        assert!(text.ends_with(expected), "{text}");
+        assert!(text.contains("  action \"ping\" in [\"read\", \"protocol\"] appliesTo { principal: Caller, resource: Server, context: Facts };\n"));
+    }
 }

@@ -128,3 +128,17 @@ fn a_list_that_arrives_on_a_resumed_stream_is_filtered_too_i24() {
     let result = r#"{"jsonrpc":"2.0","id":8,"result":{"content":[]}}"#;
     assert!(matches!(see(&guard, json!({"method": "stream/open"}), result), Sight::Keep));
 }
+
+#[test]
+fn what_a_person_may_approve_is_listed() {
+    let guard = guard(
+        r#"permit (principal, action, resource);
+        @ask("operator") forbid (principal, action == notes::Action::"pay", resource);"#,
+    );
+    let reply = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"pay"}]}}"#;
+    assert!(matches!(see(&guard, json!({"method": "tools/list"}), reply), Sight::Keep));
+    match guard.check(&call(json!({"tool": "pay"}))) {
+        Decision::Hold(denial) => assert_eq!(denial.manner, Manner::Correctable),
+        other => panic!("{other:?}"),
+    }
+}
