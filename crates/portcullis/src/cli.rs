@@ -7,7 +7,7 @@ mod policy;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::audit::{AuditCommand, LogArgs, TailArgs, VerifyArgs};
-pub(crate) use self::options::{DemoArgs, CheckArgs, ExplainArgs, RunArgs, SourceArgs};
+pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, RunArgs, SourceArgs};
 pub(crate) use self::policy::{PolicyCommand, PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
 use crate::commands;
 use crate::exit::{Exit, Failure};
@@ -67,8 +67,10 @@ enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CatalogueCommand {
     /// Ask a server for its tools and save the list.
-    #[command(after_help = "Example:\n  portcullis catalogue save -o tools.json -- npx -y @modelcontextprotocol/server-everything\n\n\
-        The file serves `check`, `explain`, `policy init`, `policy schema` and `policy test` in place of the server.")]
+    #[command(
+        after_help = "Example:\n  portcullis catalogue save -o tools.json -- npx -y @modelcontextprotocol/server-everything\n\n\
+        The file serves `check`, `explain`, `policy init`, `policy schema` and `policy test` in place of the server."
+    )]
     Save(CatalogueSaveArgs),
 }
 
@@ -86,8 +88,10 @@ pub(crate) struct CatalogueSaveArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Print a new random key for a caller, and the entry for the configuration file. Nothing is stored.
-    #[command(after_help = "The configuration holds only the key's SHA-256, so a leaked configuration lets nobody in.\n\
-        The caller sends the key as `Authorization: Bearer KEY`.")]
+    #[command(
+        after_help = "The configuration holds only the key's SHA-256, so a leaked configuration lets nobody in.\n\
+        The caller sends the key as `Authorization: Bearer KEY`."
+    )]
     New {
         /// Name of the caller, as policies and the log will call it.
         name: String,

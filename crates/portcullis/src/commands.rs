@@ -40,12 +40,15 @@ pub(crate) fn said(findings: &[Finding], exit: Exit) -> Failure {
 
 /// A catalogue from a saved `tools/list`.
 pub(crate) fn saved_catalogue(path: &Path) -> Result<Arc<Catalogue>, Failure> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())).help("`portcullis catalogue save` writes one"))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+            .help("`portcullis catalogue save` writes one")
+    })?;
     // A file of the operator's own may be larger than a message on the wire.
     let limits = Limits { bytes: 64 << 20, members: 1 << 22, ..Limits::default() };
     Catalogue::from_saved(&bytes, &limits).map(Arc::new).map_err(|error| {
-        Failure::usage(format!("`{}`: {error}", path.display())).help("save the server's tools with `portcullis catalogue save`")
+        Failure::usage(format!("`{}`: {error}", path.display()))
+            .help("save the server's tools with `portcullis catalogue save`")
     })
 }
 

@@ -115,10 +115,8 @@ impl Config {
         let Some(path) = file else {
             return check::check(File::default(), None, overrides).map_err(ConfigError::Wrong);
         };
-        let unreadable = |error: &std::io::Error| ConfigError::Unreadable {
-            file: path.to_owned(),
-            reason: error.to_string(),
-        };
+        let unreadable =
+            |error: &std::io::Error| ConfigError::Unreadable { file: path.to_owned(), reason: error.to_string() };
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
         let origin = Origin { name: path.display().to_string(), text, folder };

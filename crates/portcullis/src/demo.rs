@@ -106,9 +106,15 @@ fn opening(gateway: SocketAddr, server: SocketAddr) -> Result<(), Failure> {
 }
 
 async fn stay(config: &Config, gateway: SocketAddr, ledger: &portcullis_ledger::AuditLog) -> Result<(), Failure> {
-    out::line(format_args!("Staying up at {}. Paste into a client:", Styled(NAME, format_args!("http://{gateway}/mcp"))))?;
+    out::line(format_args!(
+        "Staying up at {}. Paste into a client:",
+        Styled(NAME, format_args!("http://{gateway}/mcp"))
+    ))?;
     out::line(banner::snippet(config, gateway))?;
-    out::line(format_args!("Watch it with `portcullis audit tail -f {}`. Ctrl-C ends it.", ledger.layout().folder().display()))?;
+    out::line(format_args!(
+        "Watch it with `portcullis audit tail -f {}`. Ctrl-C ends it.",
+        ledger.layout().folder().display()
+    ))?;
     run::until_stopped().await
 }
 

@@ -15,7 +15,9 @@ use portcullis_server::Plan;
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::sources::{find as policy_sources, from_policy};
-pub(crate) use self::upstream::{check as check_upstream, complaint as upstream_complaint, describe as describe_upstream, make as make_upstream};
+pub(crate) use self::upstream::{
+    check as check_upstream, complaint as upstream_complaint, describe as describe_upstream, make as make_upstream,
+};
 use crate::config::{Config, PolicyPath};
 use crate::finding::Finding;
 
@@ -52,7 +54,8 @@ pub(crate) fn choose(config: &Config) -> Option<Chosen> {
 /// Everything that was found, warnings included, when something is an error.
 pub(crate) fn load(config: &Config, chosen: &Chosen, catalogue: Option<&Catalogue>) -> Result<Loaded, Vec<Finding>> {
     let sources = policy_sources(&chosen.paths)?;
-    let known = catalogue.filter(|catalogue| catalogue.is_read()).map(|catalogue| (config.server_name.as_str(), catalogue));
+    let known =
+        catalogue.filter(|catalogue| catalogue.is_read()).map(|catalogue| (config.server_name.as_str(), catalogue));
     let convert = |findings: Vec<portcullis_policy::Finding>| findings.into_iter().map(from_policy).collect::<Vec<_>>();
     let (policies, warnings) = Policies::load(&sources, known).map_err(convert)?;
     let digest = digest(config, &policies);

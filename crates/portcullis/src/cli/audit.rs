@@ -11,9 +11,11 @@ pub(crate) enum AuditCommand {
     #[command(after_help = "Examples:\n  portcullis audit tail -f\n  portcullis audit tail -n 100 ./audit")]
     Tail(TailArgs),
     /// Prove that the log is whole: nothing changed, removed, inserted, reordered or cut off.
-    #[command(after_help = "Examples:\n  portcullis audit verify\n  portcullis audit verify ./audit --expect-head 4711:3f9a…\n\n\
+    #[command(
+        after_help = "Examples:\n  portcullis audit verify\n  portcullis audit verify ./audit --expect-head 4711:3f9a…\n\n\
         A chain proves what it holds, not what was cut from its end: keep the head printed here somewhere else, \
-        and give it as --expect-head next time.\n\nExit codes: 0 whole, 1 broken (the first bad entry is named), 2 cannot be read.")]
+        and give it as --expect-head next time.\n\nExit codes: 0 whole, 1 broken (the first bad entry is named), 2 cannot be read."
+    )]
     Verify(VerifyArgs),
     /// Show one decision in full: the call, who decided and why, and what became of it.
     #[command(after_help = "Example:\n  portcullis audit show 9c1f0e6a4b2d7788")]

@@ -71,7 +71,9 @@ pub(crate) struct SourceArgs {
 
 /// Options of `portcullis demo`.
 #[derive(Clone, Copy, Debug, Args)]
-#[command(after_help = "The sample server, the gateway and the client are real and talk over real sockets on this machine.")]
+#[command(
+    after_help = "The sample server, the gateway and the client are real and talk over real sockets on this machine."
+)]
 pub(crate) struct DemoArgs {
     /// Stay up afterwards and print the address, to try it with your own client.
     #[arg(long)]

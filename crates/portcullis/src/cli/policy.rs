@@ -10,19 +10,25 @@ use super::SourceArgs;
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Print a built-in policy: ordinary Cedar, to read or to copy.
-    #[command(after_help = "Presets:\n  observe    everything permitted and recorded; the protocol's rules are enforced\n  \
-        read-only  only reads, and tools whose annotations say read-only\n  closed     nothing")]
+    #[command(
+        after_help = "Presets:\n  observe    everything permitted and recorded; the protocol's rules are enforced\n  \
+        read-only  only reads, and tools whose annotations say read-only\n  closed     nothing"
+    )]
     Show {
         /// `observe`, `read-only` or `closed`.
         preset: String,
     },
     /// Write a policy to start from, with one action for each tool of the server at hand.
-    #[command(after_help = "Examples:\n  portcullis policy init -o policy.cedar -- npx -y @modelcontextprotocol/server-everything\n  \
-        portcullis policy init --preset closed --catalogue tools.json")]
+    #[command(
+        after_help = "Examples:\n  portcullis policy init -o policy.cedar -- npx -y @modelcontextprotocol/server-everything\n  \
+        portcullis policy init --preset closed --catalogue tools.json"
+    )]
     Init(PolicyInitArgs),
     /// Print the Cedar schema generated from the server's tools.
-    #[command(after_help = "Examples:\n  portcullis policy schema --upstream http://127.0.0.1:3001/mcp > server.cedarschema\n  \
-        portcullis policy schema --catalogue tools.json\n\nCedar's editors and tools use the schema to complete and check policies.")]
+    #[command(
+        after_help = "Examples:\n  portcullis policy schema --upstream http://127.0.0.1:3001/mcp > server.cedarschema\n  \
+        portcullis policy schema --catalogue tools.json\n\nCedar's editors and tools use the schema to complete and check policies."
+    )]
     Schema(PolicySchemaArgs),
     /// Run table tests: who calls what with which arguments, and what the policy must say.
     #[command(after_help = "Example of a test file:\n  \

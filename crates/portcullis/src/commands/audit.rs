@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_ledger::{AuditError, Row, RowKind, Tail, VerifyOptions, show as entries_text, table_header, table_row, verify as verified};
+use portcullis_ledger::{
+    AuditError, Row, RowKind, Tail, VerifyOptions, show as entries_text, table_header, table_row, verify as verified,
+};
 
 use crate::cli::{LogArgs, TailArgs, VerifyArgs};
 use crate::commands::config_failure;

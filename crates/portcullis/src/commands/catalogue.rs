@@ -54,7 +54,8 @@ pub(crate) fn find(source: &SourceArgs) -> Result<Known, Failure> {
 
 fn ask(config: &Config) -> Result<Arc<Catalogue>, Failure> {
     let upstream = config.upstream.as_ref().ok_or_else(|| {
-        Failure::usage("no server to ask").help("name one: `--upstream URL`, or `-- COMMAND ARGS…`, or `--catalogue FILE` for a saved list")
+        Failure::usage("no server to ask")
+            .help("name one: `--upstream URL`, or `-- COMMAND ARGS…`, or `--catalogue FILE` for a saved list")
     })?;
     run::logging::start(Some("error"));
     let runtime = runtime()?;
@@ -66,7 +67,8 @@ fn ask(config: &Config) -> Result<Arc<Catalogue>, Failure> {
         let answer = server.refresh().await;
         server.shut_down().await;
         answer.map_err(|fault| {
-            Failure::new(format!("{}: {fault}", plan::describe_upstream(upstream))).help("is it an MCP server, and does it run?")
+            Failure::new(format!("{}: {fault}", plan::describe_upstream(upstream)))
+                .help("is it an MCP server, and does it run?")
         })
     });
     runtime.shutdown_timeout(run::LAST_WAIT);
@@ -84,6 +86,10 @@ pub(crate) fn write(path: Option<&Path>, text: &str, replace: bool) -> Result<()
     let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
         let failure = Failure::usage(format!("cannot write `{}`: {error}", path.display()));
-        if error.kind() == std::io::ErrorKind::AlreadyExists { failure.help("choose another name, or remove the file first") } else { failure }
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            failure.help("choose another name, or remove the file first")
+        } else {
+            failure
+        }
     })
 }

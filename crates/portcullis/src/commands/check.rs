@@ -11,7 +11,8 @@ use crate::plan::{self, Loaded};
 /// Prints findings, and the plan when there is one.
 pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     if args.config.is_none() && args.policy.is_empty() {
-        return Err(Failure::usage("nothing to check").help("name a configuration with `--config FILE`, or a policy with `--policy FILE`"));
+        return Err(Failure::usage("nothing to check")
+            .help("name a configuration with `--config FILE`, or a policy with `--policy FILE`"));
     }
     let overrides = Overrides { policy: args.policy.clone(), name: args.name.clone(), ..Overrides::default() };
     let config = match Config::load(args.config.as_deref(), &overrides) {
@@ -64,15 +65,24 @@ fn show(config: &Config, loaded: &Loaded, warnings: usize, with_catalogue: bool)
         count => format!("ok, {count} {}", plural(count, "warning", "warnings")),
     };
     out::line(Styled(GOOD, state))?;
-    let row = |name: &str, text: String| out::line(format_args!("  {} {text}", Styled(STRONG, format_args!("{name:<8}"))));
+    let row =
+        |name: &str, text: String| out::line(format_args!("  {} {text}", Styled(STRONG, format_args!("{name:<8}"))));
     row("listen", format!("{}{}", config.server.listen, config.server.path))?;
     if let Some(upstream) = &config.upstream {
         row("upstream", format!("`{}`: {}", config.server_name, plan::describe_upstream(upstream)))?;
     }
-    let types = if with_catalogue { "checked against the tools" } else { "not checked against tools: give --catalogue" };
+    let types =
+        if with_catalogue { "checked against the tools" } else { "not checked against tools: give --catalogue" };
     row(
         "policy",
-        format!("{} permit, {} forbid, {} ask from {} {} ({types})", summary.permits, summary.forbids, summary.asks, summary.files, plural(summary.files, "text", "texts")),
+        format!(
+            "{} permit, {} forbid, {} ask from {} {} ({types})",
+            summary.permits,
+            summary.forbids,
+            summary.asks,
+            summary.files,
+            plural(summary.files, "text", "texts")
+        ),
     )?;
     let guards: Vec<_> = config.guards.modes().map(|(name, mode)| format!("{name} {}", mode.as_str())).collect();
     row("guards", guards.join(", "))?;

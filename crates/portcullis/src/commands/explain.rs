@@ -50,7 +50,16 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     let Some(version) = era(args, &message)? else { return Ok(Exit::Failure) };
     let call = call(args, &config, message, version, catalogue.unwrap_or_default());
     let caller = &call.context.caller;
-    step("identify", GOOD, format_args!("caller `{}` ({}), groups: {}", escaped(&caller.name), caller.proof.as_str(), list(&caller.groups)))?;
+    step(
+        "identify",
+        GOOD,
+        format_args!(
+            "caller `{}` ({}), groups: {}",
+            escaped(&caller.name),
+            caller.proof.as_str(),
+            list(&caller.groups)
+        ),
+    )?;
     if call.method() == "tools/call" && call.tool().is_none() {
         step("facts", WARN, "the tool is not in the catalogue; give one with --catalogue to judge with its types")?;
     }
@@ -89,7 +98,8 @@ fn era(args: &ExplainArgs, message: &Message) -> Result<Option<Version>, Failure
     let assumed = match &args.version {
         Some(text) => Version::parse(text).ok_or_else(|| {
             let known: Vec<_> = Version::ALL.into_iter().map(Version::as_str).collect();
-            Failure::usage(format!("unknown protocol revision `{}`", escaped(text))).help(format!("there are: {}", known.join(", ")))
+            Failure::usage(format!("unknown protocol revision `{}`", escaped(text)))
+                .help(format!("there are: {}", known.join(", ")))
         })?,
         None => Version::LATEST_LEGACY,
     };
@@ -185,7 +195,12 @@ fn show_guard(answer: &Step) -> Result<(), Failure> {
 }
 
 fn show_denial(plate: &str, word: &str, denial: &Denial) -> Result<(), Failure> {
-    out::line(format_args!("  {plate:<32} {}, {}: {}", Styled(BAD, word), denial.code.as_str(), escaped(&denial.detail)))?;
+    out::line(format_args!(
+        "  {plate:<32} {}, {}: {}",
+        Styled(BAD, word),
+        denial.code.as_str(),
+        escaped(&denial.detail)
+    ))?;
     Ok(())
 }
 
@@ -203,7 +218,13 @@ fn show_policies(loaded: &Loaded, call: &Call) -> Result<(), Failure> {
             Verdict::Error(_) => BAD,
         };
         let place = format!("{}:{}", policy.file, policy.line);
-        out::line(format_args!("    {} `{}` {}: {}", policy.effect, policy.id, Styled(DIM, place), Styled(style, escaped(policy.verdict.as_str()))))?;
+        out::line(format_args!(
+            "    {} `{}` {}: {}",
+            policy.effect,
+            policy.id,
+            Styled(DIM, place),
+            Styled(style, escaped(policy.verdict.as_str()))
+        ))?;
     }
     if elsewhere > 0 {
         out::line(Styled(DIM, format_args!("    {elsewhere} about something else")))?;
@@ -221,5 +242,9 @@ const fn verdict(style: clap::builder::styling::Style, word: &str) -> Styled<&st
 }
 
 fn list(words: &[String]) -> String {
-    if words.is_empty() { "none".to_owned() } else { words.iter().map(|word| escaped(word)).collect::<Vec<_>>().join(", ") }
+    if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.iter().map(|word| escaped(word)).collect::<Vec<_>>().join(", ")
+    }
 }

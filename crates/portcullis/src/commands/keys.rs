@@ -29,7 +29,10 @@ pub(crate) fn new(name: &str, groups: &[String]) -> Result<Exit, Failure> {
         .map_err(|_| Failure::new("the operating system gives no random bytes"))?;
     let key = format!("{PREFIX}{}", hex(&secret));
 
-    out::line(format_args!("{}", Styled(DIM, "# Give this key to the caller; it is shown only now. Sent as `Authorization: Bearer …`.")))?;
+    out::line(format_args!(
+        "{}",
+        Styled(DIM, "# Give this key to the caller; it is shown only now. Sent as `Authorization: Bearer …`.")
+    ))?;
     out::line(format_args!("# key: {key}"))?;
     out::line("identity:\n  keys:")?;
     out::line(format_args!("    - name: {}", quoted(name)))?;

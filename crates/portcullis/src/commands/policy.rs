@@ -60,7 +60,8 @@ pub(crate) fn test(args: &PolicyTestArgs) -> Result<Exit, Failure> {
 
 fn test_file(path: &Path, args: &PolicyTestArgs) -> Result<portcullis_policy::TestReport, Failure> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("cannot read `{name}`: {error}")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("cannot read `{name}`: {error}")))?;
     let file: TestFile = yaml::read(&name, &text).map_err(|finding| said(&[*finding], Exit::Usage))?;
     let folder = path.parent().unwrap_or(Path::new(""));
 
@@ -70,20 +71,22 @@ fn test_file(path: &Path, args: &PolicyTestArgs) -> Result<portcullis_policy::Te
         args.policy.iter().map(|text| PolicyPath::new(text, Path::new(""))).collect()
     };
     if paths.is_empty() {
-        return Err(Failure::usage(format!("`{name}` names no policies")).help("add `policies: [FILE]` to it, or give `--policy`"));
+        return Err(Failure::usage(format!("`{name}` names no policies"))
+            .help("add `policies: [FILE]` to it, or give `--policy`"));
     }
-    let saved: Option<PathBuf> = args.catalogue.clone().or_else(|| file.catalogue.as_ref().map(|file| folder.join(file)));
+    let saved: Option<PathBuf> =
+        args.catalogue.clone().or_else(|| file.catalogue.as_ref().map(|file| folder.join(file)));
     let catalogue = saved.map(|path| saved_catalogue(&path)).transpose()?;
 
     let sources = plan::policy_sources(&paths).map_err(|findings| said(&findings, Exit::Usage))?;
     let known = catalogue.as_deref().map(|catalogue| (file.server.as_str(), catalogue));
     let findings = |found: Vec<_>| found.into_iter().map(plan::from_policy).collect::<Vec<_>>();
-    let (policies, warnings) =
-        Policies::load(&sources, known).map_err(|found| said(&findings(found), Exit::Usage))?;
+    let (policies, warnings) = Policies::load(&sources, known).map_err(|found| said(&findings(found), Exit::Usage))?;
     findings(warnings).iter().for_each(out::note);
     Ok(run_tests(&file, &Arc::new(policies), catalogue.as_ref()))
 }
 
 fn no_preset(name: &str) -> Failure {
-    Failure::usage(format!("there is no preset `{}`", out::escaped(name))).help(format!("there are: {}", PRESETS.join(", ")))
+    Failure::usage(format!("there is no preset `{}`", out::escaped(name)))
+        .help(format!("there are: {}", PRESETS.join(", ")))
 }

@@ -10,7 +10,8 @@ use portcullis_upstream::{HttpSettings, Secret, StdioSettings};
 
 use super::file::UpstreamFile;
 use super::{
-    COMMAND_LINE, Config, DEFAULT_SERVER_NAME, File, Origin, Overrides, PolicyPath, Transport, UpstreamConfig, default_audit_folder, yaml,
+    COMMAND_LINE, Config, DEFAULT_SERVER_NAME, File, Origin, Overrides, PolicyPath, Transport, UpstreamConfig,
+    default_audit_folder, yaml,
 };
 use crate::finding::Finding;
 
@@ -22,9 +23,8 @@ struct Complaints<'a> {
 
 impl Complaints<'_> {
     fn add(&mut self, key: &str, text: impl Into<String>, help: impl Into<String>) {
-        let (file, place) = self.origin.map_or((COMMAND_LINE, None), |origin| {
-            (origin.name.as_str(), yaml::locate(&origin.text, key))
-        });
+        let (file, place) =
+            self.origin.map_or((COMMAND_LINE, None), |origin| (origin.name.as_str(), yaml::locate(&origin.text, key)));
         self.findings.push(Finding::error(file, key, text).at(place).help(help));
     }
 }
@@ -57,7 +57,17 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
     if !complaints.findings.is_empty() {
         return Err(complaints.findings);
     }
-    Ok(Config { server, refusals: file.refusals, server_name, upstream, policy, guards: file.guards, audit, admin, origin })
+    Ok(Config {
+        server,
+        refusals: file.refusals,
+        server_name,
+        upstream,
+        policy,
+        guards: file.guards,
+        audit,
+        admin,
+        origin,
+    })
 }
 
 fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {
@@ -108,7 +118,10 @@ fn has_port(host: &str) -> bool {
 
 fn is_origin(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, rest)| {
-        !scheme.is_empty() && !rest.is_empty() && !rest.contains(['/', '?', '#', '@']) && !rest.contains(char::is_whitespace)
+        !scheme.is_empty()
+            && !rest.is_empty()
+            && !rest.contains(['/', '?', '#', '@'])
+            && !rest.contains(char::is_whitespace)
     })
 }
 
@@ -126,10 +139,18 @@ fn identity(server: &ServerSettings, complaints: &mut Complaints<'_>) {
             );
         }
         if !names.insert(key.name.as_str()) {
-            complaints.add(&path, format!("the name `{}` is given twice", key.name), "one caller, one name: rename one of them");
+            complaints.add(
+                &path,
+                format!("the name `{}` is given twice", key.name),
+                "one caller, one name: rename one of them",
+            );
         }
         if !hashes.insert(key.sha256.to_ascii_lowercase()) {
-            complaints.add(&path, format!("`{}` has the key of another entry", key.name), "make a key of its own with `portcullis keys new`");
+            complaints.add(
+                &path,
+                format!("`{}` has the key of another entry", key.name),
+                "make a key of its own with `portcullis keys new`",
+            );
         }
     }
     let nobody = keys.is_empty() && !anonymous.unwrap_or(server.listen.ip().is_loopback());
@@ -216,7 +237,11 @@ fn from_file(upstream: UpstreamFile, folder: &Path, complaints: &mut Complaints<
             None
         }
         (None, None) => {
-            complaints.add("upstream", "neither `http` nor `stdio` is given", "add `http: { url: … }` or `stdio: { command: … }`");
+            complaints.add(
+                "upstream",
+                "neither `http` nor `stdio` is given",
+                "add `http: { url: … }` or `stdio: { command: … }`",
+            );
             None
         }
     }

@@ -17,10 +17,7 @@ pub(crate) enum PolicyPath {
 impl PolicyPath {
     /// A preset's exact name is the preset; everything else is a path that starts at `folder`.
     pub(crate) fn new(text: &str, folder: &Path) -> Self {
-        PRESETS
-            .into_iter()
-            .find(|preset| *preset == text)
-            .map_or_else(|| Self::Path(folder.join(text)), Self::Preset)
+        PRESETS.into_iter().find(|preset| *preset == text).map_or_else(|| Self::Path(folder.join(text)), Self::Preset)
     }
 }
 

@@ -69,7 +69,8 @@ impl<'a> Page<'a> {
             return self.root.pointer(pointer).unwrap_or(schema);
         }
         let some = schema.get("anyOf").and_then(Value::as_array).and_then(|choices| {
-            let real: Vec<_> = choices.iter().filter(|choice| choice.get("type") != Some(&Value::from("null"))).collect();
+            let real: Vec<_> =
+                choices.iter().filter(|choice| choice.get("type") != Some(&Value::from("null"))).collect();
             match real.as_slice() {
                 [only] if choices.len() == 2 => Some(*only),
                 _ => None,
@@ -142,8 +143,10 @@ fn choices(schema: &Value) -> String {
     if !plain.is_empty() {
         return plain.join(" or ");
     }
-    let maps: Vec<_> =
-        listed("oneOf").filter_map(|choice| properties(choice).next()).map(|(name, _)| format!("`{{ {name}: … }}`")).collect();
+    let maps: Vec<_> = listed("oneOf")
+        .filter_map(|choice| properties(choice).next())
+        .map(|(name, _)| format!("`{{ {name}: … }}`"))
+        .collect();
     if maps.is_empty() { "one of the words below".to_owned() } else { maps.join(" or ") }
 }
 

@@ -51,7 +51,8 @@ fn nothing_configured_means_the_documented_defaults() {
 
 #[test]
 fn the_command_line_wins_over_the_file() {
-    let text = "listen: 127.0.0.1:1\npolicy: closed\nupstream: { name: notes, http: { url: 'http://127.0.0.1:3/mcp' } }\n";
+    let text =
+        "listen: 127.0.0.1:1\npolicy: closed\nupstream: { name: notes, http: { url: 'http://127.0.0.1:3/mcp' } }\n";
     let overrides = Overrides {
         listen: Some("127.0.0.1:2".parse().unwrap()),
         policy: vec!["observe".to_owned()],
@@ -63,7 +64,9 @@ fn the_command_line_wins_over_the_file() {
     assert_eq!(config.policy, [PolicyPath::Preset("observe")]);
     let upstream = config.upstream.unwrap();
     assert_eq!(upstream.name, "notes");
-    assert!(matches!(upstream.transport, Transport::Stdio(stdio) if stdio.command == "server" && stdio.args == ["--fast"]));
+    assert!(
+        matches!(upstream.transport, Transport::Stdio(stdio) if stdio.command == "server" && stdio.args == ["--fast"])
+    );
 }
 
 #[test]
@@ -87,7 +90,10 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
     );
     assert!(found.iter().any(|text| text.starts_with("p.yaml:1:1: error[path]: `mcp` is not a path")), "{found:#?}");
     assert!(found.iter().any(|text| text.starts_with("p.yaml:3:3: error[upstream.name]: `my-server`")), "{found:#?}");
-    assert!(found.iter().any(|text| text.starts_with("p.yaml:2:1: error[upstream]: both `http` and `stdio`")), "{found:#?}");
+    assert!(
+        found.iter().any(|text| text.starts_with("p.yaml:2:1: error[upstream]: both `http` and `stdio`")),
+        "{found:#?}"
+    );
     assert!(found.iter().any(|text| text.starts_with("p.yaml:7:3: error[admin.listen]: ")), "{found:#?}");
     assert!(found.iter().any(|text| text.contains("error[identity.keys.0]: `sha256` of `ana`")), "{found:#?}");
     assert!(found.iter().all(|text| text.contains("\n  help: ")), "every complaint has a way out: {found:#?}");

@@ -74,7 +74,8 @@ fn explain(file: &str, text: &str, error: &Error) -> Finding {
             finding(&found.beside(repeated), format!("the key `{repeated}` is written twice"))
                 .help("keep one of them; which one would win is nobody's guess")
         }
-        Error::SerdeInvalidType { unexpected, expected, .. } | Error::SerdeInvalidValue { unexpected, expected, .. } => {
+        Error::SerdeInvalidType { unexpected, expected, .. }
+        | Error::SerdeInvalidValue { unexpected, expected, .. } => {
             finding(&key, format!("expected {expected}, found {}", without_value(unexpected)))
         }
         Error::InvalidScalar { ty, .. } => finding(&key, format!("expected {}", plain_type(ty))),
@@ -89,11 +90,14 @@ const SECRET: [&str; 3] = ["value", "file", "env"];
 fn custom(key: &str, text: String, finding: impl Fn(&str, String) -> Finding) -> Finding {
     let section = key.split('.').next().unwrap_or_default();
     let (key, text) = match text.split_once(": ") {
-        Some((path, rest)) if path.starts_with(section) && !path.contains(char::is_whitespace) => (path, rest.to_owned()),
+        Some((path, rest)) if path.starts_with(section) && !path.contains(char::is_whitespace) => {
+            (path, rest.to_owned())
+        }
         Some(_) | None => (key, text),
     };
     if text.contains("socket address") {
-        return finding(key, "this is not an address with a port".to_owned()).help("write something like `127.0.0.1:8700`");
+        return finding(key, "this is not an address with a port".to_owned())
+            .help("write something like `127.0.0.1:8700`");
     }
     finding(key, text)
 }
@@ -193,9 +197,7 @@ enum Node {
 impl Node {
     fn member(&self, name: &str) -> Option<(&Spanned<String>, &Spanned<Self>)> {
         match self {
-            Self::Map(members) => {
-                members.iter().find(|(key, _)| key.value == name).map(|(key, value)| (key, value))
-            }
+            Self::Map(members) => members.iter().find(|(key, _)| key.value == name).map(|(key, value)| (key, value)),
             Self::Seq(_) | Self::Scalar => None,
         }
     }

@@ -131,7 +131,8 @@ async fn read(
     started: Instant,
     mut show: impl FnMut(&Arrival),
 ) -> Result<Option<String>, Failure> {
-    let streams = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let streams =
+        head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     let mut buffer = Vec::new();
     let mut last = None;
     while let Some(frame) = body.frame().await {

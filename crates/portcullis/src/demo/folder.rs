@@ -37,5 +37,6 @@ impl Drop for Folder {
 }
 
 fn trouble(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("the demo cannot write `{}`: {error}", path.display())).help("set TMPDIR to a folder that can be written")
+    Failure::new(format!("the demo cannot write `{}`: {error}", path.display()))
+        .help("set TMPDIR to a folder that can be written")
 }

@@ -34,7 +34,12 @@ async fn visible(client: &mut Client) -> Result<(), Failure> {
     let list = client.request("tools/list", "{}").await?;
     let (seen, all) = (names(&list, &["result", "tools"]), names(TOOLS, &[]));
     let missing: Vec<_> = all.difference(&seen).map(String::as_str).collect();
-    yes(&format!("{} of the server's {} tools: {}", seen.len(), all.len(), seen.iter().map(String::as_str).collect::<Vec<_>>().join(", ")))?;
+    yes(&format!(
+        "{} of the server's {} tools: {}",
+        seen.len(),
+        all.len(),
+        seen.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+    ))?;
     remark(&format!("no policy permits {}, so for this caller it does not exist", missing.join(", ")))?;
     must(missing == ["delete_everything"], "the list shows other tools than the policy permits")
 }
@@ -59,7 +64,9 @@ async fn refused(client: &mut Client, sample: &Sample) -> Result<(), Failure> {
     let answer = spoken(&client.call("send_payment", large, |_| {}).await?);
     no(&answer)?;
     let payments = sample.payments();
-    remark(&format!("the reason is the policy's own `@reason`; payments asked for: 2, seen by the server: {payments}"))?;
+    remark(&format!(
+        "the reason is the policy's own `@reason`; payments asked for: 2, seen by the server: {payments}"
+    ))?;
     must(paid.starts_with("Paid 40 EUR"), "the small payment was not made")?;
     must(answer.starts_with("Payments above 100 EUR"), "the large payment was not refused with its reason")?;
     must(payments == 1, "the server saw a payment that was refused")
@@ -74,7 +81,10 @@ async fn hidden(client: &mut Client) -> Result<(), Failure> {
     let invented = client.call("no_such_tool", "{}", |_| {}).await?;
     no(&spoken(&invented))?;
     remark("a forbidden tool and an invented one get the same kind of answer: nothing is given away")?;
-    must(error_code(&real).is_some() && error_code(&real) == error_code(&invented), "the hidden tool answers otherwise than an unknown one")?;
+    must(
+        error_code(&real).is_some() && error_code(&real) == error_code(&invented),
+        "the hidden tool answers otherwise than an unknown one",
+    )?;
     must(!spoken(&real).contains("gone"), "the hidden tool was called")
 }
 
@@ -123,7 +133,10 @@ async fn log(ledger: &Arc<AuditLog>) -> Result<(), Failure> {
     }
     out::line("")?;
     must(verdict.is_good(), "the log does not verify")?;
-    must(calls.iter().filter(|row| row.decision.as_deref() == Some("deny")).count() == 3, "the log does not hold three refusals")
+    must(
+        calls.iter().filter(|row| row.decision.as_deref() == Some("deny")).count() == 3,
+        "the log does not hold three refusals",
+    )
 }
 
 /// One decision in the width of a terminal: when, what, which, by whom, how long.
@@ -132,7 +145,8 @@ fn line(row: &Row) -> String {
     let time = row.at.split_once('T').map_or(row.at.as_str(), |(_, time)| time.trim_end_matches('Z'));
     let decided = if row.policies.is_empty() { "no policy permits it".to_owned() } else { row.policies.join(", ") };
     let took = row.latency_us.unwrap_or_default() / 1000;
-    let (name, decision, status) = (or_dash(row.name.as_ref()), or_dash(row.decision.as_ref()), or_dash(row.status.as_ref()));
+    let (name, decision, status) =
+        (or_dash(row.name.as_ref()), or_dash(row.decision.as_ref()), or_dash(row.status.as_ref()));
     format!("{} {name:<18} {decision:<6} {status:<9} {took:>5} ms  {}", escaped(time), out::clipped(&decided, 30))
 }
 

@@ -21,9 +21,8 @@ pub(crate) fn find(paths: &[PolicyPath]) -> Result<Vec<Source>, Vec<Finding>> {
     let mut findings = Vec::new();
     for path in paths {
         match path {
-            PolicyPath::Preset(name) => sources.extend(
-                preset(name).map(|text| Source { file: format!("preset:{name}"), text: text.to_owned() }),
-            ),
+            PolicyPath::Preset(name) => sources
+                .extend(preset(name).map(|text| Source { file: format!("preset:{name}"), text: text.to_owned() })),
             PolicyPath::Path(path) => match files(path) {
                 Ok(files) if files.is_empty() => findings.push(
                     complaint(path, "the folder holds no `*.cedar` files".to_owned())

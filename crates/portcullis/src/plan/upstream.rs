@@ -78,7 +78,8 @@ pub(crate) fn describe(config: &UpstreamConfig) -> String {
     match &config.transport {
         Transport::Http(settings) => out::clipped(&settings.url, 100),
         Transport::Stdio(settings) => {
-            let words: Vec<&str> = std::iter::once(&settings.command).chain(&settings.args).map(String::as_str).collect();
+            let words: Vec<&str> =
+                std::iter::once(&settings.command).chain(&settings.args).map(String::as_str).collect();
             out::clipped(&words.join(" "), 100)
         }
     }

@@ -36,11 +36,13 @@ pub(crate) struct Assembly {
 /// Puts a gateway together and opens its sockets.
 pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
     let chosen = plan::choose(config).ok_or_else(|| {
-        Failure::usage(format!("no policy, and `{}` is reachable from the network", config.server.listen))
-            .help("give one with `--policy` (the preset `observe` permits and records everything), or listen on 127.0.0.1")
+        Failure::usage(format!("no policy, and `{}` is reachable from the network", config.server.listen)).help(
+            "give one with `--policy` (the preset `observe` permits and records everything), or listen on 127.0.0.1",
+        )
     })?;
     let server = config.upstream.as_ref().ok_or_else(|| {
-        Failure::usage("no server to guard").help("name one: `--upstream URL`, or `-- COMMAND ARGS…`, or `upstream:` in the configuration")
+        Failure::usage("no server to guard")
+            .help("name one: `--upstream URL`, or `-- COMMAND ARGS…`, or `upstream:` in the configuration")
     })?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new());
@@ -59,7 +61,8 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
     let gateway = Gateway::new(config.server.clone(), blind.plan.clone(), Arc::clone(&upstream), record, clock)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let bound = gateway.bind().await.map_err(|error| {
-        Failure::new(format!("cannot listen on {}: {error}", config.server.listen)).help("choose another address with `--listen`")
+        Failure::new(format!("cannot listen on {}: {error}", config.server.listen))
+            .help("choose another address with `--listen`")
     })?;
     tracing::info!(server = %server.name, "asking for its tools: {}", plan::describe_upstream(server));
     let reached = upstream.refresh().await;
@@ -88,7 +91,10 @@ fn against(
         Ok(catalogue) => {
             let loaded = plan::load(config, chosen, Some(catalogue)).map_err(|findings| {
                 let failure = said(&findings, Exit::Usage);
-                out::note(format_args!("the policy does not fit the tools of {}; nothing was started", plan::describe_upstream(server)));
+                out::note(format_args!(
+                    "the policy does not fit the tools of {}; nothing was started",
+                    plan::describe_upstream(server)
+                ));
                 failure
             })?;
             loaded.warnings.iter().for_each(out::note);

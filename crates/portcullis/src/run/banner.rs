@@ -39,7 +39,10 @@ fn guarded(config: &Config, assembly: &Assembly) -> String {
             let tools = if count == 1 { "tool" } else { "tools" };
             format!("{name} ({count} {tools}, {era} era): {what}")
         }
-        Err(fault) => format!("{name}: {what} {}", Styled(WARN, format!("– does not answer yet: {}", out::escaped(&fault.to_string())))),
+        Err(fault) => format!(
+            "{name}: {what} {}",
+            Styled(WARN, format!("– does not answer yet: {}", out::escaped(&fault.to_string())))
+        ),
     }
 }
 
@@ -47,7 +50,10 @@ fn policy(chosen: &Chosen, summary: &Summary) -> String {
     let names: Vec<_> = chosen.paths.iter().map(ToString::to_string).collect();
     let names = names.join(", ");
     if chosen.by_default {
-        return format!("{names}: {}", Styled(WARN, "everything is permitted and recorded; choose another with --policy"));
+        return format!(
+            "{names}: {}",
+            Styled(WARN, "everything is permitted and recorded; choose another with --policy")
+        );
     }
     let Summary { permits, forbids, asks, .. } = summary;
     let mut counts = vec![format!("{permits} permit"), format!("{forbids} forbid")];
@@ -70,7 +76,8 @@ fn callers(config: &Config) -> String {
 
 /// The entry of `mcpServers` that most clients take.
 pub(crate) fn snippet(config: &Config, address: SocketAddr) -> String {
-    let mut entry = serde_json::json!({ "type": "http", "url": format!("http://{}{}", reachable(address), config.server.path) });
+    let mut entry =
+        serde_json::json!({ "type": "http", "url": format!("http://{}{}", reachable(address), config.server.path) });
     let asks_for_keys = !config.server.identity.keys.is_empty() && config.server.identity.anonymous != Some(true);
     if let Some(entry) = entry.as_object_mut().filter(|_| asks_for_keys) {
         entry.insert("headers".to_owned(), serde_json::json!({ "Authorization": "Bearer YOUR-KEY" }));

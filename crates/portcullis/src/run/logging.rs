@@ -13,7 +13,8 @@ const USUAL: &str = "warn,portcullis=info,portcullis_server=info,portcullis_upst
 pub(crate) fn start(usual: Option<&str>) {
     let usual = usual.unwrap_or(USUAL);
     let asked = std::env::var(VARIABLE).ok();
-    let filter = asked.as_deref().and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new(usual));
+    let filter =
+        asked.as_deref().and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new(usual));
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -26,6 +27,8 @@ pub(crate) fn start(usual: Option<&str>) {
         && let Some(text) = asked
         && EnvFilter::try_new(&text).is_err()
     {
-        tracing::warn!("{VARIABLE}=`{text}` is not a filter; expected something like `debug` or `info,portcullis_server=debug`");
+        tracing::warn!(
+            "{VARIABLE}=`{text}` is not a filter; expected something like `debug` or `info,portcullis_server=debug`"
+        );
     }
 }

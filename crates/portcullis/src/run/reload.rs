@@ -10,7 +10,13 @@ use crate::exit::Exit;
 use crate::{commands, out, plan};
 
 /// Reads everything again and swaps the plan, or says why not.
-pub(crate) fn reload(running: &Config, sources: &Sources, gateway: &Gateway, upstream: &dyn Upstream, ledger: &dyn Ledger) {
+pub(crate) fn reload(
+    running: &Config,
+    sources: &Sources,
+    gateway: &Gateway,
+    upstream: &dyn Upstream,
+    ledger: &dyn Ledger,
+) {
     let catalogue = upstream.catalogue();
     let kept = |why: &str| {
         tracing::error!("the old plan stays in force: {why}");

@@ -21,7 +21,10 @@ fn a_decision_is_found_in_the_table_and_shown_in_full() {
     let tail = run(&folder, &["audit", "tail", "audit"]);
     assert_eq!(tail.code, 0, "{tail:?}");
     let row = tail.out.lines().find(|line| line.contains("tools/call")).unwrap();
-    let id = row.split_whitespace().find(|word| word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())).unwrap();
+    let id = row
+        .split_whitespace()
+        .find(|word| word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .unwrap();
     let shown = run(&folder, &["audit", "show", id, "audit"]);
     assert_eq!(shown.code, 0, "{shown:?}");
     for text in ["tools/call", "pay", "allow", "observe", "answered", "its hash matches"] {

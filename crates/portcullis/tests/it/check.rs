@@ -17,7 +17,10 @@ fn a_sound_configuration_ends_with_0_and_shows_the_plan() {
     let folder = Folder::new();
     folder.write("policy.cedar", POLICY);
     folder.write("tools.json", TOOLS);
-    folder.write("p.yaml", "upstream: { http: { url: 'http://127.0.0.1:3001/mcp' } }\npolicy: policy.cedar\nguards: { outputs: shadow }\n");
+    folder.write(
+        "p.yaml",
+        "upstream: { http: { url: 'http://127.0.0.1:3001/mcp' } }\npolicy: policy.cedar\nguards: { outputs: shadow }\n",
+    );
     let ended = run(&folder, &["check", "--config", "p.yaml", "--catalogue", "tools.json"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     for text in ["ok", "127.0.0.1:8700/mcp", "http://127.0.0.1:3001/mcp", "1 permit, 1 forbid", "outputs shadow"] {
@@ -31,7 +34,11 @@ fn a_wrong_configuration_ends_with_1_and_names_file_line_key_and_way_out() {
     folder.write("p.yaml", "listen: 127.0.0.1:8700\nlimits:\n  dept: 3\n");
     let ended = run(&folder, &["check", "--config", "p.yaml"]);
     assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(ended.out.starts_with("p.yaml:3:3: error[limits.dept]: unknown key `dept`\n  help: did you mean `depth`?"), "{}", ended.out);
+    assert!(
+        ended.out.starts_with("p.yaml:3:3: error[limits.dept]: unknown key `dept`\n  help: did you mean `depth`?"),
+        "{}",
+        ended.out
+    );
 }
 
 #[test]

@@ -23,14 +23,23 @@ fn explain(message: &str, more: &[&str]) -> Ended {
 }
 
 fn pay(amount: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"pay","arguments":{{"amount":{amount}}}}}}}"#)
+    format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"pay","arguments":{{"amount":{amount}}}}}}}"#
+    )
 }
 
 #[test]
 fn a_permitted_call_is_cleared_and_says_by_which_policy() {
     let ended = explain(&pay("20"), &["--caller", "ana", "--group", "finance"]);
     assert_eq!(ended.code, 0, "{ended:?}");
-    for text in ["request `tools/call` of `pay`, id 1", "legacy (2025-11-25)", "caller `ana`", "permitted by payments", "not satisfied", "cleared:"] {
+    for text in [
+        "request `tools/call` of `pay`, id 1",
+        "legacy (2025-11-25)",
+        "caller `ana`",
+        "permitted by payments",
+        "not satisfied",
+        "cleared:",
+    ] {
         assert!(ended.out.contains(text), "{text}: {}", ended.out);
     }
 }
@@ -39,7 +48,9 @@ fn a_permitted_call_is_cleared_and_says_by_which_policy() {
 fn a_refused_call_shows_what_the_caller_reads_and_which_policy_decided() {
     let ended = explain(&pay("2000"), &["--caller", "ana", "--group", "finance"]);
     assert_eq!(ended.code, 1, "{ended:?}");
-    for text in ["deny, forbidden", "forbid `small`", "policy.cedar:4: satisfied", "Ask the finance team.", "as a tool result"] {
+    for text in
+        ["deny, forbidden", "forbid `small`", "policy.cedar:4: satisfied", "Ask the finance team.", "as a tool result"]
+    {
         assert!(ended.out.contains(text), "{text}: {}", ended.out);
     }
 }

@@ -40,7 +40,9 @@ fn every_command_has_help_that_says_what_it_does() {
 #[test]
 fn the_first_help_shows_how_to_begin() {
     let help = run(&Folder::new(), &["--help"]);
-    for text in ["portcullis demo", "portcullis run -- npx", "--upstream http://", "policy init", "audit tail", "Exit codes"] {
+    for text in
+        ["portcullis demo", "portcullis run -- npx", "--upstream http://", "policy init", "audit tail", "Exit codes"]
+    {
         assert!(help.out.contains(text), "{text}: {}", help.out);
     }
 }

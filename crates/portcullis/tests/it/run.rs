@@ -3,7 +3,8 @@
 use crate::support::{Folder, Running, Server, http, in_session, open_session, run};
 
 const LOOK: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look","arguments":{}}}"#;
-const PAY: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"pay","arguments":{"amount":2000}}}"#;
+const PAY: &str =
+    r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"pay","arguments":{"amount":2000}}}"#;
 
 #[test]
 fn it_says_where_it_listens_what_it_guards_by_which_policy_and_where_the_log_is() {
@@ -71,7 +72,8 @@ fn a_policy_that_does_not_fit_the_servers_tools_refuses_to_start() {
         "policy.cedar",
         "@id(\"x\") permit (principal, action == server::Action::\"pay\", resource) when { context.args.amuont < 5 };",
     );
-    let ended = run(&folder, &["run", "--listen", "127.0.0.1:0", "--policy", "policy.cedar", "--upstream", &server.url()]);
+    let ended =
+        run(&folder, &["run", "--listen", "127.0.0.1:0", "--policy", "policy.cedar", "--upstream", &server.url()]);
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.err.contains("policy.cedar:1:") && ended.err.contains("error[x]"), "{}", ended.err);
 }
@@ -115,8 +117,7 @@ fn sighup_reloads_policies_and_keeps_the_old_ones_when_the_new_are_wrong() {
 fn metrics_and_health_are_served_when_asked_for() {
     let folder = Folder::new();
     let server = Server::start();
-    let (mut gateway, address) =
-        Running::gateway(&folder, &["--upstream", &server.url(), "--admin", "127.0.0.1:0"]);
+    let (mut gateway, address) = Running::gateway(&folder, &["--upstream", &server.url(), "--admin", "127.0.0.1:0"]);
     let line = gateway.wait_for("metrics  http://");
     let admin = line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
     open_session(address);
@@ -199,7 +200,8 @@ fn it_serves_on_when_nobody_reads_what_it_says() {
     let mut command = crate::support::portcullis(folder.path());
     let listen = place.to_string();
     command.args(["run", "--listen", &listen, "--audit-log", "audit", "--upstream", &server.url()]);
-    let mut gateway = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut gateway =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     // Both ends are closed before anything is said.
     drop((gateway.stdout.take(), gateway.stderr.take()));
     let deadline = std::time::Instant::now() + crate::support::PATIENCE;

@@ -59,7 +59,10 @@ fn a_wrong_type_names_the_key() {
 #[test]
 fn a_wrong_word_names_the_words_that_exist() {
     let complaint = complaint("limits:\n  mode: shadows\n");
-    assert!(complaint.starts_with("p.yaml:2:9: error[limits.mode]: `shadows` is not a value of this key"), "{complaint}");
+    assert!(
+        complaint.starts_with("p.yaml:2:9: error[limits.mode]: `shadows` is not a value of this key"),
+        "{complaint}"
+    );
     assert!(complaint.ends_with("help: did you mean `shadow`?"), "{complaint}");
 }
 
@@ -70,7 +73,12 @@ fn what_stands_in_place_of_a_secret_is_never_repeated() {
     struct Headers {
         headers: std::collections::BTreeMap<String, portcullis_upstream::Secret>,
     }
-    for text in ["headers:\n  authorization: Bearer hunter2\n", "headers: Bearer hunter2\n", "headers: { a: { valu: hunter2 } }\n", "headers: { a: [hunter2] }\n"] {
+    for text in [
+        "headers:\n  authorization: Bearer hunter2\n",
+        "headers: Bearer hunter2\n",
+        "headers: { a: { valu: hunter2 } }\n",
+        "headers: { a: [hunter2] }\n",
+    ] {
         let finding = read::<Headers>("p.yaml", text).unwrap_err().to_string();
         assert!(!finding.contains("hunter2"), "{finding}");
     }
