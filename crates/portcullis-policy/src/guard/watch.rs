@@ -17,6 +17,9 @@ use crate::judge::Judge;
 use crate::visibility::Unknown;
 use crate::vocabulary::{TOOLS_CALL, asks_client};
 
+/// Code of `URLElicitationRequiredError`.
+const URL_ELICITATION_REQUIRED: i64 = -32042;
+
 /// The watcher a call's reply needs, if any.
 pub(super) fn appoint(judge: &Arc<Judge>, call: &Call) -> Option<Box<dyn Watch>> {
     if call.direction() != Direction::ToServer {
@@ -29,8 +32,7 @@ pub(super) fn appoint(judge: &Arc<Judge>, call: &Call) -> Option<Box<dyn Watch>>
         Subject::Close => &[],
     };
     let embedded = call.context.version.era() == Era::Modern;
-    (!lists.is_empty() || embedded)
-        .then(|| Box::new(Reply { judge: Arc::clone(judge), context: Arc::clone(&call.context), lists, embedded }) as Box<dyn Watch>)
+    Some(Box::new(Reply { judge: Arc::clone(judge), context: Arc::clone(&call.context), lists, embedded }))
 }
 
 /// Holds one reply to the policies.
@@ -77,7 +79,8 @@ impl Watch for Reply {
         }
         match message.kind() {
             Kind::Result => self.filter(message),
-            Kind::Request | Kind::Notification | Kind::Error => Sight::Keep,
+            Kind::Error => self.required_refusal(message).map_or(Sight::Keep, Sight::Cut),
+            Kind::Request | Kind::Notification => Sight::Keep,
         }
     }
 }
@@ -152,13 +155,34 @@ impl Reply {
         })
     }
 
+    /// An error may send the user to URLs as well (2025-11-25, `URLElicitationRequiredError`, I21): each is an elicitation.
+    fn required_refusal(&self, message: &Message) -> Option<Box<Denial>> {
+        if message.error_code() != Some(URL_ELICITATION_REQUIRED) {
+            return None;
+        }
+        let wanted = message.error()?.path(&["data", "elicitations"])?;
+        if wanted.kind() != JsonKind::Array {
+            return Some(garbled("`elicitations` is not an array"));
+        }
+        wanted.elements().find_map(|params| {
+            // Without this, leaving `mode` out would make a URL pass for a form (A45: each must be in url mode).
+            if params.get("mode").and_then(View::as_str).is_none_or(|mode| mode != "url") {
+                return Some(garbled("an elicitation in an error is not in url mode"));
+            }
+            self.refuses_as("elicitation/create", Some(params))
+        })
+    }
+
     fn refuses(&self, request: View<'_>) -> Option<Box<Denial>> {
         let method = request.get("method").and_then(View::as_str).unwrap_or(Cow::Borrowed(""));
         if !asks_client(&method) {
             return Some(garbled("`inputRequests` holds something that is no server request"));
         }
-        let facts = Facts::of_embedded(&self.context, &method, request.get("params"));
-        match self.judge.check(&facts, None) {
+        self.refuses_as(&method, request.get("params"))
+    }
+
+    fn refuses_as(&self, method: &str, params: Option<View<'_>>) -> Option<Box<Denial>> {
+        match self.judge.check(&Facts::of_embedded(&self.context, method, params), None) {
             Decision::Pass(_) => None,
             // Nobody can approve in the middle of a reply: the tool's call could be held, its answer cannot.
             Decision::Hold(denial) | Decision::Deny(denial) => Some(denial),

@@ -142,3 +142,23 @@ fn what_a_person_may_approve_is_listed() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn an_error_that_sends_the_user_to_a_url_is_judged_as_an_elicitation_i21() {
+    let guard = guard(
+        r#"permit (principal, action == notes::Action::"pay", resource);
+        permit (principal, action == Mcp::Action::"elicitation/create", resource) when { context has host && context.host == "good.example" };"#,
+    );
+    let error = |code: i64, url: &str| {
+        let data = format!(r#"{{"elicitations":[{{"mode":"url","elicitationId":"1","url":"{url}","message":"?"}}]}}"#);
+        format!(r#"{{"jsonrpc":"2.0","id":1,"error":{{"code":{code},"message":"x","data":{data}}}}}"#)
+    };
+    let look = |code, url| see(&guard, json!({"tool": "pay"}), &error(code, url));
+    assert!(matches!(look(-32042, "https://good.example/"), Sight::Keep));
+    assert!(matches!(look(-32042, "https://evil.example/"), Sight::Cut(_)));
+    assert!(matches!(look(-32042, "nothing"), Sight::Cut(_)));
+    let formless = error(-32042, "https://evil.example/").replace(r#""mode":"url","#, "");
+    let forms = crate::testing::guard("permit (principal, action, resource);");
+    assert!(matches!(see(&forms, json!({"tool": "pay"}), &formless), Sight::Cut(_)));
+    assert!(matches!(look(-32602, "https://evil.example/"), Sight::Keep));
+}
