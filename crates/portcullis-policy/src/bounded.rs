@@ -17,7 +17,11 @@ pub(crate) struct Bounded<K, V> {
 
 impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()), most: (most / SHARDS).max(1), hasher: RandomState::new() }
+        Self {
+            shards: std::array::from_fn(|_| RwLock::default()),
+            most: (most / SHARDS).max(1),
+            hasher: RandomState::new(),
+        }
     }
 
     /// The remembered value, or a new one. Two threads may make it at once; the later one stays.

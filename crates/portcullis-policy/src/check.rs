@@ -38,7 +38,8 @@ pub(crate) fn check(sources: &[Source], parsed: &[Parsed], known: &Known<'_>) ->
         Ok((schema, _)) => schema,
         Err(error) => {
             let whole = Source::new("schema", "");
-            let finding = whole.finding(Severity::Error, None, None, format!("the tools have no Cedar schema: {error}"));
+            let finding =
+                whole.finding(Severity::Error, None, None, format!("the tools have no Cedar schema: {error}"));
             findings.push(finding.help("this is a defect of the gateway; please report it with the saved tool list"));
             return findings;
         }
@@ -120,7 +121,11 @@ fn of_warning(warning: &ValidationWarning, sources: &[Source], parsed: &[Parsed]
 
 /// Cedar starts every message with the policy's id, which a finding carries anyway.
 fn without_prefix(message: &str) -> String {
-    message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")).map_or(message, |(_, rest)| rest).to_owned()
+    message
+        .strip_prefix("for policy `")
+        .and_then(|rest| rest.split_once("`, "))
+        .map_or(message, |(_, rest)| rest)
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ pub(crate) fn build(facts: &Facts<'_>, needs: &Needs, types: Option<&Type>) -> R
         }
     }
     if wants("now").is_some() {
-        let now = Fact::datetime(&facts.context.now.to_string()).ok_or_else(|| Unfit::new("now", "outside of the times Cedar knows"))?;
+        let now = Fact::datetime(&facts.context.now.to_string())
+            .ok_or_else(|| Unfit::new("now", "outside of the times Cedar knows"))?;
         pairs.push(("now".to_owned(), now));
     }
     if let (Some(_), Some(session)) = (wants("session"), &facts.context.session) {

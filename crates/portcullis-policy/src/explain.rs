@@ -63,7 +63,9 @@ pub fn explain(guard: &PolicyGuard, call: &Call) -> Vec<Explained> {
         match judge.decide_one(prepared, number, &facts, call.tool()) {
             Outcome::Permitted(_) | Outcome::Forbidden(_) => Verdict::Satisfied,
             Outcome::NotPermitted => Verdict::NotSatisfied,
-            Outcome::Failed(failed) => Verdict::Error(failed.first().map_or("not evaluable", |(_, kind)| kind).to_owned()),
+            Outcome::Failed(failed) => {
+                Verdict::Error(failed.first().map_or("not evaluable", |(_, kind)| kind).to_owned())
+            }
             Outcome::Unfit(unfit) => Verdict::Error(unfit.0),
         }
     };

@@ -69,7 +69,13 @@ impl Judge {
     /// The decision on one request.
     pub(crate) fn check(&self, facts: &Facts<'_>, tool: Option<&Arc<Tool>>) -> Decision {
         let Some(prepared) = self.prepare(facts) else {
-            return self.deny(facts, DenialCode::PolicyError, UNJUDGED.into(), "a name cannot be written in Cedar".to_owned(), &[]);
+            return self.deny(
+                facts,
+                DenialCode::PolicyError,
+                UNJUDGED.into(),
+                "a name cannot be written in Cedar".to_owned(),
+                &[],
+            );
         };
         match self.decide(&prepared, facts, tool) {
             Outcome::Permitted(policies) => {
@@ -82,9 +88,16 @@ impl Judge {
                 self.deny(facts, DenialCode::NotPermitted, public, "no permit is satisfied".to_owned(), &[])
             }
             Outcome::Failed(failed) => {
-                let list: Vec<String> = failed.iter().map(|(number, kind)| format!("`{}`: {kind}", self.id(*number))).collect();
+                let list: Vec<String> =
+                    failed.iter().map(|(number, kind)| format!("`{}`: {kind}", self.id(*number))).collect();
                 let numbers: Vec<usize> = failed.iter().map(|(number, _)| *number).collect();
-                self.deny(facts, DenialCode::PolicyError, UNJUDGED.into(), format!("policies failed: {}", list.join("; ")), &numbers)
+                self.deny(
+                    facts,
+                    DenialCode::PolicyError,
+                    UNJUDGED.into(),
+                    format!("policies failed: {}", list.join("; ")),
+                    &numbers,
+                )
             }
             Outcome::Unfit(unfit) => {
                 let public = if unfit.0.starts_with("`args") { MISFIT } else { UNJUDGED };
@@ -93,7 +106,13 @@ impl Judge {
         }
     }
 
-    fn forbidden(&self, prepared: &Prepared, facts: &Facts<'_>, tool: Option<&Arc<Tool>>, forbids: &[usize]) -> Decision {
+    fn forbidden(
+        &self,
+        prepared: &Prepared,
+        facts: &Facts<'_>,
+        tool: Option<&Arc<Tool>>,
+        forbids: &[usize],
+    ) -> Decision {
         let entries: Vec<_> = forbids.iter().filter_map(|number| self.policies.entries.get(*number)).collect();
         let asks: Vec<Ask> = entries.iter().filter_map(|entry| entry.ask).collect();
         let only_asks = asks.len() == entries.len();
@@ -123,11 +142,25 @@ impl Judge {
         public.into()
     }
 
-    fn deny(&self, facts: &Facts<'_>, code: DenialCode, public: Cow<'static, str>, detail: String, policies: &[usize]) -> Decision {
+    fn deny(
+        &self,
+        facts: &Facts<'_>,
+        code: DenialCode,
+        public: Cow<'static, str>,
+        detail: String,
+        policies: &[usize],
+    ) -> Decision {
         Decision::Deny(Box::new(self.denial(facts, code, public, detail, policies)))
     }
 
-    fn denial(&self, facts: &Facts<'_>, code: DenialCode, public: Cow<'static, str>, detail: String, policies: &[usize]) -> Denial {
+    fn denial(
+        &self,
+        facts: &Facts<'_>,
+        code: DenialCode,
+        public: Cow<'static, str>,
+        detail: String,
+        policies: &[usize],
+    ) -> Denial {
         let policies = policies.iter().map(|number| self.id(*number)).collect();
         Denial { code, guard: NAME, public, detail, policies, manner: self.manner(facts) }
     }
@@ -137,7 +170,8 @@ impl Judge {
         if facts.answer || facts.direction != Direction::ToServer {
             return Manner::Plain;
         }
-        let hides = matches!(facts.action, "prompts/get" | "resources/read" | "resources/subscribe" | "resources/unsubscribe");
+        let hides =
+            matches!(facts.action, "prompts/get" | "resources/read" | "resources/subscribe" | "resources/unsubscribe");
         match facts.shape {
             Shape::Tool if self.visible(facts, Unknown::Call) && facts.exists() => Manner::Correctable,
             Shape::Tool => Manner::Unknown,
@@ -174,7 +208,8 @@ impl Judge {
     /// A modern `subscriptions/listen` subscribes to resources by URI; each is judged as `resources/subscribe` (I7).
     fn check_listened(&self, facts: &Facts<'_>) -> Option<Decision> {
         let params = facts.params?;
-        let wanted = params.path(&["notifications", "resourceSubscriptions"]).or_else(|| params.get("resourceSubscriptions"))?;
+        let wanted =
+            params.path(&["notifications", "resourceSubscriptions"]).or_else(|| params.get("resourceSubscriptions"))?;
         wanted.elements().find_map(|uri| {
             let Some(uri) = uri.as_str() else {
                 let detail = "a resource subscription is not a string".to_owned();

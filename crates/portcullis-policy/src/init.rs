@@ -63,7 +63,9 @@ fn hints(tool: &Tool) -> String {
 fn push_argument(out: &mut String, name: &str, field: &Field) {
     let optional = if field.required { "" } else { "?" };
     let _ = match &field.ty {
-        Type::Opaque(opaque) => writeln!(out, "//   {}{optional}: not visible to policies: {}", quote(name), opaque.why()),
+        Type::Opaque(opaque) => {
+            writeln!(out, "//   {}{optional}: not visible to policies: {}", quote(name), opaque.why())
+        }
         ty => writeln!(out, "//   {}{optional}: {}", quote(name), type_text(ty)),
     };
 }

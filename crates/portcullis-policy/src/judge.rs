@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{
-    AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, EvaluationError, Request, Response,
-    RestrictedExpression,
+    AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, EvaluationError, Request,
+    Response, RestrictedExpression,
 };
 use portcullis_core::caller::Caller;
 use portcullis_core::catalogue::Tool;
@@ -90,14 +90,23 @@ impl Judge {
             facts.listed || facts.context.catalogue.tool(tool).is_some() || self.policies.index.names(&own(tool))
         };
         let (action, parents) = match (facts.shape, &facts.name) {
-            (Shape::Tool, Some(tool)) if is_itself(tool) => (own(tool), vec![TOOLS_CALL.to_owned(), server_group(server)]),
+            (Shape::Tool, Some(tool)) if is_itself(tool) => {
+                (own(tool), vec![TOOLS_CALL.to_owned(), server_group(server)])
+            }
             (Shape::Tool, _) => ((ACTION.to_owned(), TOOLS_CALL.to_owned()), vec![server_group(server)]),
             _ => {
                 let parents = crate::vocabulary::groups(facts.action).into_iter().map(str::to_owned).collect();
                 ((ACTION.to_owned(), facts.action.to_owned()), parents)
             }
         };
-        Target { caller: name.clone(), proof: proof.as_str(), groups: groups.clone(), action, parents, server: server.to_string() }
+        Target {
+            caller: name.clone(),
+            proof: proof.as_str(),
+            groups: groups.clone(),
+            action,
+            parents,
+            server: server.to_string(),
+        }
     }
 
     fn make_prepared(&self, target: &Target) -> Option<Prepared> {
@@ -149,7 +158,12 @@ impl Judge {
     }
 
     /// The same without the policies that ask a person.
-    pub(crate) fn decide_without_ask(&self, prepared: &Prepared, facts: &Facts<'_>, tool: Option<&Arc<Tool>>) -> Outcome {
+    pub(crate) fn decide_without_ask(
+        &self,
+        prepared: &Prepared,
+        facts: &Facts<'_>,
+        tool: Option<&Arc<Tool>>,
+    ) -> Outcome {
         let slice = self.policies.slice(View::WithoutAsk, &prepared.candidates);
         self.evaluate(prepared, &slice, facts, tool)
     }
@@ -203,7 +217,8 @@ impl Judge {
 
     /// `None` cannot happen without a schema; it denies all the same.
     fn ask_cedar(&self, prepared: &Prepared, slice: &Slice, context: Context) -> Option<Response> {
-        let (principal, action, resource) = (prepared.principal.clone(), prepared.action.clone(), prepared.resource.clone());
+        let (principal, action, resource) =
+            (prepared.principal.clone(), prepared.action.clone(), prepared.resource.clone());
         if slice.broken {
             return None;
         }
@@ -212,7 +227,13 @@ impl Judge {
     }
 
     /// One policy alone, for `explain`.
-    pub(crate) fn decide_one(&self, prepared: &Prepared, number: usize, facts: &Facts<'_>, tool: Option<&Arc<Tool>>) -> Outcome {
+    pub(crate) fn decide_one(
+        &self,
+        prepared: &Prepared,
+        number: usize,
+        facts: &Facts<'_>,
+        tool: Option<&Arc<Tool>>,
+    ) -> Outcome {
         let view = if facts.answer { View::MaySubject } else { View::Full };
         let slice = self.policies.slice(view, &[number]);
         self.evaluate(prepared, &slice, facts, tool)

@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn a_context_that_is_passed_around_is_needed_whole() {
         assert!(needs("permit(principal, action, resource) when { context == {} };").whole);
-        assert!(needs("permit(principal, action, resource) when { (if true then context else context).args has x };").whole);
+        assert!(
+            needs("permit(principal, action, resource) when { (if true then context else context).args has x };").whole
+        );
         let args = needs("permit(principal, action, resource) when { context.args == {} };");
         assert!(args.inner["args"].whole && !args.whole);
     }

@@ -18,9 +18,41 @@ pub(crate) const ACTION: &str = "Mcp::Action";
 
 /// Words Cedar keeps for itself, and names of its types that would make a schema ambiguous.
 const RESERVED: &[&str] = &[
-    "true", "false", "if", "then", "else", "in", "is", "like", "has", "__cedar", "namespace", "entity", "action", "type", "Bool",
-    "Boolean", "Long", "String", "Set", "Record", "Entity", "Extension", "ipaddr", "decimal", "datetime", "duration", "permit",
-    "forbid", "when", "unless", "principal", "resource", "context", "Action", MCP,
+    "true",
+    "false",
+    "if",
+    "then",
+    "else",
+    "in",
+    "is",
+    "like",
+    "has",
+    "__cedar",
+    "namespace",
+    "entity",
+    "action",
+    "type",
+    "Bool",
+    "Boolean",
+    "Long",
+    "String",
+    "Set",
+    "Record",
+    "Entity",
+    "Extension",
+    "ipaddr",
+    "decimal",
+    "datetime",
+    "duration",
+    "permit",
+    "forbid",
+    "when",
+    "unless",
+    "principal",
+    "resource",
+    "context",
+    "Action",
+    MCP,
 ];
 
 /// Whether an upstream may have this name: it becomes a Cedar namespace, so it is an ASCII identifier that Cedar does not keep
@@ -63,7 +95,9 @@ pub(crate) fn quote(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             // What is invisible or turns text around must not reach a reader's eye unescaped.
-            odd if odd.is_control() || matches!(odd, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}') => {
+            odd if odd.is_control()
+                || matches!(odd, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}') =>
+            {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(odd));
             }
             plain => out.push(plain),

@@ -76,7 +76,13 @@ impl Source {
     }
 
     /// A finding at a byte offset of this file, or about the file as a whole.
-    pub(crate) fn finding(&self, severity: Severity, offset: Option<usize>, key: Option<&str>, message: impl Into<String>) -> Finding {
+    pub(crate) fn finding(
+        &self,
+        severity: Severity,
+        offset: Option<usize>,
+        key: Option<&str>,
+        message: impl Into<String>,
+    ) -> Finding {
         let (line, column) = offset.map_or((0, 0), |offset| self.position(offset));
         Finding {
             severity,

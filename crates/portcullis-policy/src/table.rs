@@ -188,7 +188,12 @@ fn title(case: &Case) -> String {
     case.name.clone().unwrap_or_else(|| format!("{} → {}", what(), case.expect.as_str()))
 }
 
-fn run(guard: &PolicyGuard, file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<(), Vec<String>> {
+fn run(
+    guard: &PolicyGuard,
+    file: &TestFile,
+    case: &Case,
+    catalogue: Option<&Arc<Catalogue>>,
+) -> Result<(), Vec<String>> {
     let call = build::call(file, case, catalogue).map_err(|problem| vec![problem])?;
     let decision = guard.check(&call);
     let (came, ids, public) = outcome(&decision);
@@ -216,7 +221,14 @@ fn run(guard: &PolicyGuard, file: &TestFile, case: &Case, catalogue: Option<&Arc
     }
     for policy in explain(guard, &call) {
         if policy.verdict != Verdict::OutOfScope {
-            lines.push(format!("{} `{}` ({}:{}): {}", policy.effect, policy.id, policy.file, policy.line, policy.verdict.as_str()));
+            lines.push(format!(
+                "{} `{}` ({}:{}): {}",
+                policy.effect,
+                policy.id,
+                policy.file,
+                policy.line,
+                policy.verdict.as_str()
+            ));
         }
     }
     Err(lines)
@@ -230,7 +242,9 @@ fn outcome(decision: &Decision) -> (Expectation, Vec<String>, Option<&str>) {
             (Expectation::Allow, ids, None)
         }
         Decision::Hold(denial) => (Expectation::Ask, of_denial(denial), Some(&denial.public)),
-        Decision::Deny(denial) if denial.manner == Manner::Unknown => (Expectation::Hidden, of_denial(denial), Some(&denial.public)),
+        Decision::Deny(denial) if denial.manner == Manner::Unknown => {
+            (Expectation::Hidden, of_denial(denial), Some(&denial.public))
+        }
         Decision::Deny(denial) => (Expectation::Deny, of_denial(denial), Some(&denial.public)),
     }
 }

@@ -54,8 +54,11 @@ pub(crate) fn call_in(mut case: Value, catalogue: Option<&Arc<Catalogue>>) -> Ca
 pub(crate) fn call_raw(tool: &str, arguments: &str) -> Call {
     use bytes::Bytes;
     use portcullis_core::wire::{Direction, Message};
-    let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#);
-    call(json!({"tool": tool})).with_message(Message::read(Bytes::from(text), Direction::ToServer, &Limits::default()).unwrap())
+    let text = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
+    );
+    call(json!({"tool": tool}))
+        .with_message(Message::read(Bytes::from(text), Direction::ToServer, &Limits::default()).unwrap())
 }
 
 pub(crate) fn with_context(call: &Call, change: impl FnOnce(&mut Context)) -> Call {

@@ -30,10 +30,17 @@ pub(crate) enum Shape {
 pub(crate) fn shape(method: &str) -> Shape {
     match method {
         TOOLS_CALL => Shape::Tool,
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" | "notifications/resources/updated" => Shape::Resource,
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" | "notifications/resources/updated" => {
+            Shape::Resource
+        }
         "completion/complete" => Shape::Completion,
         "elicitation/create" => Shape::Elicitation,
-        "prompts/get" | "tasks/get" | "tasks/cancel" | "tasks/result" | "tasks/update" | "notifications/tasks/status"
+        "prompts/get"
+        | "tasks/get"
+        | "tasks/cancel"
+        | "tasks/result"
+        | "tasks/update"
+        | "notifications/tasks/status"
         | "notifications/tasks" => Shape::Named,
         _ => Shape::Plain,
     }

@@ -35,7 +35,8 @@ fn every_example_is_free_of_findings_and_passes_its_tests() {
         let file: TestFile = serde_saphyr::from_str(&read(&test)).unwrap_or_else(|error| panic!("{test}: {error}"));
         let tools = read(file.catalogue.as_deref().expect("a saved list of tools"));
         let catalogue = Arc::new(Catalogue::from_saved(tools.as_bytes(), &Limits::default()).unwrap());
-        let sources: Vec<Source> = file.policies.iter().map(|name| Source { file: name.clone(), text: read(name) }).collect();
+        let sources: Vec<Source> =
+            file.policies.iter().map(|name| Source { file: name.clone(), text: read(name) }).collect();
         let loaded = Policies::load(&sources, [(file.server.as_str(), &*catalogue)]);
         let (policies, findings) = loaded.unwrap_or_else(|findings| panic!("{example}: {findings:#?}"));
         assert!(findings.is_empty(), "{example}: {findings:#?}");
@@ -51,7 +52,10 @@ fn every_policy_of_an_example_decides_in_one_of_its_tests() {
         let file: TestFile = serde_saphyr::from_str(&test).unwrap();
         for line in read(&example).lines() {
             let Some(id) = line.strip_prefix("@id(\"").and_then(|rest| rest.strip_suffix("\")")) else { continue };
-            assert!(file.tests.iter().any(|case| case.policy.as_deref() == Some(id)), "{example}: no test names `{id}`");
+            assert!(
+                file.tests.iter().any(|case| case.policy.as_deref() == Some(id)),
+                "{example}: no test names `{id}`"
+            );
         }
     }
 }

@@ -12,8 +12,22 @@ use crate::source::{Finding, Severity, Source};
 use crate::vocabulary::TOOLS_CALL;
 
 /// Facts that may stand directly below `context`.
-const FACTS: [&str; 14] =
-    ["method", "direction", "era", "version", "now", "session", "name", "tool", "args", "uri", "url", "host", "mode", "context"];
+const FACTS: [&str; 14] = [
+    "method",
+    "direction",
+    "era",
+    "version",
+    "now",
+    "session",
+    "name",
+    "tool",
+    "args",
+    "uri",
+    "url",
+    "host",
+    "mode",
+    "context",
+];
 
 /// What a tool does not have.
 enum Missing<'a> {
@@ -66,7 +80,8 @@ fn outside_of_args(name: &str, top: bool) -> Option<(String, String)> {
     let near = nearest(name, FACTS);
     let help = match near.first() {
         Some(near) => format!("did you mean `context.{near}`? A tool's arguments are below `context.args`"),
-        None => "a tool's arguments are below `context.args`; `portcullis policy schema` shows everything there is".to_owned(),
+        None => "a tool's arguments are below `context.args`; `portcullis policy schema` shows everything there is"
+            .to_owned(),
     };
     Some((format!("there is no `context.{name}`"), help))
 }
@@ -147,7 +162,10 @@ pub(super) fn warn_opaque(sources: &[Source], parsed: &[Parsed], known: &Known<'
         let (Some(args), Some(source)) = (needs.below("args"), sources.get(policy.file)) else { continue };
         for (server, tool, ty) in tools_in(&Scope::of(&policy.tree), known) {
             if let Some((path, opaque)) = first_opaque(&ty, args, "") {
-                let message = format!("calls of the tool `{tool}` of `{server}` that carry `{path}` will be denied: {}", opaque.why());
+                let message = format!(
+                    "calls of the tool `{tool}` of `{server}` that carry `{path}` will be denied: {}",
+                    opaque.why()
+                );
                 let help = "a policy mentions the argument and cannot see it; leave the tool out of the scope if that is not wanted";
                 findings.push(source.finding(Severity::Warning, policy.start, Some(&policy.id), message).help(help));
             }
@@ -157,7 +175,9 @@ pub(super) fn warn_opaque(sources: &[Source], parsed: &[Parsed], known: &Known<'
 
 fn first_opaque(ty: &Type, needs: &Needs, place: &str) -> Option<(String, Opaque)> {
     match ty {
-        Type::Opaque(opaque) => Some((if place.is_empty() { "arguments".to_owned() } else { place.to_owned() }, *opaque)),
+        Type::Opaque(opaque) => {
+            Some((if place.is_empty() { "arguments".to_owned() } else { place.to_owned() }, *opaque))
+        }
         Type::Record(record) => record.fields.iter().find_map(|(name, field)| {
             let inner = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
             first_opaque(&field.ty, needs.below(name)?, &inner)

@@ -76,7 +76,12 @@ impl Look<'_> {
         match catalogue {
             Some(catalogue) => {
                 let names: Vec<&str> = catalogue.tools().map(|tool| tool.name.as_str()).collect();
-                self.note(format!("the server `{server}` has no tool `{tool}`, so this can never match"), tool, &names, "its tools are");
+                self.note(
+                    format!("the server `{server}` has no tool `{tool}`, so this can never match"),
+                    tool,
+                    &names,
+                    "its tools are",
+                );
             }
             None if self.known.is_empty() => self.notes.push((
                 format!("the tool `{tool}` of `{server}` was not checked"),
@@ -84,7 +89,12 @@ impl Look<'_> {
             )),
             None => {
                 let names: Vec<&str> = self.known.iter().map(|(name, _)| *name).collect();
-                self.note(format!("no server is called `{server}`, so this can never match"), server, &names, "the servers are");
+                self.note(
+                    format!("no server is called `{server}`, so this can never match"),
+                    server,
+                    &names,
+                    "the servers are",
+                );
             }
         }
     }
@@ -92,7 +102,8 @@ impl Look<'_> {
     /// A tool of one server is never called on another.
     fn contradiction(&mut self, scope: &Scope) {
         let (Some(server), Some(actions)) = (scope.server(), scope.actions()) else { return };
-        let elsewhere = |(ty, _): &(String, String)| ty != ACTION && ty.strip_suffix("::Action").is_some_and(|own| own != server);
+        let elsewhere =
+            |(ty, _): &(String, String)| ty != ACTION && ty.strip_suffix("::Action").is_some_and(|own| own != server);
         if !actions.is_empty() && actions.iter().all(elsewhere) {
             self.notes.push((
                 format!("the policy can never match: these tools are not of the server `{server}`"),
@@ -116,7 +127,8 @@ pub(super) fn action_help(snippet: &str) -> String {
     let id = snippet.split_once("Action::\"").and_then(|(_, rest)| rest.strip_suffix('"')).unwrap_or_default();
     match nearest(id, methods().chain(GROUPS.iter().copied())).first() {
         Some(near) => format!("did you mean `Mcp::Action::\"{near}\"`?"),
-        None => "actions of methods are `Mcp::Action::\"METHOD\"`, actions of tools are `SERVER::Action::\"TOOL\"`".to_owned(),
+        None => "actions of methods are `Mcp::Action::\"METHOD\"`, actions of tools are `SERVER::Action::\"TOOL\"`"
+            .to_owned(),
     }
 }
 

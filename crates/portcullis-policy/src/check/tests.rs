@@ -37,7 +37,10 @@ fn a_field_the_tool_does_not_have_is_an_error_with_place_tool_and_suggestion() {
     assert!(text.starts_with("the tool `pay` of `notes` has no argument `amonut` | did you mean `amount`?"), "{text}");
 
     let (_, _, _, text) = only(&pay("context.args has to && context.args.to.ibn == \"x\""));
-    assert!(text.starts_with("the tool `pay` of `notes` has no argument `ibn` in `to` | did you mean `iban`?"), "{text}");
+    assert!(
+        text.starts_with("the tool `pay` of `notes` has no argument `ibn` in `to` | did you mean `iban`?"),
+        "{text}"
+    );
 
     let (severity, _, _, text) = only(&pay("context.argz.amount == 1"));
     assert_eq!(severity, Severity::Error);
@@ -53,9 +56,17 @@ fn an_argument_without_a_cedar_type_is_an_error_that_says_why() {
 
 #[test]
 fn comparing_wrong_types_is_an_error() {
-    for condition in ["context.args.amount < 5", "context.args.recipient == 5", "context.now == \"2026\"", "context.args.recipient like 5"] {
+    for condition in [
+        "context.args.amount < 5",
+        "context.args.recipient == 5",
+        "context.now == \"2026\"",
+        "context.args.recipient like 5",
+    ] {
         let findings = findings(&pay(condition));
-        assert!(findings.iter().any(|finding| finding.severity == Severity::Error && finding.line == 3), "{condition}: {findings:#?}");
+        assert!(
+            findings.iter().any(|finding| finding.severity == Severity::Error && finding.line == 3),
+            "{condition}: {findings:#?}"
+        );
     }
 }
 
@@ -79,7 +90,10 @@ fn what_can_never_match_is_a_warning() {
     ] {
         let findings = findings(text);
         assert!(findings.iter().any(|finding| finding.message.contains(expected)), "{text}: {findings:#?}");
-        assert!(findings.iter().all(|finding| finding.severity == Severity::Warning && finding.line == 1), "{text}: {findings:#?}");
+        assert!(
+            findings.iter().all(|finding| finding.severity == Severity::Warning && finding.line == 1),
+            "{text}: {findings:#?}"
+        );
     }
 }
 
@@ -92,8 +106,9 @@ fn an_unknown_method_is_an_error() {
 
 #[test]
 fn arguments_of_many_tools_need_a_question_first() {
-    let (severity, _, _, text) =
-        only("permit (principal, action in Mcp::Action::\"tools/call\", resource) when { context.args.path like \"/a*\" };");
+    let (severity, _, _, text) = only(
+        "permit (principal, action in Mcp::Action::\"tools/call\", resource) when { context.args.path like \"/a*\" };",
+    );
     assert_eq!(severity, Severity::Error);
     assert!(text.contains("has no argument `path`") || text.contains("ask first"), "{text}");
 }
@@ -112,10 +127,13 @@ fn syntax_errors_templates_duplicates_and_annotations_are_found_with_their_place
     let (severity, line, ..) = only("permit (principal, action, resource);\npermit (principal, action, resource");
     assert_eq!((severity, line), (Severity::Error, 2));
     assert!(only("permit (principal == ?principal, action, resource);").3.contains("templates"));
-    let (_, line, _, text) = only("@id(\"a\") permit (principal, action, resource);\n@id(\"a\") forbid (principal, action, resource);");
+    let (_, line, _, text) =
+        only("@id(\"a\") permit (principal, action, resource);\n@id(\"a\") forbid (principal, action, resource);");
     assert!(line == 2 && text.contains("already taken in p.cedar:1"), "{text}");
     assert!(only("@ask(\"operator\") permit (principal, action, resource);").3.contains("`@ask` on a `permit`"));
-    assert!(only("@ask(\"boss\") forbid (principal, action, resource);").3.contains("takes \"operator\" or \"caller\""));
+    assert!(
+        only("@ask(\"boss\") forbid (principal, action, resource);").3.contains("takes \"operator\" or \"caller\"")
+    );
     assert!(only("@resaon(\"x\") forbid (principal, action, resource);").3.contains("did you mean `@reason`?"));
     assert!(only("@id(\"\") forbid (principal, action, resource);").3.contains("`@id` must have"));
 }
@@ -180,7 +198,8 @@ fn the_schema_and_a_new_policy_file_are_valid_cedar_whatever_tools_are_called() 
         .filter(|line| line.starts_with("@id(") || line.starts_with("permit (") || line.starts_with("when {"))
         .collect();
     let source = [Source::new("new.cedar", policy_lines.join("\n"))];
-    let (policies, warnings) = Policies::load(&source, [("odd", &catalogue)]).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}"));
+    let (policies, warnings) =
+        Policies::load(&source, [("odd", &catalogue)]).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}"));
     assert_eq!((policies.summary().permits, warnings), (4, Vec::new()));
     assert!(crate::init_text("nope", &catalogue, "odd").is_none());
 }

@@ -100,7 +100,8 @@ mod tests {
         ]);
         let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
         let long = RestrictedExpression::new_long;
-        let record = RestrictedExpression::new_record([("b".to_owned(), RestrictedExpression::new_bool(false))]).unwrap();
+        let record =
+            RestrictedExpression::new_record([("b".to_owned(), RestrictedExpression::new_bool(false))]).unwrap();
         let theirs = Context::from_pairs([
             ("text".to_owned(), text("a\"b")),
             ("long".to_owned(), long(-7)),

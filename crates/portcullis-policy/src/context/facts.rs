@@ -89,13 +89,7 @@ impl<'a> Facts<'a> {
     /// One member of `inputRequests`: the modern form of a server's request (C58, C59).
     pub(crate) fn of_embedded(context: &'a call::Context, method: &'a str, params: Option<View<'a>>) -> Self {
         let action = action_of(method, Direction::ToClient, false);
-        Self {
-            method,
-            direction: Direction::ToClient,
-            listed: false,
-            params,
-            ..Self::of_item(context, action, None)
-        }
+        Self { method, direction: Direction::ToClient, listed: false, params, ..Self::of_item(context, action, None) }
     }
 
     /// Form or url elicitation; form when the server does not say: older revisions know nothing else.

@@ -25,7 +25,8 @@ pub(crate) fn decimal(number: &str) -> Option<String> {
         return Some("0.0".to_owned());
     }
     // value = mantissa digits without trailing zeros * 10^power
-    let power = exponent?.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(trailing)?.checked_add(SCALE)?;
+    let power =
+        exponent?.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(trailing)?.checked_add(SCALE)?;
     let mut scaled: i64 = 0;
     for digit in digits().take(significant) {
         scaled = add_digit(scaled, digit)?;
@@ -71,7 +72,9 @@ mod tests {
 
     #[test]
     fn numbers_that_would_have_to_be_rounded_have_no_decimal() {
-        for json in ["0.00001", "1e-5", "1e15", "1e400", "1e-99999999999999999999", "922337203685478", "922337203685477.58071"] {
+        for json in
+            ["0.00001", "1e-5", "1e15", "1e400", "1e-99999999999999999999", "922337203685478", "922337203685477.58071"]
+        {
             assert_eq!(decimal(json), None, "{json}");
         }
     }

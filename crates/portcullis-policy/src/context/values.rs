@@ -99,9 +99,7 @@ fn value_of(view: View<'_>, ty: &Type, needs: &Needs, place: Place<'_>, budget: 
             let text = decimal(number).ok_or_else(|| place.unfit("not exact with four digits after the point"))?;
             Fact::decimal(&text).ok_or_else(|| place.unfit("not a decimal"))
         }
-        Type::String => {
-            view.as_str().map(|text| Fact::string(&text)).ok_or_else(|| place.unfit("not a string"))
-        }
+        Type::String => view.as_str().map(|text| Fact::string(&text)).ok_or_else(|| place.unfit("not a string")),
         Type::Set(item) => {
             if view.kind() != JsonKind::Array {
                 return Err(place.unfit("not an array"));

@@ -38,7 +38,9 @@ fn text<'a>(facts: &'a Facts<'_>) -> Result<Option<Cow<'a, str>>, Unfit> {
         Shape::Resource => Ok(facts.name.as_deref().map(Cow::Borrowed)),
         Shape::Elicitation if facts.mode()?.is_some_and(|mode| mode == "url") => {
             let url = facts.params.and_then(|params| params.get("url"));
-            url.and_then(|url| url.as_str()).map(Some).ok_or_else(|| Unfit::new("url", "an elicitation by URL without a URL"))
+            url.and_then(|url| url.as_str())
+                .map(Some)
+                .ok_or_else(|| Unfit::new("url", "an elicitation by URL without a URL"))
         }
         _ => Ok(None),
     }

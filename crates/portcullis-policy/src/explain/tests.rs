@@ -10,7 +10,8 @@ fn every_policy_says_its_part_of_a_decision() {
         @id("d") forbid (principal, action == notes::Action::"read-note", resource);"#,
     );
     let explained = explain(&guard, &call_raw("pay", r#"{"recipient":"bob","amount":"much"}"#));
-    let verdicts: Vec<_> = explained.iter().map(|policy| (&*policy.id, policy.line, policy.effect, policy.verdict.as_str())).collect();
+    let verdicts: Vec<_> =
+        explained.iter().map(|policy| (&*policy.id, policy.line, policy.effect, policy.verdict.as_str())).collect();
     assert_eq!(
         verdicts,
         [

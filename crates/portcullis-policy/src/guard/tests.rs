@@ -11,7 +11,12 @@ const PAY: &str = r#"permit (principal, action == notes::Action::"pay", resource
 #[test]
 fn what_no_policy_permits_is_denied() {
     let guard = guard("");
-    for case in [json!({"tool": "pay"}), json!({"method": "tools/list"}), json!({"method": "made/up"}), json!({"method": "initialize"})] {
+    for case in [
+        json!({"tool": "pay"}),
+        json!({"method": "tools/list"}),
+        json!({"method": "made/up"}),
+        json!({"method": "initialize"}),
+    ] {
         assert_eq!(denied(&guard, &call(case)).code, DenialCode::NotPermitted);
     }
 }
@@ -79,7 +84,10 @@ fn nested_optional_and_repeated_arguments_are_typed() {
     assert!(!passes(&guard, &call_raw("pay", r#"{"to":{"iban":"DE1"},"tags":["c"]}"#)));
     assert!(!passes(&guard, &call_raw("pay", r#"{"to":{"iban":"DE1"},"tags":["a"],"note":"y"}"#)));
     assert_eq!(denied(&guard, &call_raw("pay", r#"{"to":"DE1","tags":["a"]}"#)).code, DenialCode::PolicyError);
-    assert_eq!(denied(&guard, &call_raw("pay", r#"{"to":{"iban":"DE1"},"tags":["a",1]}"#)).code, DenialCode::PolicyError);
+    assert_eq!(
+        denied(&guard, &call_raw("pay", r#"{"to":{"iban":"DE1"},"tags":["a",1]}"#)).code,
+        DenialCode::PolicyError
+    );
 }
 
 #[test]
@@ -154,7 +162,9 @@ fn callers_groups_session_and_time_are_facts() {
                && context.now.toTime() >= duration("9h") && context.now.toTime() < duration("17h") };"#,
     );
     let case = |name: &str, group: &str, calls: u64, now: &str| {
-        call(json!({"tool": "list_notes", "caller": {"name": name, "groups": [group]}, "session": {"calls": calls}, "now": now}))
+        call(
+            json!({"tool": "list_notes", "caller": {"name": name, "groups": [group]}, "session": {"calls": calls}, "now": now}),
+        )
     };
     assert!(passes(&guard, &case("ann", "staff", 2, "2026-07-28T09:00:00Z")));
     for call in [
@@ -176,7 +186,10 @@ fn repeatable_is_what_depends_on_the_method_alone() {
     };
     let progress = json!({"method": "notifications/message", "params": {"level": "info", "data": 1}});
     assert!(repeatable("permit (principal, action, resource);", progress.clone()));
-    assert!(repeatable("permit (principal, action, resource) when { context.method like \"notifications/*\" };", progress.clone()));
+    assert!(repeatable(
+        "permit (principal, action, resource) when { context.method like \"notifications/*\" };",
+        progress.clone()
+    ));
     let timed = "permit (principal, action, resource) when { context.now > datetime(\"2020-01-01\") };";
     assert!(!repeatable(timed, progress));
     assert!(!repeatable("permit (principal, action, resource);", json!({"tool": "pay"})));
@@ -189,10 +202,16 @@ fn server_requests_are_actions_and_answers_pass_with_their_request() {
         when { context.mode == "url" && context has host && context.host == "accounts.example.com" };"#,
     );
     let ask = |url: &str| call(json!({"method": "elicitation/create", "url": url}));
-    for good in ["https://accounts.example.com/x", "https://user@ACCOUNTS.example.com.:8443", "https://accounts%2Eexample.com/"] {
+    for good in
+        ["https://accounts.example.com/x", "https://user@ACCOUNTS.example.com.:8443", "https://accounts%2Eexample.com/"]
+    {
         assert!(passes(&guard, &ask(good)), "{good}");
     }
-    for bad in ["https://accounts.example.com.evil.org/", "https://accounts.example.com@evil.org/", "https:\\\\evil.org\\accounts.example.com"] {
+    for bad in [
+        "https://accounts.example.com.evil.org/",
+        "https://accounts.example.com@evil.org/",
+        "https:\\\\evil.org\\accounts.example.com",
+    ] {
         assert!(!passes(&guard, &ask(bad)), "{bad}");
     }
     assert_eq!(denied(&guard, &ask("nonsense")).code, DenialCode::PolicyError);
@@ -203,7 +222,9 @@ fn server_requests_are_actions_and_answers_pass_with_their_request() {
         use portcullis_core::wire::Message;
         let text = bytes::Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}"#);
         let message = Message::read(text, Direction::ToServer, &Limits::default()).unwrap();
-        with_context(&call(json!({"tool": "pay"})).with_message(message), |context| context.answers = Some(Arc::from(method)))
+        with_context(&call(json!({"tool": "pay"})).with_message(message), |context| {
+            context.answers = Some(Arc::from(method))
+        })
     };
     assert!(passes(&guard, &answered("elicitation/create")));
     assert!(!passes(&guard, &answered("sampling/createMessage")));
@@ -254,7 +275,9 @@ fn completion_of_a_hidden_prompt_is_refused_like_the_prompt_i6() {
         permit (principal, action == Mcp::Action::"prompts/get", resource) when { context.name == "open" };"#,
     );
     let complete = |reference: serde_json::Value| {
-        call(json!({"method": "completion/complete", "params": {"ref": reference, "argument": {"name": "a", "value": ""}}}))
+        call(
+            json!({"method": "completion/complete", "params": {"ref": reference, "argument": {"name": "a", "value": ""}}}),
+        )
     };
     assert!(passes(&guard, &complete(json!({"type": "ref/prompt", "name": "open"}))));
     assert_eq!(denied(&guard, &complete(json!({"type": "ref/prompt", "name": "secret"}))).manner, Manner::Unknown);

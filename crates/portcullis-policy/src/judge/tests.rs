@@ -24,7 +24,8 @@ const ACTIONS: [&str; 9] = [
     "action == Mcp::Action::\"tools/list\"",
     "action in [notes::Action::\"pay\", Mcp::Action::\"protocol\"]",
 ];
-const RESOURCES: [&str; 3] = ["resource", "resource == Mcp::Server::\"notes\"", "resource is Mcp::Server in Mcp::Server::\"other\""];
+const RESOURCES: [&str; 3] =
+    ["resource", "resource == Mcp::Server::\"notes\"", "resource is Mcp::Server in Mcp::Server::\"other\""];
 /// Some of them fail on some calls, which must come out the same too.
 const CONDITIONS: [&str; 16] = [
     "true",
@@ -47,17 +48,17 @@ const CONDITIONS: [&str; 16] = [
 
 fn policy() -> impl Strategy<Value = String> {
     let condition = || (any::<bool>(), 0..CONDITIONS.len());
-    (any::<bool>(), 0..PRINCIPALS.len(), 0..ACTIONS.len(), 0..RESOURCES.len(), prop::collection::vec(condition(), 0..3)).prop_map(
-        |(permit, principal, action, resource, conditions)| {
+    (any::<bool>(), 0..PRINCIPALS.len(), 0..ACTIONS.len(), 0..RESOURCES.len(), prop::collection::vec(condition(), 0..3))
+        .prop_map(|(permit, principal, action, resource, conditions)| {
             let effect = if permit { "permit" } else { "forbid" };
-            let mut text = format!("{effect} ({}, {}, {})", PRINCIPALS[principal], ACTIONS[action], RESOURCES[resource]);
+            let mut text =
+                format!("{effect} ({}, {}, {})", PRINCIPALS[principal], ACTIONS[action], RESOURCES[resource]);
             for (when, condition) in conditions {
                 text.push_str(&format!(" {} {{ {} }}", if when { "when" } else { "unless" }, CONDITIONS[condition]));
             }
             text.push(';');
             text
-        },
-    )
+        })
 }
 
 fn request() -> impl Strategy<Value = Call> {
@@ -66,7 +67,14 @@ fn request() -> impl Strategy<Value = Call> {
         Just(json!({"recipient": "eve", "to": {"iban": "DE1"}, "count": i64::MAX})),
         Just(json!({"amount": 1.5, "tags": [], "urgent": false})),
     ];
-    let case = (0..3_usize, prop::sample::subsequence(vec!["g0", "g1", "g2"], 0..=3), 0..4_usize, arguments, prop::option::of(0..6_u64), any::<bool>());
+    let case = (
+        0..3_usize,
+        prop::sample::subsequence(vec!["g0", "g1", "g2"], 0..=3),
+        0..4_usize,
+        arguments,
+        prop::option::of(0..6_u64),
+        any::<bool>(),
+    );
     case.prop_map(|(caller, groups, what, arguments, calls, late)| {
         let mut case = json!({"caller": {"name": format!("c{caller}"), "groups": groups}});
         match what {
@@ -157,7 +165,9 @@ fn a_thousand_policies_cost_what_the_relevant_few_cost() {
 #[test]
 fn one_caller_never_gets_what_was_remembered_for_another() {
     let judge = Judge::new(
-        Arc::new(Policies::unchecked("permit (principal in Mcp::Group::\"g0\", action, resource) when { principal.proof == \"api_key\" };")),
+        Arc::new(Policies::unchecked(
+            "permit (principal in Mcp::Group::\"g0\", action, resource) when { principal.proof == \"api_key\" };",
+        )),
         Limits::default(),
     );
     let decide = |case: serde_json::Value| {
@@ -219,7 +229,10 @@ fn costs() {
         let ready = context();
         println!(
             "{name}: {:.2} µs; of it facts {:.2}, prepare {:.2}, context {:.2}, Cedar {:.2}",
-            best(|| assert!(matches!(judge.check(&Facts::of_call(&call), call.tool()), portcullis_core::guard::Decision::Pass(_)))),
+            best(|| assert!(matches!(
+                judge.check(&Facts::of_call(&call), call.tool()),
+                portcullis_core::guard::Decision::Pass(_)
+            ))),
             best(|| assert!(Facts::of_call(&call).params.is_some())),
             best(|| assert!(judge.prepare(&facts).is_some())),
             best(|| drop(context())),

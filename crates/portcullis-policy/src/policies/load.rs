@@ -99,7 +99,12 @@ fn parse(file: usize, source: &Source, parsed: &mut Vec<Parsed>, findings: &mut 
     if set.num_of_templates() > 0 {
         findings.push(
             source
-                .finding(Severity::Error, source.text.find("?principal").or_else(|| source.text.find("?resource")), None, "templates are not supported")
+                .finding(
+                    Severity::Error,
+                    source.text.find("?principal").or_else(|| source.text.find("?resource")),
+                    None,
+                    "templates are not supported",
+                )
                 .help("write one policy per caller or group; a group keeps that short"),
         );
     }
@@ -134,7 +139,9 @@ fn parse(file: usize, source: &Source, parsed: &mut Vec<Parsed>, findings: &mut 
                 warn_annotations(source, start, &id, &policy, findings);
                 parsed.push(Parsed { file, start, id, ask, tree: tree.body().clone(), policy });
             }
-            Err(error) => findings.push(source.finding(Severity::Error, start, Some(&id), format!("not usable: {error}"))),
+            Err(error) => {
+                findings.push(source.finding(Severity::Error, start, Some(&id), format!("not usable: {error}")))
+            }
         }
     }
 }
@@ -169,7 +176,12 @@ fn find_duplicates(sources: &[Source], parsed: &[Parsed], findings: &mut Vec<Fin
         let (line, _) = other.position(first.start.unwrap_or_default());
         findings.push(
             source
-                .finding(Severity::Error, policy.start, Some(&policy.id), format!("the id is already taken in {}:{line}", other.file))
+                .finding(
+                    Severity::Error,
+                    policy.start,
+                    Some(&policy.id),
+                    format!("the id is already taken in {}:{line}", other.file),
+                )
                 .help("give every policy its own `@id`"),
         );
     }
@@ -184,7 +196,12 @@ pub(crate) fn first_label(diagnostic: &dyn Diagnostic) -> Option<(usize, usize)>
 fn sort(sources: &[Source], findings: &mut Vec<Finding>) {
     let place = |file: &str| sources.iter().position(|source| source.file == file);
     findings.sort_by(|left, right| {
-        (place(&left.file), left.line, left.column, left.severity).cmp(&(place(&right.file), right.line, right.column, right.severity))
+        (place(&left.file), left.line, left.column, left.severity).cmp(&(
+            place(&right.file),
+            right.line,
+            right.column,
+            right.severity,
+        ))
     });
     findings.dedup();
 }
@@ -221,7 +238,8 @@ fn bare_permit(tree: &Template) -> Option<Policy> {
     if tree.effect != pst::Effect::Permit {
         return None;
     }
-    let bare = Template::new(tree.id.clone(), tree.effect, tree.principal.clone(), tree.action.clone(), tree.resource.clone());
+    let bare =
+        Template::new(tree.id.clone(), tree.effect, tree.principal.clone(), tree.action.clone(), tree.resource.clone());
     Policy::from_pst(pst::Policy::Static(pst::StaticPolicy::try_from(bare).ok()?)).ok()
 }
 

@@ -163,7 +163,9 @@ fn record_text(record: &Record) -> String {
 fn field_texts(record: &Record) -> Vec<String> {
     let visible = record.fields.iter().filter(|(_, field)| !matches!(field.ty, Type::Opaque(_)));
     visible
-        .map(|(name, field)| format!("{}{}: {}", quote(name), if field.required { "" } else { "?" }, type_text(&field.ty)))
+        .map(|(name, field)| {
+            format!("{}{}: {}", quote(name), if field.required { "" } else { "?" }, type_text(&field.ty))
+        })
         .collect()
 }
 

@@ -114,7 +114,9 @@ impl<'a> Projector<'a> {
         }
         match schema.get("type") {
             Some(ty) if ty.kind() == JsonKind::Array => self.listed_types(schema, ty, depth),
-            Some(ty) => (ty.as_str().map_or(Type::Opaque(Opaque::Untyped), |name| self.named(schema, &name, depth)), false),
+            Some(ty) => {
+                (ty.as_str().map_or(Type::Opaque(Opaque::Untyped), |name| self.named(schema, &name, depth)), false)
+            }
             None => (by_values(schema), false),
         }
     }
@@ -165,10 +167,12 @@ impl<'a> Projector<'a> {
     }
 
     fn object(&mut self, schema: View<'a>, depth: usize) -> Type {
-        let Some(properties) = schema.get("properties").filter(|properties| properties.kind() == JsonKind::Object) else {
+        let Some(properties) = schema.get("properties").filter(|properties| properties.kind() == JsonKind::Object)
+        else {
             return Type::Opaque(Opaque::Map);
         };
-        let required: Vec<_> = schema.get("required").into_iter().flat_map(View::elements).filter_map(View::as_str).collect();
+        let required: Vec<_> =
+            schema.get("required").into_iter().flat_map(View::elements).filter_map(View::as_str).collect();
         let mut record = Record::default();
         for (name, property) in properties.members() {
             let (ty, nullable) = self.read(property, depth);

@@ -23,7 +23,8 @@ const NOON: Timestamp = Timestamp(1_767_268_800_000);
 /// What in the case cannot be understood, for the report.
 pub(crate) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Call, String> {
     let context = context(file, case, catalogue)?;
-    let method = case.method.as_deref().or(case.tool.as_ref().map(|_| "tools/call")).ok_or("a case needs `tool` or `method`")?;
+    let method =
+        case.method.as_deref().or(case.tool.as_ref().map(|_| "tools/call")).ok_or("a case needs `tool` or `method`")?;
     let subject = match method {
         STREAM_OPEN => Subject::Stream { last_event_id: None },
         SESSION_CLOSE => Subject::Close,
@@ -44,7 +45,9 @@ fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> 
     };
     let now = match case.now.as_deref() {
         None => NOON,
-        Some(text) => timestamp(text).ok_or_else(|| format!("`now: {text}` is not a time such as 2026-07-28T09:30:00Z"))?,
+        Some(text) => {
+            timestamp(text).ok_or_else(|| format!("`now: {text}` is not a time such as 2026-07-28T09:30:00Z"))?
+        }
     };
     let session = case.session.map(|session| Session {
         key: SessionKey(1),
@@ -80,7 +83,8 @@ fn message(case: &Case, method: &str) -> Result<Message, String> {
     if let (false, Some(members)) = (notification, text.as_object_mut()) {
         members.insert("id".to_owned(), json!(1));
     }
-    Message::read(Bytes::from(text.to_string()), direction, &Limits::default()).map_err(|error| format!("not a message: {error}"))
+    Message::read(Bytes::from(text.to_string()), direction, &Limits::default())
+        .map_err(|error| format!("not a message: {error}"))
 }
 
 fn params(case: &Case, method: &str) -> Value {
@@ -149,7 +153,14 @@ mod tests {
             assert_eq!(timestamp(&Timestamp(millis).to_string()), Some(Timestamp(millis)));
         }
         assert_eq!(NOON.to_string(), "2026-01-01T12:00:00.000Z");
-        for bad in ["2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01", "2026-01-00T00:00:00Z", "x"] {
+        for bad in [
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01",
+            "2026-01-00T00:00:00Z",
+            "x",
+        ] {
             assert_eq!(timestamp(bad), None, "{bad}");
         }
     }

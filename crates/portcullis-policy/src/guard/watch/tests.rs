@@ -18,7 +18,9 @@ fn see(guard: &PolicyGuard, case: serde_json::Value, reply: &str) -> Sight {
 #[track_caller]
 fn replaced(sight: Sight) -> (String, String) {
     match sight {
-        Sight::Replace(message, Some(finding)) => (String::from_utf8(message.bytes().to_vec()).unwrap(), finding.detail),
+        Sight::Replace(message, Some(finding)) => {
+            (String::from_utf8(message.bytes().to_vec()).unwrap(), finding.detail)
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -56,13 +58,19 @@ fn prompts_resources_and_templates_are_filtered_too() {
         r#"permit (principal, action == Mcp::Action::"prompts/get", resource) when { context.name == "hello" };
         permit (principal, action == Mcp::Action::"resources/read", resource) when { context.url.scheme == "notes" };"#,
     );
-    let (text, _) = replaced(see(&guard, json!({"method": "prompts/list"}), r#"{"jsonrpc":"2.0","id":1,"result":{"prompts":[{"name":"hello"},{"name":"x"}]}}"#));
+    let (text, _) = replaced(see(
+        &guard,
+        json!({"method": "prompts/list"}),
+        r#"{"jsonrpc":"2.0","id":1,"result":{"prompts":[{"name":"hello"},{"name":"x"}]}}"#,
+    ));
     assert_eq!(text, r#"{"jsonrpc":"2.0","id":1,"result":{"prompts":[{"name":"hello"}]}}"#);
-    let resources = r#"{"jsonrpc":"2.0","id":1,"result":{"resources":[{"uri":"file:///x"},{"uri":"notes://a"},{"uri":"no url"}]}}"#;
+    let resources =
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resources":[{"uri":"file:///x"},{"uri":"notes://a"},{"uri":"no url"}]}}"#;
     let (text, _) = replaced(see(&guard, json!({"method": "resources/list"}), resources));
     assert_eq!(text, r#"{"jsonrpc":"2.0","id":1,"result":{"resources":[{"uri":"notes://a"}]}}"#);
     // A template has no URI yet: what some URI could be permitted for is shown.
-    let templates = r#"{"jsonrpc":"2.0","id":1,"result":{"resourceTemplates":[{"uriTemplate":"file:///{x}","name":"f"}]}}"#;
+    let templates =
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resourceTemplates":[{"uriTemplate":"file:///{x}","name":"f"}]}}"#;
     assert!(matches!(see(&guard, json!({"method": "resources/templates/list"}), templates), Sight::Keep));
     let closed = crate::testing::guard("");
     assert!(matches!(see(&closed, json!({"method": "resources/templates/list"}), templates), Sight::Replace(..)));
@@ -71,7 +79,11 @@ fn prompts_resources_and_templates_are_filtered_too() {
 #[test]
 fn a_filtered_modern_list_is_no_longer_public_c45() {
     let guard = guard("");
-    let modern = |scope: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"complete","cacheScope":"{scope}","tools":[{{"name":"a"}}]}}}}"#);
+    let modern = |scope: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"complete","cacheScope":"{scope}","tools":[{{"name":"a"}}]}}}}"#
+        )
+    };
     let case = json!({"method": "tools/list", "version": "2026-07-28"});
     let expected = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","cacheScope":"private","tools":[]}}"#;
     assert_eq!(replaced(see(&guard, case.clone(), &modern("public"))).0, expected);
@@ -85,7 +97,9 @@ fn embedded_server_requests_are_judged_like_real_ones_c58_c59() {
         permit (principal, action == Mcp::Action::"elicitation/create", resource) when { context.mode == "form" };
         @reason("No sampling here.") forbid (principal, action == Mcp::Action::"sampling/createMessage", resource);"#,
     );
-    let reply = |requests: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"input_required","inputRequests":{requests}}}}}"#);
+    let reply = |requests: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"input_required","inputRequests":{requests}}}}}"#)
+    };
     let look = |requests: &str| see(&guard, json!({"tool": "pay", "version": "2026-07-28"}), &reply(requests));
     assert!(matches!(look(r#"{"a":{"method":"elicitation/create","params":{"message":"?"}}}"#), Sight::Keep));
     for refused in [
@@ -124,7 +138,10 @@ fn what_a_list_hides_cannot_be_called() {
 fn a_list_that_arrives_on_a_resumed_stream_is_filtered_too_i24() {
     let guard = guard(r#"permit (principal, action == Mcp::Action::"stream/open", resource);"#);
     let reply = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"pay"}]}}"#;
-    assert_eq!(replaced(see(&guard, json!({"method": "stream/open"}), reply)).0, r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#);
+    assert_eq!(
+        replaced(see(&guard, json!({"method": "stream/open"}), reply)).0,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#
+    );
     let result = r#"{"jsonrpc":"2.0","id":8,"result":{"content":[]}}"#;
     assert!(matches!(see(&guard, json!({"method": "stream/open"}), result), Sight::Keep));
 }

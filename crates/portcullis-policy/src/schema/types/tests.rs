@@ -68,7 +68,8 @@ fn a_schema_that_refers_to_itself_ends() {
 
 #[test]
 fn references_that_fan_out_stop_at_the_limit() {
-    let mut schema = String::from(r##"{"type":"object","properties":{"x":{"$ref":"#/$defs/d0"}},"$defs":{"d12":{"type":"string"}"##);
+    let mut schema =
+        String::from(r##"{"type":"object","properties":{"x":{"$ref":"#/$defs/d0"}},"$defs":{"d12":{"type":"string"}"##);
     for level in 0..12 {
         let next = level + 1;
         schema.push_str(&format!(
