@@ -1,5 +1,6 @@
 //! The official conformance suite against the reference server, once direct and once through the gateway. What counts is that both
-//! say the same, check by check; `fixtures/conformance/exceptions.json` names the differences that are meant.
+//! say the same, check by check; `fixtures/conformance/exceptions.json` names the differences that are meant. Then the suite's client
+//! scenarios, with the gateway as the client.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,7 +29,21 @@ pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
     suite(layout, "through", gateway.url(), &through)?;
     gateway.stop(layout, &mut tally)?;
     compare(layout, &direct, &through, &mut tally)?;
+    as_a_client(layout, &folder.join("as-a-client"), &mut tally)?;
     Ok(tally)
+}
+
+/// A mock server of the suite judges what the gateway sends.
+fn as_a_client(layout: &Layout, out: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let mut command = layout.program(setup::node(layout), &["fixtures/conformance/run-client.mjs"]);
+    let ended = process::run(command.arg(layout.built("portcullis")).arg(out), SUITE, Echo::Live)?;
+    let read = |line: &String| counts(line, "as a client: ", [" passed", " failed"]);
+    let (passed, failed) = ended.lines.iter().find_map(read).ok_or("the client scenarios printed no counts")?;
+    tally.passed += passed;
+    if failed > 0 || !ended.ok() {
+        tally.fail(format!("client scenarios: {failed} checks; see above"));
+    }
+    Ok(())
 }
 
 /// A comparison that cannot fail would prove nothing.
@@ -63,8 +78,11 @@ fn suite(layout: &Layout, label: &str, url: &str, out: &Path) -> Result<(), Fail
 fn compare(layout: &Layout, direct: &Path, through: &Path, tally: &mut Tally) -> Result<(), Failure> {
     let mut command = layout.program(setup::node(layout), &["fixtures/conformance/compare.mjs"]);
     let ended = process::run(command.args([direct, through]), COMPARE, Echo::Live)?;
-    let (passed, failed) =
-        ended.lines.iter().find_map(|line| counts(line)).ok_or("the comparison printed no counts")?;
+    let (passed, failed) = ended
+        .lines
+        .iter()
+        .find_map(|line| counts(line, "compared: ", [" same", " different"]))
+        .ok_or("the comparison printed no counts")?;
     tally.passed += passed;
     tally.failed += failed;
     for line in ended.lines.iter().filter(|line| line.contains(": direct ") || line.contains("(explained: ")) {
@@ -76,10 +94,11 @@ fn compare(layout: &Layout, direct: &Path, through: &Path, tally: &mut Tally) ->
     Ok(())
 }
 
-/// `compared: N same, N different`
-fn counts(line: &str) -> Option<(u64, u64)> {
-    let (same, different) = line.strip_prefix("compared: ")?.split_once(", ")?;
-    Some((same.strip_suffix(" same")?.parse().ok()?, different.strip_suffix(" different")?.parse().ok()?))
+/// Two numbers of a line such as `compared: N same, N different`.
+fn counts(line: &str, label: &str, words: [&str; 2]) -> Option<(u64, u64)> {
+    let (first, second) = line.strip_prefix(label)?.split_once(", ")?;
+    let [good, bad] = words;
+    Some((first.strip_suffix(good)?.parse().ok()?, second.strip_suffix(bad)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -88,7 +107,8 @@ mod tests {
 
     #[test]
     fn the_counts_of_a_comparison_are_read() {
-        assert_eq!(counts("compared: 346 same, 2 different"), Some((346, 2)));
-        assert_eq!(counts("conformance: 109 scenarios"), None);
+        let read = |line| counts(line, "compared: ", [" same", " different"]);
+        assert_eq!(read("compared: 346 same, 2 different"), Some((346, 2)));
+        assert_eq!(read("conformance: 109 scenarios"), None);
     }
 }

@@ -12,7 +12,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const BUILD: Duration = Duration::from_secs(30 * 60);
 
 /// Pages that the program itself prints: where they are, and the command.
-const PRINTED: [(&str, &[&str]); 1] = [("docs/configuration.md", &["config", "reference"])];
+const PRINTED: [(&str, &[&str]); 2] =
+    [("docs/configuration.md", &["config", "reference"]), ("docs/reference/cli.md", &["config", "commands"])];
 
 /// Writes every generated page anew.
 pub(crate) fn write(layout: &Layout) -> Result<bool, Failure> {

@@ -13,7 +13,11 @@ const BUILD: Duration = Duration::from_secs(30 * 60);
 const TEST: Duration = Duration::from_secs(20 * 60);
 
 pub(crate) fn format(layout: &Layout) -> Result<Tally, Failure> {
-    one(layout, &["fmt", "--all", "--check"], "formatting differs: run `cargo fmt --all`")
+    one(
+        layout,
+        &["fmt", "--all", "--check", "--", "-l", "--color", "never"],
+        "formatting differs: run `cargo fmt --all`",
+    )
 }
 
 pub(crate) fn clippy(layout: &Layout) -> Result<Tally, Failure> {
