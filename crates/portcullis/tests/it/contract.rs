@@ -10,7 +10,7 @@ mod asks;
 mod calls;
 pub(crate) mod client;
 pub(crate) mod peer;
-mod sessions;
+pub(crate) mod sessions;
 pub(crate) mod stage;
 mod streams;
 pub(crate) mod wire;
@@ -41,7 +41,7 @@ const CASES: &[Case] = cases! {
         a_cancelled_call_ends_at_the_server, a_closed_legacy_stream_cancels_nothing, a_watched_resource_says_that_it_changed,
         changed_lists_are_announced, two_calls_at_once_do_not_mix, clients_with_equal_ids_do_not_hear_each_other,
         subscriptions_of_two_clients_do_not_mix, a_flood_arrives_whole_and_in_order, a_standing_stream_can_be_opened_again,
-        a_closed_subscription_is_closed_at_the_server,
+        an_unwatched_resource_says_nothing_more, a_closed_subscription_is_closed_at_the_server,
     },
     asks::{
         sampling_goes_to_the_client_and_back, elicitation_goes_to_the_client_and_back, a_page_to_open_is_asked_for_by_its_address,

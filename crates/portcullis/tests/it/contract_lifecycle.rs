@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::contract::client::{Client, Era};
 use crate::contract::eventually;
+use crate::contract::sessions::{knows, upstream_session};
 use crate::contract::stage::{SIDES, Side, Stage, Transport, reference_server};
 use crate::contract::wire::{Response, send};
 use crate::support::{Folder, Running};
@@ -83,6 +84,38 @@ fn a_call_that_ends_within_the_drain_gets_its_result() {
         stage.gateway.signal("INT");
         assert_eq!(exchange.last()["result"]["content"][0]["text"], "10 steps done");
         stage.ended();
+    }
+}
+
+/// A gateway that goes takes its sessions at the server with it.
+#[test]
+fn a_stopped_gateway_leaves_no_session_at_the_server() {
+    let mut stage = Stage::new(SIDES[0]);
+    let client = stage.client();
+    let (server, session) = (stage.server.unwrap(), upstream_session(&client));
+    assert!(knows(server, &client, &session));
+    stage.gateway.signal("INT");
+    stage.gateway.wait_for("the log is complete");
+    assert!(!knows(server, &client, &session));
+}
+
+/// A server that answers with plain JSON keeps doing so through the gateway; one without sessions gets none, and its client has one of ours.
+#[test]
+fn a_server_of_plain_json_without_sessions_is_served_as_it_is() {
+    for era in [Era::Legacy, Era::Modern] {
+        let mut server = Running::spawn(Command::new(reference_server()).args(["http", "--json", "--era", era.word()]));
+        let line = server.wait_for("listening on http://");
+        let folder = Folder::new();
+        let (_gateway, address) = Running::gateway(&folder, &["--upstream", line.split_whitespace().last().unwrap()]);
+        let client = Client::connect(address, era);
+        assert_eq!(client.session.is_some(), era == Era::Legacy);
+        let mut exchange = client.open_call("echo", json!({ "text": "plain" }));
+        assert_eq!(exchange.response.header("content-type"), Some("application/json"));
+        assert_eq!(exchange.next().unwrap()["result"]["content"][0]["text"], "plain");
+        if era == Era::Legacy {
+            assert!((200..300).contains(&client.delete()));
+            assert_eq!(client.open_call("echo", json!({ "text": "x" })).response.status, 404);
+        }
     }
 }
 

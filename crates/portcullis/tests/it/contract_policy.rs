@@ -104,3 +104,20 @@ fn the_log_names_the_policy_that_decided() {
         assert!(intent.get("arguments").is_none(), "arguments are other people's data: {intent}");
     }
 }
+
+/// The preset as it is delivered: what a server marks read-only is listed and called, the rest does not exist.
+#[test]
+fn the_read_only_preset_shows_and_calls_only_what_reads() {
+    for side in SIDES {
+        let stage = Stage::with(side, &["--policy", "read-only"]);
+        let client = stage.client();
+        let listed = client.result("tools/list", json!({}));
+        let tools = listed["tools"].as_array().unwrap();
+        assert!(tools.iter().all(|tool| tool["annotations"]["readOnlyHint"] == true), "{listed}");
+        assert!(tools.iter().any(|tool| tool["name"] == "echo") && tools.iter().all(|tool| tool["name"] != "counter"));
+        assert_eq!(client.text("echo", json!({ "text": "read" })), "read");
+        assert_eq!(called(&client, "counter"), called(&client, "no_such_tool"));
+        assert!(client.result("resources/read", json!({ "uri": "test://static-text" }))["contents"].is_array());
+        stage.finish();
+    }
+}

@@ -1,12 +1,14 @@
 //! A client of either era, so that a case is written once: what the eras do differently (handshake, sessions, server requests,
 //! cancelling, subscribing) is said here and nowhere else.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
 use super::wire::{Response, send};
+use crate::support::PATIENCE;
 
 /// Protocol era of a client or a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,22 @@ pub(crate) struct Client {
     pub(crate) era: Era,
     pub(crate) session: Option<String>,
     next: AtomicU64,
+}
+
+/// A good client takes its session with it; a legacy one may hold a process.
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            // The gateway may be gone already, and a test may be failing: nothing here may fail.
+            let Ok(mut socket) = TcpStream::connect(self.address) else { return };
+            let head = format!(
+                "DELETE /mcp HTTP/1.1\r\nhost: {}\r\nmcp-session-id: {session}\r\nconnection: close\r\n\r\n",
+                self.address
+            );
+            let _ = socket.set_read_timeout(Some(PATIENCE));
+            let _ = socket.write_all(head.as_bytes()).and_then(|()| std::io::copy(&mut socket, &mut std::io::sink()));
+        }
+    }
 }
 
 /// A request under way.

@@ -1,8 +1,10 @@
 //! Cases about the life of a legacy session.
 
+use std::net::SocketAddr;
+
 use serde_json::json;
 
-use super::client::Era;
+use super::client::{Client, Era};
 use super::eventually;
 use super::stage::{Stage, Transport};
 use super::wire::send;
@@ -26,13 +28,9 @@ pub(super) fn a_closed_session_is_gone_on_both_sides(stage: &Stage) {
     let after = client.send_raw("ping", None, &[], r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
     assert_eq!(after.status, 404, "a client that sees 404 initializes again");
     match (own, stage.server) {
-        (Some(session), Some(server)) => eventually("the server to forget the session", || {
-            let mut headers = client.headers("ping", None);
-            headers.retain(|(name, _)| name != "mcp-session-id");
-            headers.push(("mcp-session-id".to_owned(), session.clone()));
-            let response = send(server, "POST", &headers, br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
-            (response.status == 404).then_some(())
-        }),
+        (Some(session), Some(server)) => {
+            eventually("the server to forget the session", || (!knows(server, &client, &session)).then_some(()))
+        }
         _ => {
             assert!(!children.is_empty(), "a session has a child of its own");
             eventually("the child to go", || {
@@ -90,8 +88,18 @@ pub(super) fn a_modern_request_has_no_session(stage: &Stage) {
     assert!(response.header("mcp-session-id").is_none());
 }
 
+/// Whether the server itself still knows a session of its own.
+pub(crate) fn knows(server: SocketAddr, client: &Client, session: &str) -> bool {
+    let mut headers = client.headers("ping", None);
+    headers.retain(|(name, _)| name != "mcp-session-id");
+    headers.push(("mcp-session-id".to_owned(), session.to_owned()));
+    let response = send(server, "POST", &headers, br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+    assert!([200, 404].contains(&response.status), "{}", response.status);
+    response.status == 200
+}
+
 /// The session id under which the gateway speaks to the server.
-fn upstream_session(client: &super::client::Client) -> String {
+pub(crate) fn upstream_session(client: &Client) -> String {
     let seen = client.call("headers_seen", json!({}));
     let headers = seen["structuredContent"]["headers"].as_array().unwrap();
     let session = headers.iter().find(|pair| pair[0] == "mcp-session-id");

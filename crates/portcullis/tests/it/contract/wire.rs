@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,6 +14,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     body: BufReader<Body>,
+    /// Comments keep a stream open for ever; a test does not wait that long.
+    deadline: Instant,
 }
 
 /// One server-sent event.
@@ -62,7 +65,12 @@ fn receive(socket: TcpStream) -> Response {
     let named = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
     let chunked = named("transfer-encoding").is_some_and(|value| value == "chunked");
     let left = named("content-length").map_or(0, |length| length.parse().unwrap());
-    Response { status, headers, body: BufReader::new(Body { socket, chunked, left, begun: false }) }
+    Response {
+        status,
+        headers,
+        body: BufReader::new(Body { socket, chunked, left, begun: false }),
+        deadline: Instant::now() + PATIENCE,
+    }
 }
 
 impl Response {
@@ -92,6 +100,7 @@ impl Response {
         let mut line = String::new();
         loop {
             line.clear();
+            assert!(Instant::now() < self.deadline, "no event came in time");
             // A stream that breaks has ended too; what was missing is for the test to miss.
             if self.body.read_line(&mut line).unwrap_or(0) == 0 {
                 return None;
@@ -125,6 +134,12 @@ impl Response {
         let mut text = String::new();
         self.body.read_to_string(&mut text).unwrap();
         (!text.is_empty()).then_some(text)
+    }
+
+    /// The next message if it comes soon; to try again, not to decide.
+    pub(crate) fn message_soon(&mut self) -> Option<Value> {
+        self.body.get_ref().socket.get_ref().set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        self.message()
     }
 
     /// Hangs up.
