@@ -51,7 +51,7 @@ pub(crate) fn test(layout: &Layout) -> Result<Tally, Failure> {
     }
     if tally.skipped > 0 {
         let skipped = tally.skipped;
-        tally.note(format!("{skipped} tests are marked `ignored`: measurements and other work for a person to start"));
+        tally.note(format!("not run: {skipped} marked `ignored`, measurements for a person to start"));
     }
     if let Some(why) = ended.failure.as_ref().filter(|_| tally.failed == 0) {
         tally.fail(format!("cargo test: {why}"));
