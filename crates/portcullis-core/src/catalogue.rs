@@ -104,6 +104,16 @@ impl Catalogue {
         Self::from_tools(list.elements())
     }
 
+    /// The same with more tools; a tool that is known already stays as it is.
+    #[must_use]
+    pub fn with(&self, more: impl IntoIterator<Item = Arc<Tool>>) -> Self {
+        let mut joined = self.clone();
+        for tool in more {
+            joined.tools.entry(tool.name.clone()).or_insert(tool);
+        }
+        joined
+    }
+
     /// Exact, case-sensitive match.
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {

@@ -83,6 +83,18 @@ impl Gate {
         Self { guards }
     }
 
+    /// Lets every guard take over what the guard of its name remembers in the plan before: a reload forgets nothing that guards. To be
+    /// called before the first judgement.
+    pub fn inherit(&self, before: &Self) {
+        for (guard, _) in &self.guards {
+            let name = guard.about().name;
+            let known = before.guards.iter().find(|(old, _)| old.about().name == name);
+            if let Some(memory) = known.and_then(|(old, _)| old.memory()) {
+                guard.inherit(memory);
+            }
+        }
+    }
+
     /// Judges one call in all phases. The first enforced denial or hold ends it.
     #[must_use]
     pub fn judge(self: &Arc<Self>, call: Call) -> Judgement {

@@ -1,5 +1,6 @@
 //! The seam for everything that judges a call or watches its reply. Guards are synchronous and pure; an error denies.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -81,6 +82,14 @@ pub trait Guard: Send + Sync + fmt::Debug {
     fn watch(&self, _call: &Call) -> Option<Box<dyn Watch>> {
         None
     }
+
+    /// What the guard of the next plan must not forget (see [`Guard::inherit`]). Most guards remember nothing.
+    fn memory(&self) -> Option<&dyn Any> {
+        None
+    }
+
+    /// Takes over the memory of the guard of the same name in the plan before, ahead of the first call.
+    fn inherit(&self, _memory: &dyn Any) {}
 }
 
 /// Sees every message of one reply before the client does. One per reply, so its state needs no lock.

@@ -70,7 +70,7 @@ pub struct Intent {
     pub name: Option<String>,
     /// JSON text of the request id, absent for notifications.
     pub id: Option<String>,
-    /// SHA-256 of the arguments' (or params') exact bytes, hexadecimal.
+    /// SHA-256 of the exact bytes of `params.arguments`, hexadecimal; absent where the method has none.
     pub arguments_sha256: Option<String>,
     /// Only when the operator asked for it.
     pub arguments: Option<String>,

@@ -191,6 +191,10 @@ pub enum DenialCode {
     SchemaUnusable,
     /// `structuredContent` does not fit the tool's own `outputSchema`.
     OutputInvalid,
+    /// The server's answer is of a kind that MCP, or what the client declared in this request, does not allow here.
+    ResultInvalid,
+    /// The task is another caller's.
+    NotOwner,
     /// The caller could not be authenticated.
     Unauthenticated,
     /// Too many sessions, for this caller or in total.
@@ -214,6 +218,8 @@ impl DenialCode {
             Self::ArgumentsInvalid => "arguments_invalid",
             Self::SchemaUnusable => "schema_unusable",
             Self::OutputInvalid => "output_invalid",
+            Self::ResultInvalid => "result_invalid",
+            Self::NotOwner => "not_owner",
             Self::Unauthenticated => "unauthenticated",
             Self::TooManySessions => "too_many_sessions",
             Self::TooManyRequests => "too_many_requests",
@@ -320,7 +326,9 @@ impl FaultKind {
                 "this MCP server speaks only protocol version 2026-07-28, which has no `initialize`"
             }
             Self::Unauthorized => "the gateway is not authorized at the MCP server",
-            Self::Overloaded => "too many calls are waiting for this MCP server",
+            Self::Overloaded => {
+                "this MCP server takes no more at the moment; end what is not needed, or try again later"
+            }
             Self::ShuttingDown => "the gateway is shutting down",
         }
     }

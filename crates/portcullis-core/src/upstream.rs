@@ -42,6 +42,10 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     /// Asks the server anew what it offers. Single flight; bounded in pages, items and bytes.
     fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>>;
 
+    /// Learns from a `tools/list` result on its way to a client. Servers may offer some clients more than they offer the gateway's own
+    /// question (by capabilities, by session); what a client saw must be known when it is called.
+    fn observe(&self, listed: &Message);
+
     /// Ends the upstream side of a legacy session whose client is gone without a `DELETE` (expiry). Idempotent.
     fn forget(&self, session: SessionKey) -> Pending<'_, ()>;
 

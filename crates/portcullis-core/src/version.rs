@@ -65,9 +65,10 @@ impl Version {
         matches!(self, Self::V2025_03_26)
     }
 
-    /// The revisions of one era, oldest first, by name.
+    /// The revisions of one era that we offer to clients, oldest first, by name. 2024-11-05 is not offered: its HTTP transport was another.
     pub fn names(era: Era) -> impl Iterator<Item = &'static str> {
-        Self::ALL.into_iter().filter(move |version| version.era() == era).map(Self::as_str)
+        let offered = move |version: &Self| version.era() == era && *version != Self::V2024_11_05;
+        Self::ALL.into_iter().filter(offered).map(Self::as_str)
     }
 }
 

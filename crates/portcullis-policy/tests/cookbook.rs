@@ -1,4 +1,4 @@
-//! Runs every example of `policies/cookbook` against its saved tools: an example that is wrong is worse than none.
+//! Runs every example of `docs/cookbook` against its saved tools: an example that is wrong is worse than none.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use portcullis_core::wire::Limits;
 use portcullis_policy::{Policies, Source, TestFile, run_tests};
 
 fn cookbook() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/cookbook")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cookbook")
 }
 
 fn files(ending: &str) -> Vec<String> {

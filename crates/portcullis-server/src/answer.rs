@@ -186,7 +186,8 @@ impl Refusal {
             }
             DenialCode::ApprovalRequired => (StatusCode::OK, -31409),
             DenialCode::ArgumentsInvalid | DenialCode::SchemaUnusable => (StatusCode::OK, -32602),
-            DenialCode::OutputInvalid => (StatusCode::OK, -31502),
+            DenialCode::OutputInvalid | DenialCode::ResultInvalid => (StatusCode::OK, -31502),
+            DenialCode::NotOwner => (StatusCode::OK, -32602),
             DenialCode::NotPermitted | DenialCode::Forbidden | DenialCode::PolicyError => (StatusCode::OK, -31403),
         };
         let Some(id) = &asked.id else {
@@ -195,6 +196,11 @@ impl Refusal {
             return self.error(asked, status, rpc, public, None);
         };
         match denial.manner {
+            // Which task is meant is said in more methods than one; what the caller reads is the same (A55, C80).
+            Manner::Unknown if denial.code == DenialCode::NotOwner => {
+                let message = Inspected::refusal(Some(id), rpc, public, None);
+                Answer { status, message: Some(message), header: None }
+            }
             Manner::Unknown => unknown(id, asked),
             Manner::Correctable
                 if asked.refusals == Refusals::Result && asked.method.as_deref() == Some("tools/call") =>

@@ -112,6 +112,7 @@ impl Gateway {
 
     /// Swaps the plan. Every message from now on is judged by the new one, in old sessions too.
     pub fn reload(&self, plan: Plan) {
+        plan.gate.inherit(&self.plan.load().gate);
         self.plan.store(Arc::new(plan));
     }
 

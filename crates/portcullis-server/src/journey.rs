@@ -137,6 +137,9 @@ impl Journey {
             }
         }
         let message = arrived.message.clone();
+        if let Some(listed) = message.as_ref().filter(|_| self.asked.method.as_deref() == Some("tools/list")) {
+            self.gateway.upstream.observe(listed);
+        }
         match (self.inspector.inspect(arrived), message) {
             (Inspection::Pass(inspected, findings), message) => {
                 self.found(findings);

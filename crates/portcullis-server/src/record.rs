@@ -35,7 +35,8 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
         method: call.method().to_owned(),
         name: call.name().map(std::borrow::Cow::into_owned),
         id: message.and_then(|message| message.id()).map(|id| id.raw().to_owned()),
-        arguments_sha256: judged.map(|view| hex(&Sha256::digest(view.raw()))),
+        // Only arguments: other params hold our own trace ids by now, and what they are about is the name.
+        arguments_sha256: call.arguments().map(|view| hex(&Sha256::digest(view.raw()))),
         arguments: judged.filter(|_| keep).map(|view| view.text().to_owned()),
         bytes: match &call.subject {
             Subject::Message(message) => message.bytes().len() as u64,

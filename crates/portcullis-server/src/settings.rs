@@ -19,7 +19,8 @@ pub struct ServerSettings {
     /// `Host` values (without port) that reach this gateway. Default: only loopback names on a loopback listener, which stops DNS
     /// rebinding (A4); on any other listener every host, because only the operator knows the public names.
     pub allowed_hosts: Option<Vec<String>>,
-    /// `Origin` values (exact, such as `https://app.example.com`) that browsers may call from. Default: on a loopback listener only
+    /// `Origin` values (exact, such as `https://app.example.com`) that are let in; requests without `Origin` are not concerned. The
+    /// gateway sends no CORS headers: a page on another origin needs a proxy in front that does. Default: on a loopback listener only
     /// loopback origins with the listener's own port; on any other listener none (A2, A3).
     pub allowed_origins: Option<Vec<String>>,
     /// Who may call.

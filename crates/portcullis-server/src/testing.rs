@@ -40,6 +40,7 @@ pub(crate) struct CannedUpstream {
     script: Script,
     pub(crate) sent: Mutex<Vec<Bytes>>,
     pub(crate) forgotten: Mutex<Vec<SessionKey>>,
+    pub(crate) observed: Mutex<Vec<Bytes>>,
     pub(crate) refreshes: AtomicUsize,
 }
 
@@ -56,6 +57,7 @@ impl CannedUpstream {
             script: Box::new(script),
             sent: Mutex::default(),
             forgotten: Mutex::default(),
+            observed: Mutex::default(),
             refreshes: AtomicUsize::new(0),
         })
     }
@@ -84,6 +86,10 @@ impl Upstream for CannedUpstream {
 
     fn catalogue(&self) -> Arc<Catalogue> {
         Arc::default()
+    }
+
+    fn observe(&self, listed: &Message) {
+        self.observed.lock().unwrap().push(listed.bytes().clone());
     }
 
     fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {

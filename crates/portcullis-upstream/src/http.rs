@@ -109,6 +109,10 @@ impl Upstream for HttpUpstream {
         self.inner.standing.catalogue()
     }
 
+    fn observe(&self, listed: &Message) {
+        self.inner.standing.observe(listed);
+    }
+
     fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
         Box::pin(self.inner.refresh())
     }

@@ -1,22 +1,26 @@
 //! What an upstream knows of its server between calls: era and tools. Asking anew is single flight.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::StreamExt;
 use portcullis_core::call::Call;
-use portcullis_core::catalogue::Catalogue;
+use portcullis_core::catalogue::{Catalogue, Tool};
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Reply;
 use portcullis_core::version::Era;
-use portcullis_core::wire::{Kind, Message};
+use portcullis_core::wire::{JsonKind, Kind, Message, View};
 use tokio::sync::{Mutex, watch};
 
 use crate::probe::Served;
 use crate::settings::EraSetting;
+
+/// Tools learned from lists that passed by. As many as one list may have.
+const MOST_OBSERVED: usize = 10_000;
 
 /// Shared by every call of one upstream.
 #[derive(Debug)]
@@ -24,6 +28,10 @@ pub(crate) struct Standing {
     setting: EraSetting,
     served: ArcSwapOption<Served>,
     catalogue: ArcSwap<Catalogue>,
+    /// The list our own question was answered with.
+    own: ArcSwap<Catalogue>,
+    /// Tools that clients were shown and our own question was not, newest definition.
+    observed: std::sync::Mutex<BTreeMap<String, Arc<Tool>>>,
     /// How many contacts were begun and how many ended; with `flight` they tell a waiter whether someone else's will do.
     begun: AtomicU64,
     ended: AtomicU64,
@@ -45,6 +53,8 @@ impl Standing {
             setting,
             served: ArcSwapOption::from(served),
             catalogue: ArcSwap::from_pointee(Catalogue::default()),
+            own: ArcSwap::from_pointee(Catalogue::default()),
+            observed: std::sync::Mutex::default(),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             flight: Mutex::new((0, Ok(()))),
@@ -73,6 +83,37 @@ impl Standing {
 
     pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
         self.catalogue.load_full()
+    }
+
+    /// Adds the tools of a list that passed by and that our own list lacks.
+    pub(crate) fn observe(&self, listed: &Message) {
+        let Some(tools) = listed.result_member("tools").filter(|tools| tools.kind() == JsonKind::Array) else { return };
+        let known = self.catalogue();
+        let new = |tool: &View<'_>| {
+            let name = tool.get("name").and_then(View::as_str);
+            name.is_some_and(|name| known.tool(&name).is_none_or(|known| known.definition != tool.raw()))
+        };
+        let new: Vec<Arc<Tool>> = tools.elements().filter(new).filter_map(Tool::from_view).map(Arc::new).collect();
+        if new.is_empty() {
+            return;
+        }
+        let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        for tool in new {
+            // What our own question was answered with stays; it changes when we ask again.
+            let ours = known.tool(&tool.name).is_some() && !observed.contains_key(&tool.name);
+            if !ours && (observed.len() < MOST_OBSERVED || observed.contains_key(&tool.name)) {
+                observed.insert(tool.name.clone(), tool);
+            }
+        }
+        let own = self.own.load();
+        self.catalogue.store(Arc::new(own.with(observed.values().cloned())));
+    }
+
+    /// A complete list of our own.
+    fn listed(&self, own: Catalogue) {
+        let observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.catalogue.store(Arc::new(own.with(observed.values().cloned())));
+        self.own.store(Arc::new(own));
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -123,7 +164,7 @@ impl Standing {
             return Err(shutting_down());
         }
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let outcome = contact().await.map(|catalogue| self.catalogue.store(Arc::new(catalogue)));
+        let outcome = contact().await.map(|catalogue| self.listed(catalogue));
         *latest = (number, outcome.clone());
         self.ended.store(number, Ordering::Release);
         outcome?;

@@ -137,6 +137,14 @@ impl StdioUpstream {
         });
         Ok(Arc::new(Self { inner }))
     }
+
+    /// Whether the program is there to be started, for telling a typing error from a server that is down.
+    ///
+    /// # Errors
+    /// [`SettingsError::BadCommand`] when it is not.
+    pub fn find_program(&self) -> Result<(), SettingsError> {
+        self.inner.launcher.find().map(drop).map_err(|fault| SettingsError::BadCommand { reason: fault.detail })
+    }
 }
 
 impl Upstream for StdioUpstream {
@@ -155,6 +163,10 @@ impl Upstream for StdioUpstream {
 
     fn catalogue(&self) -> Arc<Catalogue> {
         self.inner.standing.catalogue()
+    }
+
+    fn observe(&self, listed: &Message) {
+        self.inner.standing.observe(listed);
     }
 
     fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {

@@ -21,6 +21,7 @@ use crate::finding::Finding;
 
 pub(crate) use self::file::File;
 pub(crate) use self::paths::{PolicyPath, default_audit_folder};
+pub(crate) use self::suggest::nearest;
 
 /// Name of the server where nobody chose one. Fixed, so that a policy keeps matching when the command or address changes.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "server";

@@ -64,8 +64,8 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
     if reached.is_err() {
         drop(tokio::spawn(watchman::recover(config.clone(), chosen, Arc::clone(&upstream), stop.clone())));
     }
-    let serving = bound.serve(stop.clone());
-    tokio::pin!(serving);
+    // Boxed, so that stopping at once drops it: unpolled, its own end would hold what ours waits for.
+    let mut serving = Box::pin(bound.serve(stop.clone()));
     loop {
         tokio::select! {
             () = &mut serving => break,
@@ -82,6 +82,7 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
             },
         }
     }
+    drop(serving);
     // Already done after a drain; after a second Ctrl-C this is what ends the children.
     let _late = tokio::time::timeout(LAST_WAIT, upstream.shut_down()).await;
     finish(&ledger).await

@@ -85,7 +85,10 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.first_bad {
-            None => write!(f, "verified: {} entries in {} segments", self.entries, self.segments)?,
+            None => {
+                let plural = if self.segments == 1 { "" } else { "s" };
+                write!(f, "verified: {} entries in {} segment{plural}", self.entries, self.segments)?;
+            }
             Some(bad) => {
                 writeln!(
                     f,

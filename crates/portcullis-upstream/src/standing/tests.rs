@@ -3,6 +3,7 @@
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::version::Era;
+use portcullis_core::wire::{Direction, Limits, Message};
 use tokio::sync::Notify;
 
 use super::{Admission, Standing};
@@ -54,4 +55,26 @@ async fn stopping_ends_a_contact_under_way() {
     let (outcome, first) =
         tokio::join!(standing.unless_closing(std::future::pending::<Result<(), Fault>>()), async { standing.close() });
     assert!(first && outcome.unwrap_err().kind == FaultKind::ShuttingDown);
+}
+
+#[tokio::test]
+async fn tools_that_only_clients_are_shown_are_known_and_stay_known_when_we_ask_again() {
+    let read = |text: String| Message::read(text.into(), Direction::ToClient, &Limits::default()).unwrap();
+    let list = |tools: &str| read(format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{tools}]}}}}"#));
+    let own = || {
+        let list = list(r#"{"name":"a","description":"ours"}"#);
+        Catalogue::from_tools(list.result_member("tools").unwrap().elements()).unwrap()
+    };
+    let standing = Standing::new(EraSetting::Legacy);
+    standing.refresh(|| async { Ok(own()) }).await.unwrap();
+    standing.observe(&list(r#"{"name":"a","description":"other"},{"name":"b"}"#));
+    let known = |name: &str| standing.catalogue().tool(name).map(|tool| tool.definition.clone());
+    assert_eq!(known("a").unwrap(), r#"{"name":"a","description":"ours"}"#, "our own question decides");
+    assert_eq!(known("b").unwrap(), r#"{"name":"b"}"#);
+    standing.observe(&list(r#"{"name":"b","description":"newer"}"#));
+    standing.refresh(|| async { Ok(own()) }).await.unwrap();
+    assert_eq!(known("b").unwrap(), r#"{"name":"b","description":"newer"}"#);
+    let flood: Vec<String> = (0..20_000).map(|number| format!(r#"{{"name":"t{number}"}}"#)).collect();
+    standing.observe(&list(&flood.join(",")));
+    assert_eq!(standing.catalogue().tools().len(), super::MOST_OBSERVED + 1);
 }

@@ -80,7 +80,7 @@ impl Launcher {
     }
 
     /// The program's absolute path. Looked up here, so that a wrong name is a clear fault and not a child that dies at once.
-    fn find(&self) -> Result<PathBuf, Fault> {
+    pub(super) fn find(&self) -> Result<PathBuf, Fault> {
         let missing = |why: &str| unreachable(format!("`{}` cannot be started: {why}", self.command));
         let command = Path::new(&self.command);
         if self.command.contains('/') {

@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use portcullis_policy::{Source, preset};
+use portcullis_policy::{PRESETS, Source, preset};
 
-use crate::config::PolicyPath;
+use crate::config::{PolicyPath, nearest};
 use crate::finding::{Finding, Severity};
 
 /// Bytes of one policy file. 1 MiB is ten thousand policies; what is larger is not a policy file.
@@ -67,10 +67,13 @@ fn complaint(path: &Path, text: String) -> Finding {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Finding {
-    let help = if error.kind() == io::ErrorKind::NotFound {
-        "name a Cedar file, a folder of them, or one of the presets `observe`, `read-only`, `closed`"
-    } else {
-        "policies are read when the gateway starts and on SIGHUP; it must be able to read them"
+    let meant = path.to_str().and_then(|word| nearest(word, PRESETS));
+    let help = match (error.kind(), meant) {
+        (io::ErrorKind::NotFound, Some(preset)) => format!("did you mean the preset `{preset}`?"),
+        (io::ErrorKind::NotFound, None) => {
+            "name a Cedar file, a folder of them, or one of the presets `observe`, `read-only`, `closed`".to_owned()
+        }
+        _ => "policies are read when the gateway starts and on SIGHUP; it must be able to read them".to_owned(),
     };
     complaint(path, format!("cannot be read: {error}")).help(help)
 }

@@ -1,6 +1,6 @@
 //! One arm for each transport: the only place that knows which upstreams exist.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_core::clock::Clock;
@@ -29,13 +29,13 @@ pub(crate) fn make(
         // What cannot be written is counted by the ledger, like everything it loses.
         let _lost = ledger.append(Record::Notice(Box::new(Notice { at, code: "child_stderr", server, detail })));
     });
-    build(config, limits, sink)
+    build(config, limits, sink, true)
 }
 
 /// Whether the settings can work, as far as that can be told without contacting anyone.
 pub(crate) fn check(config: &Config) -> Option<Finding> {
     let upstream = config.upstream.as_ref()?;
-    let error = build(upstream, config.server.limits.reader(), StderrSink::new(|_, _| {})).err()?;
+    let error = build(upstream, config.server.limits.reader(), StderrSink::new(|_, _| {}), false).err()?;
     Some(complaint(config, upstream, &error))
 }
 
@@ -59,11 +59,23 @@ fn colon(text: &str) -> String {
     if verb { text.to_owned() } else { format!("cannot work: {text}") }
 }
 
-fn build(config: &UpstreamConfig, limits: Limits, sink: StderrSink) -> Result<Arc<dyn Upstream>, SettingsError> {
+/// `here`: the server is to be started on this machine, so its program must exist; a check may run elsewhere.
+fn build(
+    config: &UpstreamConfig,
+    limits: Limits,
+    sink: StderrSink,
+    here: bool,
+) -> Result<Arc<dyn Upstream>, SettingsError> {
     let name = Arc::from(config.name.as_str());
     Ok(match &config.transport {
         Transport::Http(settings) => HttpUpstream::new(name, settings, limits)?,
-        Transport::Stdio(settings) => StdioUpstream::new(name, settings, limits, guardian(), sink)?,
+        Transport::Stdio(settings) => {
+            let upstream = StdioUpstream::new(name, settings, limits, guardian(), sink)?;
+            if here {
+                upstream.find_program()?;
+            }
+            upstream
+        }
     })
 }
 
@@ -78,8 +90,11 @@ pub(crate) fn describe(config: &UpstreamConfig) -> String {
     match &config.transport {
         Transport::Http(settings) => out::clipped(&settings.url, 100),
         Transport::Stdio(settings) => {
-            let words: Vec<&str> =
-                std::iter::once(&settings.command).chain(&settings.args).map(String::as_str).collect();
+            // The end of a long path says more than its beginning.
+            let program = Path::new(&settings.command).file_name().and_then(|name| name.to_str());
+            let words: Vec<&str> = std::iter::once(program.unwrap_or(&settings.command))
+                .chain(settings.args.iter().map(String::as_str))
+                .collect();
             out::clipped(&words.join(" "), 100)
         }
     }

@@ -39,7 +39,7 @@ fn the_demo_shows_all_its_scenes_and_ends_well() {
         "✓ All notes are archived.",
         "6. Every decision is in the log, and the log proves itself",
         "small-payments-only",
-        "verified: N entries in N segments",
+        "verified: N entries in N segment",
     ];
     let mut rest = told.as_str();
     for scene in scenes {
