@@ -189,3 +189,47 @@ impl Drop for Group {
         let _reaped = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use super::{Echo, run};
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn output_of_both_streams_is_kept_and_a_failure_is_told() {
+        let ended = run(&mut shell("echo one; echo two >&2; exit 3"), Duration::from_secs(60), Echo::Kept).unwrap();
+        assert_eq!(ended.lines, ["one", "two"]);
+        assert_eq!(ended.failure.as_deref(), Some("exit status: 3"));
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_killed_with_all_it_started() {
+        let begun = Instant::now();
+        let ended = run(&mut shell("sleep 600 & echo $!; wait"), Duration::from_millis(300), Echo::Kept).unwrap();
+        assert!(ended.failure.unwrap().contains("no end"));
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        let child = ended.lines.first().unwrap();
+        // Gone, or a zombie until its new parent looks; a killed process may take a moment to be either.
+        let gone = || std::fs::read_to_string(format!("/proc/{child}/stat")).map_or(true, |stat| stat.contains(") Z "));
+        while !gone() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{child} lives");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_command_that_leaves_something_running_ends_nevertheless() {
+        let begun = Instant::now();
+        let ended = run(&mut shell("sleep 600 & echo done"), Duration::from_secs(300), Echo::Kept).unwrap();
+        assert!(ended.ok());
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+}

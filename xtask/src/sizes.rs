@@ -1,5 +1,5 @@
-//! How long files are. Length is a smell and no law, so the exceptions are written down with a date and a reason, and an exception
-//! that nothing needs any more has to go.
+//! How long files are, and that each begins by saying what it is for. Length is a smell and no law, so the exceptions are written
+//! down with a date and a reason, and an exception that nothing needs any more has to go.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ struct Exception {
 pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
     let text =
         std::fs::read_to_string(layout.root.join(EXCEPTIONS)).map_err(|error| format!("{EXCEPTIONS}: {error}"))?;
-    let exceptions = exceptions(&text)?;
+    let exceptions = parse(&text)?;
     let mut used = vec![false; exceptions.len()];
     let mut tally = Tally::default();
     for folder in ["crates", "fixtures", "fuzz", "xtask"] {
@@ -31,7 +31,9 @@ pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
             if is_test(Path::new(&name)) {
                 continue;
             }
-            let lines = production(&std::fs::read_to_string(&path)?);
+            let text = std::fs::read_to_string(&path)?;
+            tally.check(text.starts_with("//!"), || format!("{name} does not open with what it is for (`//!`)"));
+            let lines = production(&text);
             let allowed = exceptions.iter().zip(&mut used).find(|(exception, _)| exception.path == name).map(
                 |(exception, used)| {
                     *used = lines > LIMIT;
@@ -66,7 +68,7 @@ fn production(text: &str) -> usize {
 }
 
 /// One exception per line: path, lines allowed, date it was granted, reason; `#` begins a comment.
-fn exceptions(text: &str) -> Result<Vec<Exception>, Failure> {
+fn parse(text: &str) -> Result<Vec<Exception>, Failure> {
     let mut found = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let mut words = line.splitn(4, char::is_whitespace);
@@ -88,7 +90,7 @@ fn is_date(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exception, exceptions, production};
+    use super::{Exception, parse, production};
 
     #[test]
     fn inline_tests_do_not_count_as_production() {
@@ -98,9 +100,9 @@ mod tests {
 
     #[test]
     fn an_exception_without_date_or_reason_is_refused() {
-        let good = exceptions("# why\n\na/b.rs 600 2026-11-22 one table, read top-down\n").unwrap();
+        let good = parse("# why\n\na/b.rs 600 2026-11-22 one table, read top-down\n").unwrap();
         assert_eq!(good, [Exception { path: "a/b.rs".to_owned(), lines: 600 }]);
-        assert!(exceptions("a/b.rs 600 a reason").is_err());
-        assert!(exceptions("a/b.rs 600 2026-11-22").is_err());
+        assert!(parse("a/b.rs 600 a reason").is_err());
+        assert!(parse("a/b.rs 600 2026-11-22").is_err());
     }
 }

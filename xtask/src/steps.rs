@@ -18,7 +18,12 @@ struct Step {
 
 const STEPS: &[Step] = &[
     Step { name: "fmt", what: "every file is formatted", needs: &[], work: rust::format },
-    Step { name: "sizes", what: "no file is too long to read", needs: &[], work: sizes::check },
+    Step {
+        name: "sizes",
+        what: "no file is too long to read, each says what it is for",
+        needs: &[],
+        work: sizes::check,
+    },
     Step { name: "walls", what: "no crate knows what it must not know", needs: &[], work: walls::check },
     Step { name: "links", what: "links between pages lead somewhere", needs: &[], work: docs::links },
     Step { name: "clippy", what: "lints, warnings denied", needs: &[], work: rust::clippy },
