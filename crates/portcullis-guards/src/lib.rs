@@ -10,6 +10,8 @@ mod schema; // JSON Schema, compiled once and bounded: shared by the guards that
 mod arguments;
 mod definitions;
 mod outputs;
+mod results;
+mod tasks;
 
 pub use self::registry::{Configured, GuardsSettings, ModeSetting, Registration, build, reference};
 
@@ -18,4 +20,6 @@ pub const GUARDS: &[Registration] = &[
     Registration::of::<arguments::Arguments>(),
     Registration::of::<outputs::Outputs>(),
     Registration::of::<definitions::Definitions>(),
+    Registration::of::<tasks::Tasks>(),
+    Registration::of::<results::Results>(),
 ];

@@ -1,13 +1,14 @@
 //! Runs every case of `cases/*.md` through the real gate, and checks that guards, files and cases are the same set.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::disallowed_methods, reason = "the cases are files")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis_core::call::{Call, Context, Subject};
-use portcullis_core::caller::Caller;
+use portcullis_core::caller::{Caller, Proof};
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::gate::{Gate, Inspection, Verdict};
@@ -71,22 +72,31 @@ fn stems(of: &str, extension: &str) -> BTreeSet<String> {
 #[derive(Debug, Default)]
 struct Case {
     title: String,
-    tool: String,
-    version: String,
-    call: String,
-    reply: Option<String>,
+    tool: Option<String>,
+    /// Exchanges before the one on trial; they pass.
+    earlier: Vec<Exchange>,
+    exchange: Exchange,
     expect: String,
 }
 
-/// Cases end with their `expect` block; a `tool` block stays for the cases after it.
+#[derive(Debug, Default)]
+struct Exchange {
+    version: String,
+    /// Nobody in particular when empty.
+    caller: String,
+    call: String,
+    reply: Option<String>,
+}
+
+/// Cases end with their `expect` block; a `tool` block stays for the cases after it. Of several calls the last is on trial.
 fn cases(page: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     let (mut title, mut tool) = (String::new(), None::<String>);
-    let mut blocks = BTreeMap::new();
+    let mut exchanges: Vec<Exchange> = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
         if let Some(text) = line.strip_prefix("### ") {
-            assert!(blocks.is_empty(), "{title}: a case without `expect`");
+            assert!(exchanges.is_empty(), "{title}: a case without `expect`");
             text.clone_into(&mut title);
         }
         let Some(label) = line.strip_prefix("```") else { continue };
@@ -94,21 +104,18 @@ fn cases(page: &str) -> Vec<Case> {
         let words: Vec<_> = label.split(' ').skip(1).collect();
         match words.as_slice() {
             ["tool"] => tool = Some(body),
-            ["call", version] => {
-                blocks.insert("version", (*version).to_owned());
-                blocks.insert("call", body);
-            }
-            ["reply"] => {
-                blocks.insert("reply", body);
-            }
-            ["expect"] => cases.push(Case {
-                title: title.clone(),
-                tool: tool.clone().expect("a tool before the first case"),
-                version: blocks.remove("version").unwrap_or_else(|| panic!("{title}: no call")),
-                call: blocks.remove("call").unwrap(),
-                reply: blocks.remove("reply"),
-                expect: body,
+            ["call", version, caller @ ..] => exchanges.push(Exchange {
+                version: (*version).to_owned(),
+                caller: caller.concat(),
+                call: body,
+                reply: None,
             }),
+            ["reply"] => exchanges.last_mut().unwrap_or_else(|| panic!("{title}: no call")).reply = Some(body),
+            ["expect"] => {
+                let exchange = exchanges.pop().unwrap_or_else(|| panic!("{title}: no call"));
+                let earlier = std::mem::take(&mut exchanges);
+                cases.push(Case { title: title.clone(), tool: tool.clone(), earlier, exchange, expect: body });
+            }
             _ => {}
         }
     }
@@ -142,7 +149,7 @@ impl Case {
         if let ["replace", code] = decision[..] {
             let effect = if mode == Mode::Enforce { Effect::Replaced } else { Effect::Shadowed };
             assert_eq!(recorded, [(code, effect)], "{title}: {outcome:?}");
-            let passed = if mode == Mode::Enforce { public } else { self.reply.clone().unwrap() };
+            let passed = if mode == Mode::Enforce { public } else { self.exchange.reply.clone().unwrap() };
             assert_eq!(outcome.passed.as_deref(), Some(passed.as_str()), "{title}");
             return;
         }
@@ -179,29 +186,42 @@ fn judged(name: &str, mode: Mode, case: &Case) -> Outcome {
     let settings: GuardsSettings = serde_json::from_value(serde_json::json!({ name: mode.as_str() })).unwrap();
     let guards = build(&settings).into_iter().filter(|(guard, _)| guard.about().name == name).collect();
     let gate = Arc::new(Gate::new(Arc::new(PermitAll), guards));
+    for exchange in &case.earlier {
+        let outcome = exchanged(&gate, exchange, case);
+        assert!(outcome.refusal.is_none(), "{name}: {}: an earlier call: {outcome:?}", case.title);
+    }
+    exchanged(&gate, &case.exchange, case)
+}
+
+fn exchanged(gate: &Arc<Gate>, exchange: &Exchange, case: &Case) -> Outcome {
     let limits = Limits::default();
-    let tool = view_json(case.tool.as_bytes(), &limits).expect("a tool definition");
+    let tool = case.tool.iter().map(|tool| view_json(tool.as_bytes(), &limits).expect("a tool definition"));
+    let caller = match exchange.caller.as_str() {
+        "" => Caller::anonymous(),
+        name => Caller { name: name.to_owned(), proof: Proof::ApiKey, groups: Vec::new() },
+    };
     let context = Context {
-        caller: Arc::new(Caller::anonymous()),
-        version: Version::parse(&case.version).expect("a protocol version"),
+        caller: Arc::new(caller),
+        version: Version::parse(&exchange.version).expect("a protocol version"),
         session: None,
         server: "server".into(),
         trace: TraceContext { trace_id: [1; 16], parent: None, span: [1; 8], flags: 0, state: None, given: false },
         now: Timestamp(0),
-        catalogue: Arc::new(Catalogue::from_tools([tool]).unwrap()),
+        catalogue: Arc::new(Catalogue::from_tools(tool).unwrap()),
         param_headers: Vec::new(),
         answers: None,
     };
     let read =
         |text: &str, direction| Message::read(Bytes::copy_from_slice(text.as_bytes()), direction, &limits).expect(text);
-    let call = Call { context: Arc::new(context), subject: Subject::Message(read(&case.call, Direction::ToServer)) };
+    let call =
+        Call { context: Arc::new(context), subject: Subject::Message(read(&exchange.call, Direction::ToServer)) };
     let judgement = gate.judge(call);
     let mut findings = judgement.findings;
     let mut passed = None;
     let refusal = match judgement.verdict {
         Verdict::Denied(denial) => Some(("deny", denial)),
         Verdict::Held(denial) => Some(("hold", denial)),
-        Verdict::Cleared(_, mut inspector) => case.reply.as_deref().and_then(|reply| {
+        Verdict::Cleared(_, mut inspector) => exchange.reply.as_deref().and_then(|reply| {
             let message = Some(read(reply, Direction::ToClient));
             let (cut, more) = match inspector.inspect(Arrived { message, ..Arrived::default() }) {
                 Inspection::Pass(inspected, more) => {

@@ -308,3 +308,35 @@ impl From<Fault> for Refusal {
         Self::Fault(fault)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::wire::{Direction, Limits, Message};
+
+    use super::*;
+
+    /// A55, C80: the same words for another's task wherever it is named, and nothing that tells it from one that does not exist.
+    #[test]
+    fn another_callers_task_is_an_unknown_one_in_every_method() {
+        for method in ["tasks/get", "tasks/result", "tasks/cancel", "tasks/update", "subscriptions/listen"] {
+            for modern in [false, true] {
+                let text = br#"{"jsonrpc":"2.0","id":7,"method":"tasks/get","params":{"taskId":"t"}}"#;
+                let request = Message::read(text.as_slice().into(), Direction::ToServer, &Limits::default()).unwrap();
+                let id = request.id().cloned();
+                let asked = Asked { id, method: Some(method.to_owned()), modern, ..Asked::default() };
+                let denial = Denial {
+                    code: DenialCode::NotOwner,
+                    guard: "tasks",
+                    public: "unknown task".into(),
+                    detail: "another caller's".into(),
+                    policies: Vec::new(),
+                    manner: Manner::Unknown,
+                };
+                let answer = Refusal::Denial(denial).answer(&asked);
+                let body = String::from_utf8(answer.message.unwrap().bytes().to_vec()).unwrap();
+                assert_eq!(answer.status, StatusCode::OK, "{method}");
+                assert_eq!(body, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"unknown task"}}"#);
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Holds answers of modern servers to the kinds of result that MCP has, and to what the client declared in this very request (I16).
+//! Legacy answers have no kinds and pass untouched; what a result contains is judged elsewhere.
+
+use portcullis_core::call::Call;
+use portcullis_core::guard::{About, Decision, Effect, Finding, Guard, Mode, Phase, Sight, Watch};
+use portcullis_core::refusal::{Denial, DenialCode, Manner};
+use portcullis_core::version::Era;
+use portcullis_core::wire::{Direction, JsonKind, Kind, Message, View};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::registry::Configured;
+
+static ABOUT: About = About {
+    code: "G005",
+    name: "results",
+    phase: Phase::Content,
+    purpose: "Blocks answers of modern servers that are of an unknown kind, or ask the client for what it did not declare.",
+};
+
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// Settings of the `results` guard.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ResultsSettings {
+    /// Kinds of result (`resultType`) to let through besides those of MCP and its tasks extension, for servers with extensions
+    /// of their own. Default: none, because clients must treat a kind they do not know as invalid (D7).
+    also: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Results {
+    also: std::sync::Arc<[String]>,
+}
+
+impl Configured for Results {
+    const ABOUT: &'static About = &ABOUT;
+    // Servers MUST NOT send any of this (C58–C60, C75), and a client that follows the specification must refuse it (D7); what is
+    // left are clients that do not look, and they are why this is here.
+    const DEFAULT_MODE: Mode = Mode::Enforce;
+    type Settings = ResultsSettings;
+
+    fn new(settings: ResultsSettings) -> Self {
+        Self { also: settings.also.into() }
+    }
+}
+
+impl Guard for Results {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn check(&self, _call: &Call) -> Decision {
+        Decision::pass()
+    }
+
+    fn watch(&self, call: &Call) -> Option<Box<dyn Watch>> {
+        if call.era() == Era::Legacy || call.direction() != Direction::ToServer || !call.expects_response() {
+            return None;
+        }
+        let asked = Asked::of(call.method());
+        let declared = call.message().map(Declared::by).unwrap_or_default();
+        Some(Box::new(ResultsWatch { asked, declared, also: std::sync::Arc::clone(&self.also) }))
+    }
+}
+
+/// Methods that differ in which kinds of result they may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Tool,
+    /// `resources/read`, `prompts/get`.
+    Item,
+    Task,
+    Other,
+}
+
+impl Asked {
+    fn of(method: &str) -> Self {
+        match method {
+            "tools/call" => Self::Tool,
+            "resources/read" | "prompts/get" => Self::Item,
+            "tasks/get" | "tasks/update" | "tasks/cancel" => Self::Task,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What the client declared in this request; nothing is remembered from earlier ones (C75).
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one capability of the specification")]
+struct Declared {
+    tasks: bool,
+    form: bool,
+    url: bool,
+    sampling: bool,
+    sampling_tools: bool,
+    roots: bool,
+}
+
+impl Declared {
+    fn by(request: &Message) -> Self {
+        let Some(all) = request.meta(CAPABILITIES) else { return Self::default() };
+        let has = |path: &[&str]| all.path(path).is_some_and(|declared| !declared.is_null());
+        let url = has(&["elicitation", "url"]);
+        Self {
+            tasks: has(&["extensions", TASKS]),
+            // An empty object means forms only (E26).
+            form: has(&["elicitation"]) && (has(&["elicitation", "form"]) || !url),
+            url,
+            sampling: has(&["sampling"]),
+            sampling_tools: has(&["sampling", "tools"]),
+            roots: has(&["roots"]),
+        }
+    }
+
+    /// What of a server's question the client did not declare (C60).
+    fn lacks(self, input: View<'_>) -> Option<&'static str> {
+        let method = input.get("method").and_then(View::as_str);
+        let param = |name: &str| input.path(&["params", name]).filter(|value| !value.is_null());
+        let (declared, what) = match method.as_deref() {
+            Some("elicitation/create") => match param("mode").map(View::as_str) {
+                None => (self.form, "`elicitation.form`"),
+                Some(Some(mode)) if mode == "form" => (self.form, "`elicitation.form`"),
+                Some(Some(mode)) if mode == "url" => (self.url, "`elicitation.url`"),
+                Some(_) => (false, "a mode of elicitation that MCP does not have"),
+            },
+            Some("sampling/createMessage") if !self.sampling => (false, "`sampling`"),
+            Some("sampling/createMessage") => {
+                let tools = param("tools").is_some() || param("toolChoice").is_some();
+                (self.sampling_tools || !tools, "`sampling.tools`")
+            }
+            Some("roots/list") => (self.roots, "`roots`"),
+            // C59: a client has no other answers.
+            _ => (false, "a method that is no question to a client"),
+        };
+        (!declared).then_some(what)
+    }
+}
+
+#[derive(Debug)]
+struct ResultsWatch {
+    asked: Asked,
+    declared: Declared,
+    also: std::sync::Arc<[String]>,
+}
+
+impl Watch for ResultsWatch {
+    fn see(&mut self, message: &Message) -> Sight {
+        if message.kind() != Kind::Result {
+            return Sight::Keep;
+        }
+        let Some(kind) = message.result_member("resultType") else {
+            // Absent means complete (D7).
+            return Sight::Keep;
+        };
+        match kind.as_str().as_deref() {
+            Some("complete") => Sight::Keep,
+            Some("input_required") => self.input_required(message).map_or(Sight::Keep, cut),
+            Some("task") if self.asked == Asked::Task => {
+                // Examples in the extension's own documents show it, so servers that were written after them send it (C77).
+                let detail = "the answer to a task method says `task`, where it must say `complete` (C77)".to_owned();
+                let code = DenialCode::ResultInvalid.as_str();
+                Sight::Note(Finding { guard: ABOUT.name, code, detail, effect: Effect::Noted })
+            }
+            Some("task") if self.asked != Asked::Tool => {
+                cut("a task in answer to another method than `tools/call`".into())
+            }
+            Some("task") if !self.declared.tasks => {
+                cut(format!("a task, although the request does not declare `{TASKS}` (C75)"))
+            }
+            Some("task") => Sight::Keep,
+            Some(other) if self.also.iter().any(|known| known == other) => Sight::Keep,
+            Some(other) => cut(format!("`resultType` is `{}`", other.chars().take(64).collect::<String>())),
+            None => cut("`resultType` is not a string".into()),
+        }
+    }
+}
+
+impl ResultsWatch {
+    /// What is wrong with an `InputRequiredResult`, if anything.
+    fn input_required(&self, message: &Message) -> Option<String> {
+        if !matches!(self.asked, Asked::Tool | Asked::Item) {
+            return Some("`input_required` in answer to a method that has no such answer (C58)".to_owned());
+        }
+        let present = |name: &str| message.result_member(name).filter(|value| !value.is_null());
+        let Some(inputs) = present("inputRequests") else {
+            return present("requestState")
+                .is_none()
+                .then(|| "`input_required` with neither `inputRequests` nor `requestState` (C59)".to_owned());
+        };
+        if inputs.kind() != JsonKind::Object {
+            return Some("`inputRequests` is not an object".to_owned());
+        }
+        inputs.members().find_map(|(_, input)| {
+            let lacking = self.declared.lacks(input)?;
+            Some(format!("a question to the client needs {lacking}, which the request does not declare (C59, C60)"))
+        })
+    }
+}
+
+fn cut(what: String) -> Sight {
+    Sight::Cut(Box::new(Denial {
+        code: DenialCode::ResultInvalid,
+        guard: ABOUT.name,
+        public: "the server's answer is of a kind MCP does not have".into(),
+        detail: what,
+        policies: Vec::new(),
+        manner: Manner::Plain,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::wire::Limits;
+
+    use super::*;
+
+    #[test]
+    fn kinds_that_the_operator_lets_through_pass_and_no_others() {
+        let mut watch = ResultsWatch {
+            asked: Asked::Tool,
+            declared: Declared::default(),
+            also: vec!["deferred".to_owned()].into(),
+        };
+        for (kind, passes) in [("deferred", true), ("deferred ", false), ("task", false)] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"{kind}"}}}}"#);
+            let message = Message::read(text.into(), Direction::ToClient, &Limits::default()).unwrap();
+            assert_eq!(matches!(watch.see(&message), Sight::Keep), passes, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Binds tasks to the caller that made them (A56, C79, F12): others can neither ask about, change nor hear of them, whatever the
+//! server thinks of it. Ids are not secrets here and prove nothing; what a task brings is judged elsewhere.
+
+mod owners;
+
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+
+use portcullis_core::call::{Call, Context, STREAM_OPEN};
+use portcullis_core::guard::{About, Decision, Effect, Finding, Guard, Mode, Pass, Phase, Sight, Watch};
+use portcullis_core::refusal::{Denial, DenialCode, Manner};
+use portcullis_core::version::Era;
+use portcullis_core::wire::{Direction, JsonKind, Kind, Limits, Message, View};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::owners::{Bound, Owners};
+use crate::registry::Configured;
+
+static ABOUT: About = About {
+    code: "G004",
+    name: "tasks",
+    phase: Phase::Content,
+    purpose: "Keeps each task to the caller that made it.",
+};
+
+/// Noted for a task that nobody is known to own: made before a restart, or pushed out of memory.
+const UNBOUND: &str = "task_unbound";
+/// Noted when a server gives a task an id that another caller's task has.
+const REBOUND: &str = "task_rebound";
+/// Recorded when entries of `tasks/list` were removed.
+const FILTERED: &str = "list_filtered";
+
+/// Settings of the `tasks` guard; it has none of its own.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TasksSettings {}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    /// Set once: anew, or shared with the guard of the plan before.
+    owners: OnceLock<Arc<Owners>>,
+}
+
+impl Configured for Tasks {
+    const ABOUT: &'static About = &ABOUT;
+    // The specification demands the binding (A56), and nobody has a right to another's tasks.
+    const DEFAULT_MODE: Mode = Mode::Enforce;
+    type Settings = TasksSettings;
+
+    fn new(_settings: TasksSettings) -> Self {
+        Self::default()
+    }
+}
+
+impl Guard for Tasks {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn check(&self, call: &Call) -> Decision {
+        match (call.direction(), call.method()) {
+            (Direction::ToServer, "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update")
+            | (Direction::ToClient, "notifications/tasks" | "notifications/tasks/status") => {
+                self.judge(call, call.name().iter().map(AsRef::as_ref))
+            }
+            (Direction::ToServer, "subscriptions/listen") => {
+                let Some(message) = call.message() else { return Decision::pass() };
+                // The extension says the first; the second costs nothing and leaves no way around.
+                let wanted =
+                    [message.param("notifications").and_then(|wanted| wanted.get("taskIds")), message.param("taskIds")];
+                let ids: Vec<_> =
+                    wanted.into_iter().flatten().flat_map(View::elements).filter_map(View::as_str).collect();
+                self.judge(call, ids.iter().map(AsRef::as_ref))
+            }
+            _ => Decision::pass(),
+        }
+    }
+
+    fn watch(&self, call: &Call) -> Option<Box<dyn Watch>> {
+        let method = call.method();
+        // A resumed stream brings answers whose requests are not known there.
+        let resumed = method == STREAM_OPEN;
+        if call.direction() != Direction::ToServer || !(resumed || call.expects_response()) {
+            return None;
+        }
+        let listing = call.era() == Era::Legacy && (resumed || method == "tasks/list");
+        // Asking about a task does not make one, whatever the answer looks like.
+        if !listing && method.starts_with("tasks/") {
+            return None;
+        }
+        Some(Box::new(TasksWatch { owners: Arc::clone(self.owners()), context: Arc::clone(&call.context), listing }))
+    }
+
+    fn memory(&self) -> Option<&dyn Any> {
+        Some(self.owners())
+    }
+
+    fn inherit(&self, memory: &dyn Any) {
+        if let Some(owners) = memory.downcast_ref::<Arc<Owners>>() {
+            // A guard that was in use already keeps what it has.
+            let _in_use = self.owners.set(Arc::clone(owners));
+        }
+    }
+}
+
+impl Tasks {
+    fn owners(&self) -> &Arc<Owners> {
+        self.owners.get_or_init(Arc::default)
+    }
+
+    fn judge<'a>(&self, call: &Call, ids: impl Iterator<Item = &'a str>) -> Decision {
+        let caller = call.context.caller.owner();
+        let mut unbound = 0_u32;
+        for id in ids {
+            match self.owners().of(&call.context.server, id) {
+                Some(owner) if *owner != *caller => return Decision::Deny(Box::new(not_owner(call.method()))),
+                Some(_) => {}
+                None => unbound += 1,
+            }
+        }
+        let noted = (unbound > 0).then(|| {
+            let detail = format!("{}: {unbound} tasks of which nobody is known to be the owner", call.method());
+            Finding { guard: ABOUT.name, code: UNBOUND, detail, effect: Effect::Noted }
+        });
+        Decision::Pass(Pass { findings: noted.into_iter().collect(), ..Pass::default() })
+    }
+}
+
+/// Reads like a task that does not exist: whether it does is the owner's business too.
+fn not_owner(method: &str) -> Denial {
+    Denial {
+        code: DenialCode::NotOwner,
+        guard: ABOUT.name,
+        public: "unknown task".into(),
+        detail: format!("{method}: the task is another caller's (A56)"),
+        policies: Vec::new(),
+        manner: Manner::Unknown,
+    }
+}
+
+#[derive(Debug)]
+struct TasksWatch {
+    owners: Arc<Owners>,
+    context: Arc<Context>,
+    /// Whether this may bring an answer to `tasks/list`.
+    listing: bool,
+}
+
+impl Watch for TasksWatch {
+    fn see(&mut self, message: &Message) -> Sight {
+        if message.kind() != Kind::Result {
+            return Sight::Keep;
+        }
+        if let Some(tasks) = self.listed(message) {
+            return self.filter(message, tasks);
+        }
+        let Some(id) = self.made(message).and_then(View::as_str) else { return Sight::Keep };
+        let owner = self.context.caller.owner().into();
+        let (code, detail) = match self.owners.bind(&self.context.server, &id, &owner) {
+            Bound::New => return Sight::Keep,
+            Bound::TakenOver => (REBOUND, "the server gave a new task the id of another caller's task"),
+            Bound::NotKept => (UNBOUND, "no room to remember the task's owner, or its id is too long to be asked for"),
+        };
+        Sight::Note(Finding { guard: ABOUT.name, code, detail: detail.to_owned(), effect: Effect::Noted })
+    }
+}
+
+impl TasksWatch {
+    /// The id of the task that this answer made.
+    fn made<'a>(&self, message: &'a Message) -> Option<View<'a>> {
+        match self.context.version.era() {
+            Era::Legacy => message.result_member("task")?.get("taskId"),
+            Era::Modern => {
+                let kind = message.result_member("resultType")?;
+                kind.as_str().filter(|kind| kind == "task")?;
+                message.result_member("taskId")
+            }
+        }
+    }
+
+    fn listed<'a>(&self, message: &'a Message) -> Option<View<'a>> {
+        message.result_member("tasks").filter(|tasks| self.listing && tasks.kind() == JsonKind::Array)
+    }
+
+    /// Leaves the caller's own tasks in the list. Unknown ones go too: the list would tell their ids.
+    fn filter(&self, message: &Message, tasks: View<'_>) -> Sight {
+        let caller = self.context.caller.owner();
+        let own = |task: View<'_>| {
+            let id = task.get("taskId").and_then(View::as_str)?;
+            self.owners.of(&self.context.server, &id).filter(|owner| **owner == *caller)
+        };
+        let kept: Vec<bool> = tasks.elements().map(|task| own(task).is_some()).collect();
+        let dropped = kept.iter().filter(|kept| !**kept).count();
+        if dropped == 0 {
+            return Sight::Keep;
+        }
+        let detail = format!("{dropped} of {} tasks are not known to be this caller's", kept.len());
+        let finding = Finding { guard: ABOUT.name, code: FILTERED, detail, effect: Effect::Replaced };
+        let keep = |index: usize| kept.get(index).copied().unwrap_or(false);
+        // The message was within the limits and only gets shorter.
+        match message.edit().remove_elements(tasks, &keep).apply(&Limits { bytes: usize::MAX, ..Limits::default() }) {
+            Ok(edited) => Sight::Replace(Box::new(edited), Some(finding)),
+            Err(malformed) => Sight::Cut(Box::new(Denial {
+                public: "the server's list of tasks cannot be used".into(),
+                detail: format!("cannot drop tasks: {malformed}"),
+                manner: Manner::Plain,
+                ..not_owner("tasks/list")
+            })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_forgets_nothing() {
+        let (before, after) = (Tasks::default(), Tasks::default());
+        before.owners().bind("s", "t", &Arc::from("ada"));
+        after.inherit(before.memory().unwrap());
+        // Replies still under way are watched by the guard of the plan before.
+        before.owners().bind("s", "late", &Arc::from("ada"));
+        for id in ["t", "late"] {
+            assert_eq!(after.owners().of("s", id).as_deref(), Some("ada"));
+        }
+    }
+}
