@@ -29,4 +29,5 @@ mod hostile;
 mod policy;
 mod run;
 mod stdio;
+mod tls;
 mod trace;
