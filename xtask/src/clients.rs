@@ -161,7 +161,7 @@ pub(crate) fn reference_http(layout: &Layout, folder: &Path, era: &str) -> Resul
     Ok(Started::over_http(peer))
 }
 
-fn reference_stdio(layout: &Layout, _: &Path) -> Result<Started, Failure> {
+pub(crate) fn reference_stdio(layout: &Layout, _: &Path) -> Result<Started, Failure> {
     Ok(Started::over_stdio(&[&layout.built("reference-server").display().to_string(), "stdio"]))
 }
 

@@ -1,12 +1,12 @@
 //! The official conformance suite against the reference server, once direct and once through the gateway. What counts is that both
-//! say the same, check by check; `fixtures/conformance/exceptions.json` names the differences that are meant. Then the suite's client
-//! scenarios, with the gateway as the client.
+//! say the same, check by check; `fixtures/conformance/exceptions*.json` name the differences that are meant, one list for each
+//! transport behind the gateway. Then the suite's client scenarios, with the gateway as the client.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::clients::reference_http;
-use crate::gateway::Gateway;
+use crate::clients::{reference_http, reference_stdio};
+use crate::gateway::{Gateway, Guarded};
 use crate::layout::Layout;
 use crate::process::{self, Echo};
 use crate::report::{Tally, seconds};
@@ -21,16 +21,35 @@ pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
     let folder = layout.fresh("conformance")?;
     let mut tally = Tally::default();
     comparison_itself(layout, &mut tally)?;
-    let (direct, through) = (folder.join("direct"), folder.join("through"));
+    let direct = folder.join("direct");
     let server = reference_http(layout, &folder, "both")?;
     let url = server.peer.as_ref().map(|peer| peer.url.as_str()).unwrap_or_default();
     suite(layout, "direct", url, &direct)?;
-    let gateway = Gateway::start(layout, &folder, "conformance", &server.guarded)?;
-    suite(layout, "through", gateway.url(), &through)?;
-    gateway.stop(layout, &mut tally)?;
-    compare(layout, &direct, &through, &mut tally)?;
+    let run = Run { layout, folder: &folder, direct: &direct };
+    run.through("http", &server.guarded, "exceptions.json", &mut tally)?;
+    run.through("stdio", &reference_stdio(layout, &folder)?.guarded, "exceptions-stdio.json", &mut tally)?;
     as_a_client(layout, &folder.join("as-a-client"), &mut tally)?;
     Ok(tally)
+}
+
+struct Run<'a> {
+    layout: &'a Layout,
+    folder: &'a Path,
+    /// What the suite found without a gateway.
+    direct: &'a Path,
+}
+
+impl Run<'_> {
+    /// The suite through a gateway in front of the reference server, by one of its transports.
+    fn through(&self, transport: &str, guarded: &Guarded, exceptions: &str, tally: &mut Tally) -> Result<(), Failure> {
+        let name = format!("through-{transport}");
+        let out = self.folder.join(&name);
+        let gateway = Gateway::start(self.layout, self.folder, &name, guarded)?;
+        suite(self.layout, &name, gateway.url(), &out)?;
+        gateway.stop(self.layout, tally)?;
+        let exceptions = self.layout.root.join("fixtures/conformance").join(exceptions);
+        compare(self.layout, [self.direct, &out, &exceptions], tally)
+    }
 }
 
 /// A mock server of the suite judges what the gateway sends.
@@ -75,9 +94,9 @@ fn suite(layout: &Layout, label: &str, url: &str, out: &Path) -> Result<(), Fail
     }
 }
 
-fn compare(layout: &Layout, direct: &Path, through: &Path, tally: &mut Tally) -> Result<(), Failure> {
+fn compare(layout: &Layout, arguments: [&Path; 3], tally: &mut Tally) -> Result<(), Failure> {
     let mut command = layout.program(setup::node(layout), &["fixtures/conformance/compare.mjs"]);
-    let ended = process::run(command.args([direct, through]), COMPARE, Echo::Live)?;
+    let ended = process::run(command.args(arguments), COMPARE, Echo::Live)?;
     let (passed, failed) = ended
         .lines
         .iter()
@@ -85,8 +104,12 @@ fn compare(layout: &Layout, direct: &Path, through: &Path, tally: &mut Tally) ->
         .ok_or("the comparison printed no counts")?;
     tally.passed += passed;
     tally.failed += failed;
-    for line in ended.lines.iter().filter(|line| line.contains(": direct ") || line.contains("(explained: ")) {
-        tally.note(line.clone());
+    let differences = |line: &&String| line.contains(": direct ") && !line.contains("(explained: ");
+    for line in ended.lines.iter().filter(differences) {
+        tally.note(format!("failed: {line}"));
+    }
+    if let Some(summary) = ended.lines.iter().find(|line| line.starts_with("conformance: ")) {
+        tally.note(summary.clone());
     }
     if failed == 0 && !ended.ok() {
         tally.fail(format!("the comparison: {}", ended.failure.unwrap_or_default()));
