@@ -1,5 +1,6 @@
 //! Runs every example of `docs/cookbook` against its saved tools: an example that is wrong is worse than none.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(clippy::disallowed_methods, reason = "the examples are files")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "the reference page is a file")]
+
 use std::collections::BTreeSet;
 
 use super::*;

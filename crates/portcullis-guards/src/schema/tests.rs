@@ -1,4 +1,5 @@
 //! Hostile schemas and hostile instances. Costs are bounded by structure, so the tests ask for refusals, or simply for an end.
+#![expect(clippy::disallowed_methods, reason = "one test listens for a connection that must not come")]
 
 use portcullis_core::wire::{Limits, view_json};
 use serde_json::json;

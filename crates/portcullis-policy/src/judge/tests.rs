@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "one test prints how long decisions take")]
+
 use portcullis_core::call::Call;
 use proptest::prelude::*;
 use serde_json::json;

@@ -81,8 +81,7 @@ impl Running {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let outputs: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
@@ -341,7 +340,10 @@ fn serve(socket: TcpStream) {
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         let (status, more, text) = reply(&body);
-        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{more}content-length: {}\r\n\r\n", text.len());
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{more}content-length: {}\r\n\r\n",
+            text.len()
+        );
         if socket.write_all(format!("{head}{text}").as_bytes()).is_err() {
             return;
         }
@@ -356,7 +358,9 @@ fn reply(body: &[u8]) -> (&'static str, &'static str, String) {
             "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "serverInfo": { "name": "test", "version": "1" }
         }),
         "tools/list" => serde_json::from_str(TOOLS).unwrap(),
-        "tools/call" => serde_json::json!({ "content": [{ "type": "text", "text": format!("did {}", message["params"]["name"]) }] }),
+        "tools/call" => {
+            serde_json::json!({ "content": [{ "type": "text", "text": format!("did {}", message["params"]["name"]) }] })
+        }
         "ping" => serde_json::json!({}),
         _ => {
             let error = serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "Method not found" } });
