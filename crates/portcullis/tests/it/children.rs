@@ -75,11 +75,19 @@ fn children_are_gone_even_when_the_gateway_is_killed() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_is_said_and_the_gateway_stays_up() {
+fn a_program_that_does_not_exist_is_a_typing_error_told_at_start() {
     let folder = Folder::new();
-    let (mut gateway, _) = Running::gateway(&folder, &["--", "no-such-program"]);
+    let ended = run(&folder, &["run", "--listen", "127.0.0.1:0", "--audit-log", "audit", "--", "no-such-program"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.err.contains("`no-such-program` cannot be started: no such program in `PATH`"), "{ended:?}");
+}
+
+#[test]
+fn a_server_that_cannot_start_is_said_and_the_gateway_stays_up() {
+    let folder = Folder::new();
+    let (mut gateway, _) = Running::gateway(&folder, &["--", "false"]);
     let said = gateway.wait_for("does not answer yet");
-    assert!(said.contains("no-such-program"), "{said}");
+    assert!(said.contains("false"), "{said}");
     gateway.signal("INT");
     assert!(gateway.end().success());
 }
