@@ -282,6 +282,7 @@ pub(crate) const TOOLS: &str = r#"{"tools":[
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    accepting: Option<thread::JoinHandle<()>>,
 }
 
 impl Server {
@@ -294,7 +295,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let stopped = std::sync::Arc::clone(&stop);
-        thread::spawn(move || {
+        let accepting = thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
                 if stopped.load(std::sync::atomic::Ordering::Acquire) {
                     return;
@@ -302,7 +303,7 @@ impl Server {
                 thread::spawn(move || serve(socket));
             }
         });
-        Self { address, stop }
+        Self { address, stop, accepting: Some(accepting) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -313,8 +314,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, std::sync::atomic::Ordering::Release);
-        // Wakes the thread, which then lets go of the port.
-        let _ = TcpStream::connect(self.address);
+        // Wakes the thread, which then lets go of the port; whoever asks for the port next must not meet the thread.
+        if TcpStream::connect(self.address).is_ok()
+            && let Some(accepting) = self.accepting.take()
+        {
+            let _ = accepting.join();
+        }
     }
 }
 
