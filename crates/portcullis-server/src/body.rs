@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use portcullis_core::gate::Inspected;
 
 use crate::batch::Batch;
 use crate::departure::Departure;
@@ -14,7 +15,8 @@ use crate::departure::Departure;
 #[derive(Debug)]
 pub(crate) enum Body {
     Empty,
-    Whole(Option<Bytes>),
+    /// Only what was inspected, or is our own refusal, gets this far.
+    Whole(Option<Inspected>),
     Events(Box<Departure>),
     Batch(Box<Batch>),
 }
@@ -26,7 +28,7 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let next = match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Whole(text) => Poll::Ready(text.take()),
+            Self::Whole(message) => Poll::Ready(message.take().map(|message| message.bytes().clone())),
             Self::Events(departure) => departure.poll_event(cx),
             Self::Batch(batch) => batch.poll_event(cx),
         };
@@ -43,7 +45,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty | Self::Whole(None) => SizeHint::with_exact(0),
-            Self::Whole(Some(text)) => SizeHint::with_exact(text.len() as u64),
+            Self::Whole(Some(message)) => SizeHint::with_exact(message.bytes().len() as u64),
             Self::Events(_) | Self::Batch(_) => SizeHint::default(),
         }
     }

@@ -67,6 +67,8 @@ pub struct Gateway {
     pub(crate) tasks: TaskTracker,
     /// No new requests; standing streams end.
     pub(crate) draining: CancellationToken,
+    /// Standing streams that were opened under the plan in force. A reload ends them: clients open them anew and are judged anew.
+    pub(crate) standing: ArcSwap<CancellationToken>,
     /// Open calls are answered with an error now.
     pub(crate) overdue: CancellationToken,
     /// Fires when their answers had time to be written, too: what is still open is dropped, which closes its entries.
@@ -91,6 +93,7 @@ impl Gateway {
             return Err(SetupError(format!("path: `{}` must begin with `/`", settings.path)));
         }
         let sealer = Sealer::new().ok_or_else(|| SetupError("the operating system has no entropy".to_owned()))?;
+        let draining = CancellationToken::new();
         Ok(Arc::new(Self {
             limits: settings.limits.reader(),
             plan: ArcSwap::from_pointee(plan),
@@ -100,7 +103,8 @@ impl Gateway {
             origins: OnceLock::new(),
             refreshed: AtomicU64::new(0),
             tasks: TaskTracker::new(),
-            draining: CancellationToken::new(),
+            standing: ArcSwap::from_pointee(draining.child_token()),
+            draining,
             overdue: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             upstream,
@@ -114,6 +118,11 @@ impl Gateway {
     pub fn reload(&self, plan: Plan) {
         plan.gate.inherit(&self.plan.load().gate);
         self.plan.store(Arc::new(plan));
+        self.end_standing();
+    }
+
+    fn end_standing(&self) {
+        self.standing.swap(Arc::new(self.draining.child_token())).cancel();
     }
 
     /// Swaps who may call. A key that is gone opens nothing from now on, not even the sessions it opened before.
@@ -124,6 +133,7 @@ impl Gateway {
         let loopback = self.settings.listen.ip().is_loopback();
         let renewed = Directory::new(identity, loopback, Some(&self.directory.load())).map_err(SetupError)?;
         self.directory.store(Arc::new(renewed));
+        self.end_standing();
         Ok(())
     }
 

@@ -51,6 +51,8 @@ pub(crate) struct Journey {
     /// The server gave event ids: the client can come back for the rest (A15, A20).
     resumable: bool,
     finished: bool,
+    /// Fires when standing streams of this plan end.
+    standing: CancellationToken,
     media: Media,
     /// The server's own HTTP status, a hint for ours.
     reply_status: Option<u16>,
@@ -79,6 +81,7 @@ impl Journey {
         baggage: Baggage,
     ) -> Self {
         let Reply { media, status, arrivals } = reply;
+        let standing = gateway.standing.load().as_ref().clone();
         let stream = baggage.session.as_ref().map(|session| session.stream());
         Self {
             gateway,
@@ -91,6 +94,7 @@ impl Journey {
             _stream: stream,
             resumable: false,
             finished: false,
+            standing,
             media,
             reply_status: status,
             status: StatusCode::OK,
@@ -126,15 +130,10 @@ impl Journey {
 
     fn arrived(&mut self, arrived: Arrived) {
         self.resumable |= arrived.event_id.is_some();
-        if let Some(message) = &arrived.message {
-            if let Err(fault) = self.admissible(message) {
-                // Not what the protocol allows here: dropped, counted, recorded; the reply goes on (D-MUST of B12, C6).
-                self.note_fault(&fault);
-                return;
-            }
-            if message.kind() == Kind::Request && !self.await_answer(message) {
-                return;
-            }
+        if let Some(Err(fault)) = arrived.message.as_ref().map(|message| self.admissible(message)) {
+            // Not what the protocol allows here: dropped, counted, recorded; the reply goes on (D-MUST of B12, C6).
+            self.note_fault(&fault);
+            return;
         }
         let message = arrived.message.clone();
         if let Some(listed) = message.as_ref().filter(|_| self.asked.method.as_deref() == Some("tools/list")) {
@@ -146,8 +145,10 @@ impl Journey {
                 match message {
                     Some(message) if is_response(&message) => self.answered(&message, inspected),
                     Some(message) if message.kind() == Kind::Request => {
-                        self.record_server_request(&message, None);
-                        self.ready.push_back(inspected);
+                        if self.await_answer(&message) {
+                            self.record_server_request(&message, None);
+                            self.ready.push_back(inspected);
+                        }
                     }
                     _ => self.ready.push_back(inspected),
                 }
@@ -344,9 +345,10 @@ impl Journey {
         self.status
     }
 
-    /// When the gateway wants this reply to end: at once for standing streams, after the drain for calls.
+    /// When the gateway wants this reply to end: at once for standing streams, at a reload too, so that no stream outlives the plan it
+    /// was opened under; after the drain for calls.
     pub(crate) fn stop_signal(&self) -> CancellationToken {
-        if self.is_standing() { self.gateway.draining.clone() } else { self.gateway.overdue.clone() }
+        if self.is_standing() { self.standing.clone() } else { self.gateway.overdue.clone() }
     }
 
     fn is_standing(&self) -> bool {
@@ -356,7 +358,7 @@ impl Journey {
     /// Ends the reply now; an open call gets an error with its id.
     pub(crate) fn stop(&mut self) -> Option<Inspected> {
         if self.is_standing() {
-            self.finish(Status::Ended, None, Some("the gateway shut down".to_owned()));
+            self.finish(Status::Ended, None, Some("the gateway stopped or reloaded".to_owned()));
             return None;
         }
         self.failed(&Fault::new(FaultKind::ShuttingDown, "drained"));

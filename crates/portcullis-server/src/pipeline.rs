@@ -107,7 +107,7 @@ async fn respond(gateway: &Arc<Gateway>, read: Read, session: Option<String>) ->
         Media::Json | Media::Unframed | Media::Accepted => {
             let quiet = gateway.settings.timeouts.keep_alive();
             match first(gateway, &mut journey, quiet).await {
-                First::Response(message) => json(&message, journey.status()),
+                First::Response(message) => json(message, journey.status()),
                 First::Other(message) => events(Departure::new(journey, Some(message))),
                 First::Nothing => {
                     journey.becomes_stream();
@@ -224,7 +224,7 @@ fn shutting_down() -> Denial {
 }
 
 fn refused(answer: Answer) -> Response<Body> {
-    let mut response = match &answer.message {
+    let mut response = match answer.message {
         Some(message) => json(message, answer.status),
         None => status_only(answer.status),
     };
@@ -240,8 +240,8 @@ fn status_only(status: StatusCode) -> Response<Body> {
     response
 }
 
-fn json(message: &Inspected, status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::Whole(Some(message.bytes().clone())));
+fn json(message: Inspected, status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Whole(Some(message)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

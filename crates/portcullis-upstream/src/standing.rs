@@ -21,6 +21,8 @@ use crate::settings::EraSetting;
 
 /// Tools learned from lists that passed by. As many as one list may have.
 const MOST_OBSERVED: usize = 10_000;
+/// Bytes of their definitions, as many as our own question may fetch.
+const MOST_OBSERVED_BYTES: usize = 32 << 20;
 
 /// Shared by every call of one upstream.
 #[derive(Debug)]
@@ -98,10 +100,13 @@ impl Standing {
             return;
         }
         let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes: usize = observed.values().map(|tool| tool.definition.len()).sum();
         for tool in new {
             // What our own question was answered with stays; it changes when we ask again.
             let ours = known.tool(&tool.name).is_some() && !observed.contains_key(&tool.name);
-            if !ours && (observed.len() < MOST_OBSERVED || observed.contains_key(&tool.name)) {
+            let room = observed.len() < MOST_OBSERVED || observed.contains_key(&tool.name);
+            bytes = bytes.saturating_add(tool.definition.len());
+            if !ours && room && bytes <= MOST_OBSERVED_BYTES {
                 observed.insert(tool.name.clone(), tool);
             }
         }

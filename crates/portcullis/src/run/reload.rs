@@ -31,6 +31,10 @@ pub(crate) fn reload(
             return kept("the configuration is wrong");
         }
     };
+    if config.server_name != running.server_name {
+        // Policies name tools by their server; under another name they would match nothing that is called.
+        return kept("`upstream.name` has changed; that takes a restart");
+    }
     let Some(chosen) = plan::choose(&config) else { return kept("there is no policy any more") };
     match plan::load(&config, &chosen, Some(&catalogue)) {
         Ok(loaded) => {

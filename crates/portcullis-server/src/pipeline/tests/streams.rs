@@ -136,6 +136,21 @@ async fn a12_a_standing_stream_carries_no_responses() {
 }
 
 #[tokio::test]
+async fn a_reload_ends_standing_streams_so_that_none_outlives_its_plan_and_leaves_calls_alone() {
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::EventStream).await;
+    let client = running.session().await;
+    let mut standing = client.open("GET", "").await;
+    let mut call = client.open("POST", CALL).await;
+    let (_standing_feed, feed) = (held.recv().await.unwrap(), held.recv().await.unwrap());
+    running.gateway.reload_identity(&running.gateway.settings.identity).unwrap();
+    assert!(next_event(standing.body_mut()).await.is_none());
+    feed.send(Ok(done())).await.unwrap();
+    assert!(next_event(call.body_mut()).await.unwrap().contains(r#""id":7,"result""#));
+    let again = client.open("GET", "").await;
+    assert_eq!(again.status(), 200);
+}
+
+#[tokio::test]
 async fn c7_a_quiet_stream_is_kept_open_with_comments() {
     let mut settings = ServerSettings::default();
     settings.timeouts.keep_alive_seconds = 1;
@@ -202,4 +217,22 @@ async fn a_flood_of_server_requests_is_refused_not_kept() {
     assert_eq!(answer.body.matches("elicitation/create").count(), 256);
     assert!(answer.body.contains(r#""id":7,"result""#));
     assert_eq!(running.ledger.counted("gateway", "upstream_overloaded"), 744);
+}
+
+#[tokio::test]
+async fn refused_server_requests_take_no_place_among_those_that_wait() {
+    let policy = DenyList(&[("sampling/createMessage", portcullis_core::refusal::Manner::Plain)]);
+    let upstream = CannedUpstream::new(|call| match call.method() {
+        "tools/call" => {
+            let refused = (0..300).map(|id| {
+                from_server(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"sampling/createMessage","params":{{}}}}"#))
+            });
+            let asked = from_server(r#"{"jsonrpc":"2.0","id":"e","method":"elicitation/create","params":{}}"#);
+            Ok(reply(Media::EventStream, refused.chain([asked, done()]).collect()))
+        }
+        _ => ordinary(call),
+    });
+    let running = start_with(upstream, policy, ServerSettings::default()).await;
+    let answer = running.session().await.post(CALL).await;
+    assert!(answer.body.contains("elicitation/create") && !answer.body.contains("sampling"), "{answer:?}");
 }
