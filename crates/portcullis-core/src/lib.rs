@@ -6,6 +6,7 @@
 
 pub mod call; // caller + message + facts + now
 pub mod caller; // who is calling, and how that was proven
+pub mod capabilities; // what a client declared it can do
 pub mod catalogue; // what the server offers: tools with their schemas
 pub mod classify; // C22: which era a message belongs to
 pub mod clock;

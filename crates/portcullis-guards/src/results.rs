@@ -2,6 +2,7 @@
 //! Legacy answers have no kinds and pass untouched; what a result contains is judged elsewhere.
 
 use portcullis_core::call::Call;
+use portcullis_core::capabilities::{Declared, TASKS};
 use portcullis_core::guard::{About, Decision, Effect, Finding, Guard, Mode, Phase, Sight, Watch};
 use portcullis_core::refusal::{Denial, DenialCode, Manner};
 use portcullis_core::version::Era;
@@ -19,7 +20,6 @@ static ABOUT: About = About {
 };
 
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// Settings of the `results` guard.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -61,7 +61,9 @@ impl Guard for Results {
             return None;
         }
         let asked = Asked::of(call.method());
-        let declared = call.message().map(Declared::by).unwrap_or_default();
+        // What this very request declares; nothing is remembered from earlier ones (C75).
+        let declared =
+            call.message().and_then(|request| request.meta(CAPABILITIES)).map(Declared::of).unwrap_or_default();
         Some(Box::new(ResultsWatch { asked, declared, also: std::sync::Arc::clone(&self.also) }))
     }
 }
@@ -84,58 +86,6 @@ impl Asked {
             "tasks/get" | "tasks/update" | "tasks/cancel" => Self::Task,
             _ => Self::Other,
         }
-    }
-}
-
-/// What the client declared in this request; nothing is remembered from earlier ones (C75).
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one capability of the specification")]
-struct Declared {
-    tasks: bool,
-    form: bool,
-    url: bool,
-    sampling: bool,
-    sampling_tools: bool,
-    roots: bool,
-}
-
-impl Declared {
-    fn by(request: &Message) -> Self {
-        let Some(all) = request.meta(CAPABILITIES) else { return Self::default() };
-        let has = |path: &[&str]| all.path(path).is_some_and(|declared| !declared.is_null());
-        let url = has(&["elicitation", "url"]);
-        Self {
-            tasks: has(&["extensions", TASKS]),
-            // An empty object means forms only (E26).
-            form: has(&["elicitation"]) && (has(&["elicitation", "form"]) || !url),
-            url,
-            sampling: has(&["sampling"]),
-            sampling_tools: has(&["sampling", "tools"]),
-            roots: has(&["roots"]),
-        }
-    }
-
-    /// What of a server's question the client did not declare (C60).
-    fn lacks(self, input: View<'_>) -> Option<&'static str> {
-        let method = input.get("method").and_then(View::as_str);
-        let param = |name: &str| input.path(&["params", name]).filter(|value| !value.is_null());
-        let (declared, what) = match method.as_deref() {
-            Some("elicitation/create") => match param("mode").map(View::as_str) {
-                None => (self.form, "`elicitation.form`"),
-                Some(Some(mode)) if mode == "form" => (self.form, "`elicitation.form`"),
-                Some(Some(mode)) if mode == "url" => (self.url, "`elicitation.url`"),
-                Some(_) => (false, "a mode of elicitation that MCP does not have"),
-            },
-            Some("sampling/createMessage") if !self.sampling => (false, "`sampling`"),
-            Some("sampling/createMessage") => {
-                let tools = param("tools").is_some() || param("toolChoice").is_some();
-                (self.sampling_tools || !tools, "`sampling.tools`")
-            }
-            Some("roots/list") => (self.roots, "`roots`"),
-            // C59: a client has no other answers.
-            _ => (false, "a method that is no question to a client"),
-        };
-        (!declared).then_some(what)
     }
 }
 
@@ -194,7 +144,14 @@ impl ResultsWatch {
             return Some("`inputRequests` is not an object".to_owned());
         }
         inputs.members().find_map(|(_, input)| {
-            let lacking = self.declared.lacks(input)?;
+            let method = input.get("method").and_then(View::as_str).unwrap_or_default();
+            let lacking = match method.as_ref() {
+                "elicitation/create" | "sampling/createMessage" | "roots/list" => {
+                    self.declared.lacks(&method, input.get("params"))?
+                }
+                // C59: a client has no other answers.
+                _ => "a method that is no question to a client",
+            };
             Some(format!("a question to the client needs {lacking}, which the request does not declare (C59, C60)"))
         })
     }

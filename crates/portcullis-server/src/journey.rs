@@ -1,5 +1,7 @@
 //! One reply from its first arrival to its closed entry: every message inspected, counted, and recorded exactly once.
 
+mod questions;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use http::StatusCode;
 use portcullis_core::call::Subject;
-use portcullis_core::gate::{Inspected, Inspection, Inspector, RefusedRequest};
+use portcullis_core::gate::{Inspected, Inspection, Inspector};
 use portcullis_core::guard::Finding;
 use portcullis_core::ledger::{Entry, Status};
 use portcullis_core::refusal::{Denial, Fault, FaultKind, Manner};
@@ -21,12 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Asked, Refusal, status_of};
 use crate::gateway::{Gateway, Plan};
 use crate::identify::Permit;
-use crate::random;
-use crate::record::{hex, intent};
 use crate::session::{InFlight, Opening, Session, StreamGuard};
-
-/// What a server reads when its request is refused: "the user rejected it", which is what MCP has for a no from this side (H.1).
-const REFUSED_SERVER_REQUEST: i64 = -1;
 
 /// What a call holds until its reply has ended.
 #[derive(Debug)]
@@ -136,6 +133,9 @@ impl Journey {
             return;
         }
         let message = arrived.message.clone();
+        if message.as_ref().is_some_and(|message| self.refuse_undeclared(message)) {
+            return;
+        }
         if let Some(listed) = message.as_ref().filter(|_| self.asked.method.as_deref() == Some("tools/list")) {
             self.gateway.upstream.observe(listed);
         }
@@ -190,22 +190,6 @@ impl Journey {
         }
     }
 
-    /// Registers a server request, so that the client's answer will be matched (I5). Too many unanswered ones are refused.
-    fn await_answer(&mut self, message: &Message) -> bool {
-        let (Some(session), Some(id), Some(method)) = (&self.baggage.session, message.id(), message.method()) else {
-            return true;
-        };
-        if session.asked(id, method) {
-            return true;
-        }
-        let overloaded = Fault::new(FaultKind::Overloaded, "too many server requests wait for this client");
-        self.note_fault(&overloaded);
-        if let Some(request) = self.inspector.refuse(message) {
-            self.answer_server(request, -32603, FaultKind::Overloaded.public());
-        }
-        false
-    }
-
     fn answered(&mut self, message: &Message, inspected: Inspected) {
         if let Some(opening) = self.baggage.opening.take() {
             let version =
@@ -239,43 +223,6 @@ impl Journey {
         }
         // Counted above, since closing the entry ends the counting.
         self.finish(Status::Answered, message.error_code().map(|code| code.to_string()), None);
-    }
-
-    /// Server requests are judged messages with entries of their own. The client's answer is recorded when it comes, under the same method.
-    fn record_server_request(&self, message: &Message, denial: Option<&Denial>) {
-        let call = self.inspector.call().with_message(message.clone());
-        let mut intent = intent(&self.gateway, &self.plan, &call);
-        if let Some(span) = random::bytes::<8>() {
-            intent.parent_span = Some(std::mem::replace(&mut intent.call, hex(&span)));
-        }
-        intent.at = self.gateway.clock.now();
-        intent.decision = if denial.is_some() { "deny" } else { "allow" };
-        let code = denial.map(|denial| denial.code.as_str());
-        intent.code = code;
-        intent.detail = denial.map(|denial| denial.detail.clone());
-        intent.policies = denial.map(|denial| denial.policies.clone()).unwrap_or_default();
-        let (ledger, clock) = (Arc::clone(&self.gateway.ledger), Arc::clone(&self.gateway.clock));
-        // In strict mode the next call is refused; this reply is already under way.
-        if let Ok(mut entry) = Entry::open(ledger, clock, intent) {
-            let status = if denial.is_some() { Status::Denied } else { Status::Accepted };
-            entry.close(status, code.map(str::to_owned), None);
-        }
-    }
-
-    /// The error that a refused server request gets from us; the client never sees the request.
-    fn refuse_server(&mut self, request: RefusedRequest, denial: &Denial) {
-        self.gateway.ledger.count("denial", denial.code.as_str());
-        self.answer_server(request, REFUSED_SERVER_REQUEST, &denial.public);
-    }
-
-    fn answer_server(&self, request: RefusedRequest, code: i64, public: &str) {
-        let Ok(cleared) = request.answer(code, public) else { return };
-        let gateway = Arc::clone(&self.gateway);
-        self.gateway.tasks.spawn(async move {
-            if let Err(fault) = gateway.upstream.send(cleared).await {
-                gateway.ledger.count("fault", fault.kind.code());
-            }
-        });
     }
 
     fn failed(&mut self, fault: &Fault) {

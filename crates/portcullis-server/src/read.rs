@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 use portcullis_core::call::{Call, Context, Subject};
+use portcullis_core::capabilities::Declared;
 use portcullis_core::classify::{self, Classified, Evidence};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::mirror;
@@ -221,7 +222,8 @@ impl Reader<'_> {
             return Err(Violation::AlreadyInitialized.into());
         }
         let message = offer_legacy(message, version, self.gateway)?;
-        let session = self.gateway.sessions.open(self.known, &self.gateway.sealer, self.now)?;
+        let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
+        let session = self.gateway.sessions.open(self.known, &self.gateway.sealer, self.now, declared)?;
         let opening = Opening::new(&self.gateway.sessions, &session);
         let context = self.context(version, &message, Some(&session), None, Vec::new(), None)?;
         let mut read = self.read(message, context, Some(session))?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use portcullis_core::call::{self, SessionKey};
+use portcullis_core::capabilities::Declared;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::refusal::{Denial, DenialCode, Manner, Violation};
 use portcullis_core::version::Version;
@@ -36,6 +37,8 @@ pub(crate) struct Session {
     owner: Arc<Known>,
     /// Set when the `initialize` result passes.
     version: OnceLock<Version>,
+    /// What the client declared in `initialize`; holds for the session.
+    pub(crate) declared: Declared,
     last_used: AtomicU64,
     open_streams: AtomicUsize,
     calls: AtomicU64,
@@ -210,7 +213,13 @@ impl Sessions {
     }
 
     /// Opens a session for `owner`.
-    pub(crate) fn open(&self, owner: &Arc<Known>, sealer: &Sealer, now: Timestamp) -> Result<Arc<Session>, Denial> {
+    pub(crate) fn open(
+        &self,
+        owner: &Arc<Known>,
+        sealer: &Sealer,
+        now: Timestamp,
+        declared: Declared,
+    ) -> Result<Arc<Session>, Denial> {
         let total = self.count.fetch_add(1, Ordering::AcqRel);
         let own = owner.sessions.fetch_add(1, Ordering::AcqRel);
         let opened = if total >= self.settings.total {
@@ -219,7 +228,7 @@ impl Sessions {
             let (limit, name) = (self.settings.per_caller, &owner.caller.name);
             Err(too_many(format!("limit of {limit} sessions for `{name}`")))
         } else {
-            self.insert(owner, sealer, now).ok_or_else(|| too_many("no entropy for a session id".to_owned()))
+            self.insert(owner, sealer, now, declared).ok_or_else(|| too_many("no entropy for a session id".to_owned()))
         };
         if opened.is_err() {
             self.count.fetch_sub(1, Ordering::AcqRel);
@@ -228,7 +237,7 @@ impl Sessions {
         opened
     }
 
-    fn insert(&self, owner: &Arc<Known>, sealer: &Sealer, now: Timestamp) -> Option<Arc<Session>> {
+    fn insert(&self, owner: &Arc<Known>, sealer: &Sealer, now: Timestamp, declared: Declared) -> Option<Arc<Session>> {
         let bytes = random::bytes::<16>()?;
         let key = SessionKey(u128::from_be_bytes(bytes));
         let sealed = sealer.seal("session", &owner.owner, &bytes)?;
@@ -240,6 +249,7 @@ impl Sessions {
             sealed,
             owner: Arc::clone(owner),
             version: OnceLock::new(),
+            declared,
             last_used: AtomicU64::new(now.0),
             open_streams: AtomicUsize::new(0),
             calls: AtomicU64::new(0),

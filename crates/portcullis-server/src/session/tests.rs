@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use portcullis_core::capabilities::Declared;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::refusal::{DenialCode, Violation};
 use portcullis_core::wire::Id;
@@ -34,7 +35,7 @@ fn sessions(total: usize, per_caller: usize) -> Sessions {
 fn a24_a27_a_session_is_found_only_by_the_caller_that_opened_it() {
     let (alice, bob) = callers();
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
-    let session = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let session = sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).unwrap();
     assert!(sessions.find(&alice, &sealer, &session.sealed, Timestamp(1)).is_ok());
     assert_eq!(sessions.find(&bob, &sealer, &session.sealed, Timestamp(1)).unwrap_err(), Violation::SessionUnknown);
     assert!(sessions.end(session.key));
@@ -46,10 +47,13 @@ fn a24_a27_a_session_is_found_only_by_the_caller_that_opened_it() {
 fn a_flood_of_one_caller_cannot_push_out_another() {
     let (alice, bob) = callers();
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 4));
-    let bobs = sessions.open(&bob, &sealer, Timestamp(0)).unwrap();
-    let opened = (0..100).filter(|_| sessions.open(&alice, &sealer, Timestamp(0)).is_ok()).count();
+    let bobs = sessions.open(&bob, &sealer, Timestamp(0), Declared::default()).unwrap();
+    let opened = (0..100).filter(|_| sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).is_ok()).count();
     assert_eq!(opened, 4);
-    assert_eq!(sessions.open(&alice, &sealer, Timestamp(0)).unwrap_err().code, DenialCode::TooManySessions);
+    assert_eq!(
+        sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).unwrap_err().code,
+        DenialCode::TooManySessions
+    );
     assert!(sessions.find(&bob, &sealer, &bobs.sealed, Timestamp(0)).is_ok());
     assert_eq!(sessions.len(), 5);
 }
@@ -58,9 +62,9 @@ fn a_flood_of_one_caller_cannot_push_out_another() {
 fn an_idle_session_expires_but_one_with_an_open_stream_or_call_does_not() {
     let (alice, _) = callers();
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
-    let idle = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
-    let streaming = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
-    let calling = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let idle = sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).unwrap();
+    let streaming = sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).unwrap();
+    let calling = sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).unwrap();
     let (_stream, _call) = (streaming.stream(), calling.begin(&Id::number(1)).unwrap());
     assert!(sessions.expire(Timestamp(59_999)).is_empty());
     assert_eq!(sessions.expire(Timestamp(60_000)), vec![idle.key]);
@@ -70,7 +74,7 @@ fn an_idle_session_expires_but_one_with_an_open_stream_or_call_does_not() {
 fn a34_a_request_id_in_progress_cannot_be_used_again() {
     let (alice, _) = callers();
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
-    let session = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let session = sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).unwrap();
     let first = session.begin(&Id::string("a")).unwrap();
     assert_eq!(session.begin(&Id::from_text(r#""\u0061""#).unwrap()).unwrap_err(), Violation::IdInUse);
     drop(first);
@@ -81,7 +85,7 @@ fn a34_a_request_id_in_progress_cannot_be_used_again() {
 fn i5_a_server_request_is_answered_once_and_waiting_ones_are_bounded() {
     let (alice, _) = callers();
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
-    let session = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let session = sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).unwrap();
     assert!(session.asked(&Id::number(7), "sampling/createMessage"));
     assert_eq!(session.answered(&Id::number(7)).as_deref(), Some("sampling/createMessage"));
     assert!(session.answered(&Id::number(7)).is_none());
@@ -93,7 +97,7 @@ fn i5_a_server_request_is_answered_once_and_waiting_ones_are_bounded() {
 fn counts_stay_exact_when_calls_race_and_refused_calls_do_not_count() {
     let (alice, _) = callers();
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
-    let session = sessions.open(&alice, &sealer, Timestamp(0)).unwrap();
+    let session = sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).unwrap();
     let passed: usize = std::thread::scope(|scope| {
         let racers: Vec<_> = (0..8)
             .map(|_| {
@@ -121,12 +125,12 @@ fn counts_stay_exact_when_calls_race_and_refused_calls_do_not_count() {
 fn a_caller_out_of_places_loses_its_own_longest_idle_session_and_never_a_busy_or_foreign_one() {
     let (alice, bob) = callers();
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
-    let bobs = sessions.open(&bob, &sealer, Timestamp(0)).unwrap();
-    let busy = sessions.open(&alice, &sealer, Timestamp(1)).unwrap();
+    let bobs = sessions.open(&bob, &sealer, Timestamp(0), Declared::default()).unwrap();
+    let busy = sessions.open(&alice, &sealer, Timestamp(1), Declared::default()).unwrap();
     let _busy = busy.begin(&Id::number(1)).unwrap();
-    let older = sessions.open(&alice, &sealer, Timestamp(2)).unwrap();
-    let _younger = sessions.open(&alice, &sealer, Timestamp(3)).unwrap();
-    let newest = sessions.open(&alice, &sealer, Timestamp(4)).unwrap();
+    let older = sessions.open(&alice, &sealer, Timestamp(2), Declared::default()).unwrap();
+    let _younger = sessions.open(&alice, &sealer, Timestamp(3), Declared::default()).unwrap();
+    let newest = sessions.open(&alice, &sealer, Timestamp(4), Declared::default()).unwrap();
     let now = Timestamp(60_003);
     assert_eq!(
         sessions.end_longest_idle(newest.key, Timestamp(60_001)),

@@ -236,3 +236,30 @@ async fn refused_server_requests_take_no_place_among_those_that_wait() {
     let answer = running.session().await.post(CALL).await;
     assert!(answer.body.contains("elicitation/create") && !answer.body.contains("sampling"), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a44_b13_what_the_client_did_not_declare_is_refused_to_the_server_and_not_shown_to_the_client() {
+    let running = start(CannedUpstream::new(|call| match call.method() {
+        "tools/call" => {
+            let url = from_server(
+                r#"{"jsonrpc":"2.0","id":"u","method":"elicitation/create","params":{"mode":"url","url":"https://a.example"}}"#,
+            );
+            let tools = from_server(
+                r#"{"jsonrpc":"2.0","id":"s","method":"sampling/createMessage","params":{"messages":[],"tools":[]}}"#,
+            );
+            let form = from_server(r#"{"jsonrpc":"2.0","id":"f","method":"elicitation/create","params":{}}"#);
+            Ok(reply(Media::EventStream, vec![url, tools, form, done()]))
+        }
+        _ => ordinary(call),
+    }))
+    .await;
+    let answer = running.session().await.post(CALL).await;
+    assert!(answer.body.contains(r#""id":"f""#) && answer.body.contains(r#""id":7"#), "{answer:?}");
+    assert!(!answer.body.contains("a.example") && !answer.body.contains("sampling"), "{answer:?}");
+    let refused = |id: &str| {
+        running.upstream.sent().iter().any(|sent| sent.contains(&format!(r#""id":"{id}","error":{{"code":-32602"#)))
+    };
+    while !(refused("u") && refused("s")) {
+        tokio::task::yield_now().await;
+    }
+}
