@@ -97,12 +97,14 @@ pub(super) fn a_closed_legacy_stream_cancels_nothing(stage: &Stage) {
 pub(super) fn a_watched_resource_says_that_it_changed(stage: &Stage) {
     let client = stage.client();
     let uri = "test://watched-resource";
-    let mut stream = client.listen(json!({ "resourceSubscriptions": [uri] }));
     if stage.side.era == Era::Legacy {
         client.result("resources/subscribe", json!({ "uri": uri }));
     }
-    client.text("touch", json!({ "uri": uri }));
-    let update = next_of(&mut stream, "notifications/resources/updated");
+    let update = heard(&client, json!({ "resourceSubscriptions": [uri] }), "notifications/resources/updated", || {
+        client.text("touch", json!({ "uri": uri }));
+        false
+    });
+    let update = update.expect("an update of its own");
     assert_eq!(update["params"]["uri"], uri, "{update}");
     if stage.side.era == Era::Modern {
         assert!(subscription(&update).is_u64(), "{update}");
@@ -111,21 +113,34 @@ pub(super) fn a_watched_resource_says_that_it_changed(stage: &Stage) {
 
 pub(super) fn changed_lists_are_announced(stage: &Stage) {
     let client = stage.client();
-    let mut stream = client.listen(json!({ "toolsListChanged": true, "promptsListChanged": true }));
-    for (tool, method) in [
-        ("test_trigger_tool_change", "notifications/tools/list_changed"),
-        ("test_trigger_prompt_change", "notifications/prompts/list_changed"),
+    for (tool, wanted, method) in [
+        ("test_trigger_tool_change", "toolsListChanged", "notifications/tools/list_changed"),
+        ("test_trigger_prompt_change", "promptsListChanged", "notifications/prompts/list_changed"),
     ] {
-        let mut exchange = client.open_call(tool, json!({}));
-        // The server may say it in the answer's stream (legacy), and then says it nowhere else (A10).
-        let mut said = false;
-        while let Some(message) = exchange.next() {
-            said |= message["method"] == method;
-        }
-        if !said {
-            next_of(&mut stream, method);
-        }
+        heard(&client, json!({ wanted: true }), method, || {
+            // The server may say it in the answer's stream (legacy), and then says it nowhere else (A10).
+            let mut exchange = client.open_call(tool, json!({}));
+            let mut said = false;
+            while let Some(message) = exchange.next() {
+                said |= message["method"] == method;
+            }
+            said
+        });
     }
+}
+
+/// What a standing stream brings after `cause`; nothing when `cause` heard it itself. The SDK's server acknowledges a subscription a
+/// moment before it serves it, so a cause in between is heard by nobody, with and without us; the client tries again.
+fn heard(client: &Client, wanted: Value, method: &str, mut cause: impl FnMut() -> bool) -> Option<Value> {
+    eventually(method, || {
+        let mut stream = client.listen(wanted.clone());
+        if cause() {
+            return Some(None);
+        }
+        let message = stream.message_soon();
+        stream.hang_up();
+        message.filter(|message| message["method"] == method).map(Some)
+    })
 }
 
 /// Two calls of one client at the same time: each gets its own progress and its own answer.
@@ -181,16 +196,19 @@ pub(super) fn subscriptions_of_two_clients_do_not_mix(stage: &Stage) {
         return;
     }
     let (one, two) = (stage.client(), stage.client());
-    let mut first = one.listen(json!({ "resourceSubscriptions": ["test://watched-resource"] }));
-    let mut second = two.listen(json!({ "toolsListChanged": true }));
-    one.text("touch", json!({ "uri": "test://watched-resource" }));
-    two.text("test_trigger_tool_change", json!({}));
-    assert_eq!(first.message().unwrap()["method"], "notifications/resources/updated");
-    assert_eq!(
-        second.message().unwrap()["method"],
-        "notifications/tools/list_changed",
-        "the other's update is not ours"
-    );
+    eventually("each subscription to hear its own", || {
+        let mut first = one.listen(json!({ "resourceSubscriptions": ["test://watched-resource"] }));
+        let mut second = two.listen(json!({ "toolsListChanged": true }));
+        one.text("touch", json!({ "uri": "test://watched-resource" }));
+        two.text("test_trigger_tool_change", json!({}));
+        let (ours, theirs) = (first.message_soon(), second.message_soon());
+        first.hang_up();
+        second.hang_up();
+        let (ours, theirs) = (ours?, theirs?);
+        assert_eq!(ours["method"], "notifications/resources/updated");
+        assert_eq!(theirs["method"], "notifications/tools/list_changed", "the other's update is not ours");
+        Some(())
+    });
 }
 
 /// Thousands of notifications in one go: all of them, in their order, and then the answer.
@@ -244,7 +262,7 @@ pub(super) fn a_closed_subscription_is_closed_at_the_server(stage: &Stage) {
     let uri = "test://watched-resource";
     let told = || client.text("touch", json!({ "uri": uri }));
     let streams: Vec<_> = (0..3).map(|_| client.listen(json!({ "resourceSubscriptions": [uri] }))).collect();
-    assert!(!told().starts_with('0'));
+    eventually("the server to serve a subscriber", || (!told().starts_with('0')).then_some(()));
     streams.into_iter().for_each(Response::hang_up);
     eventually("the server to have no subscriber", || told().starts_with("0 ").then_some(()));
 }
