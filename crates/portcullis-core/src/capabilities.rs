@@ -1,9 +1,44 @@
-//! What a client declared that it can do, and whether a server's question stays within it (A33, A44, B13, C60).
+//! What a client declared that it can do, whether a server's question stays within it (A33, A44, B13, C60), and what of it a
+//! server is told (I1).
 
-use crate::wire::View;
+use crate::classify::META_CAPABILITIES;
+use crate::wire::{Limits, Malformed, Message, View, reads_as};
 
 /// The tasks extension, as clients declare it.
 pub const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// The questions a server may put to a client, each with the capability that invites it.
+pub const QUESTIONS: [(&str, &str); 3] =
+    [("sampling/createMessage", "sampling"), ("elicitation/create", "elicitation"), ("roots/list", "roots")];
+
+/// The message without the declaration of these capabilities (members of `ClientCapabilities`), so that a server cannot ask for
+/// what policy forbids anyway (I1): in the `params` of `initialize`, and in the `_meta` of any modern request. `None` when it
+/// declares none of them, which leaves the bytes as they came. Whole capabilities only: `elicitation` without its `url` would
+/// read as one with forms (E26).
+///
+/// # Errors
+/// When the reader refuses the outcome; removing members does not cause that.
+pub fn without(message: &Message, forbidden: &[&str], limits: &Limits) -> Result<Option<Message>, Malformed> {
+    // A look-alike goes too: a server that folds letter case would still take it for an invitation.
+    let keep = |name: &str| !reads_as(forbidden, name.as_bytes());
+    let mut edit = message.edit();
+    let own = message.param("capabilities").filter(|_| message.method() == Some("initialize"));
+    for capabilities in own.into_iter().chain(message.meta(META_CAPABILITIES)) {
+        edit = edit.remove_members(capabilities, &keep);
+        // Questions put as tasks are declared apart (2025-11-25).
+        for tasks in below(capabilities, "tasks") {
+            for requests in below(tasks, "requests") {
+                edit = edit.remove_members(requests, &keep);
+            }
+        }
+    }
+    if edit.is_noop() { Ok(None) } else { edit.apply(limits).map(Some) }
+}
+
+/// Every member that is, or could be taken for, the one of that name.
+fn below<'a>(object: View<'a>, name: &'static str) -> impl Iterator<Item = View<'a>> {
+    object.members().filter(move |(key, _)| reads_as(&[name], key.as_bytes())).map(|(_, value)| value)
+}
 
 /// The capabilities that servers' questions depend on. Declares nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,3 +91,6 @@ impl Declared {
         (!declared).then_some(what)
     }
 }
+
+#[cfg(test)]
+mod tests;

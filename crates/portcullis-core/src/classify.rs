@@ -12,7 +12,8 @@ use crate::wire::{Direction, Eras, JsonKind, Kind, Limits, METHODS, Malformed, M
 pub const VERSION_HEADER: &str = "mcp-protocol-version";
 
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// The member of `_meta` in which a modern request declares what its client can do (C14).
+pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// The modern per-request fields. A legacy message that carries one is forwarded without it, so that a server of both eras
 /// cannot classify it anew (C22). `related-task` is legacy's own and stays.

@@ -26,6 +26,8 @@ pub use self::{
     view::{Elements, JsonKind, Members, Token, Tokens, View, view_json},
 };
 
+pub(crate) use self::case::reads_as;
+
 #[cfg(test)]
 mod reference;
 #[cfg(test)]

@@ -101,9 +101,11 @@ pub(super) fn is_id_variant(key: &[u8]) -> bool {
 }
 
 fn is_variant_of(known: &[&str], key: &[u8]) -> bool {
-    if known.iter().any(|name| name.as_bytes() == key) {
-        return false;
-    }
+    !known.iter().any(|name| name.as_bytes() == key) && reads_as(known, key)
+}
+
+/// Whether `key` is one of `known`, or a lax reader could take it for one.
+pub(crate) fn reads_as(known: &[&str], key: &[u8]) -> bool {
     let alike = |key: &[u8]| known.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key));
     if key.iter().all(|byte| (1..0x80).contains(byte)) {
         return alike(key);

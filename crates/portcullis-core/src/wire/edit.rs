@@ -98,6 +98,20 @@ impl<'a> Edit<'a> {
         self
     }
 
+    /// Drops the members whose (unescaped) keys `keep` does not want, with their commas. A change inside a dropped member is
+    /// dropped with it. Members of the message's own `_meta` go by [`Edit::remove_meta`], which knows of those being set.
+    pub fn remove_members(mut self, object: View<'_>, keep: &dyn Fn(&str) -> bool) -> Self {
+        if !self.owns(object) {
+            self.refused = true;
+            return self;
+        }
+        let mut members = object.members();
+        let items: Vec<(Span, bool)> =
+            std::iter::from_fn(|| members.next_span()).map(|(key, span)| (span, keep(&key))).collect();
+        self.drop_items(&items);
+        self
+    }
+
     /// Whether applying would give the same bytes for want of anything to do.
     #[must_use]
     pub fn is_noop(&self) -> bool {

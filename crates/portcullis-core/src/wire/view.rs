@@ -272,6 +272,14 @@ pub struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
+    /// The next member's key, and where the member stands with its key.
+    pub(super) fn next_span(&mut self) -> Option<(Cow<'a, str>, Span)> {
+        self.cursor.next_byte()?;
+        let start = self.cursor.view(self.cursor.pos).span().start;
+        let (key, value) = self.step()?;
+        Some((text::decode(key), Span { start, end: value.span().end }))
+    }
+
     fn step(&mut self) -> Option<(&'a [u8], View<'a>)> {
         if self.cursor.next_byte()? != b'"' {
             return None;
