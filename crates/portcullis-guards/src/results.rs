@@ -3,6 +3,7 @@
 
 use portcullis_core::call::Call;
 use portcullis_core::capabilities::{Declared, TASKS};
+use portcullis_core::classify::META_CAPABILITIES;
 use portcullis_core::guard::{About, Decision, Effect, Finding, Guard, Mode, Phase, Sight, Watch};
 use portcullis_core::refusal::{Denial, DenialCode, Manner};
 use portcullis_core::version::Era;
@@ -19,21 +20,13 @@ static ABOUT: About = About {
     purpose: "Blocks answers of modern servers that are of an unknown kind, or ask the client for what it did not declare.",
 };
 
-const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-
-/// Settings of the `results` guard.
+/// Settings of the `results` guard; it has none of its own.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct ResultsSettings {
-    /// Kinds of result (`resultType`) to let through besides those of MCP and its tasks extension, for servers with extensions
-    /// of their own. Default: none, because clients must treat a kind they do not know as invalid (D7).
-    also: Vec<String>,
-}
+pub(crate) struct ResultsSettings {}
 
 #[derive(Debug)]
-pub(crate) struct Results {
-    also: std::sync::Arc<[String]>,
-}
+pub(crate) struct Results;
 
 impl Configured for Results {
     const ABOUT: &'static About = &ABOUT;
@@ -42,8 +35,8 @@ impl Configured for Results {
     const DEFAULT_MODE: Mode = Mode::Enforce;
     type Settings = ResultsSettings;
 
-    fn new(settings: ResultsSettings) -> Self {
-        Self { also: settings.also.into() }
+    fn new(_settings: ResultsSettings) -> Self {
+        Self
     }
 }
 
@@ -63,8 +56,8 @@ impl Guard for Results {
         let asked = Asked::of(call.method());
         // What this very request declares; nothing is remembered from earlier ones (C75).
         let declared =
-            call.message().and_then(|request| request.meta(CAPABILITIES)).map(Declared::of).unwrap_or_default();
-        Some(Box::new(ResultsWatch { asked, declared, also: std::sync::Arc::clone(&self.also) }))
+            call.message().and_then(|request| request.meta(META_CAPABILITIES)).map(Declared::of).unwrap_or_default();
+        Some(Box::new(ResultsWatch { asked, declared }))
     }
 }
 
@@ -93,7 +86,6 @@ impl Asked {
 struct ResultsWatch {
     asked: Asked,
     declared: Declared,
-    also: std::sync::Arc<[String]>,
 }
 
 impl Watch for ResultsWatch {
@@ -121,7 +113,6 @@ impl Watch for ResultsWatch {
                 cut(format!("a task, although the request does not declare `{TASKS}` (C75)"))
             }
             Some("task") => Sight::Keep,
-            Some(other) if self.also.iter().any(|known| known == other) => Sight::Keep,
             Some(other) => cut(format!("`resultType` is `{}`", other.chars().take(64).collect::<String>())),
             None => cut("`resultType` is not a string".into()),
         }
@@ -166,25 +157,4 @@ fn cut(what: String) -> Sight {
         policies: Vec::new(),
         manner: Manner::Plain,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use portcullis_core::wire::Limits;
-
-    use super::*;
-
-    #[test]
-    fn kinds_that_the_operator_lets_through_pass_and_no_others() {
-        let mut watch = ResultsWatch {
-            asked: Asked::Tool,
-            declared: Declared::default(),
-            also: vec!["deferred".to_owned()].into(),
-        };
-        for (kind, passes) in [("deferred", true), ("deferred ", false), ("task", false)] {
-            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"{kind}"}}}}"#);
-            let message = Message::read(text.into(), Direction::ToClient, &Limits::default()).unwrap();
-            assert_eq!(matches!(watch.see(&message), Sight::Keep), passes, "{kind}");
-        }
-    }
 }
