@@ -179,6 +179,8 @@ pub struct Denial {
 pub enum DenialCode {
     /// No policy permits it.
     NotPermitted,
+    /// The server lists no tool of this name, and what nobody was shown cannot be called: it answers like a hidden one.
+    NotListed,
     /// A `forbid` policy applies.
     Forbidden,
     /// A policy could not be evaluated; an error denies.
@@ -212,6 +214,7 @@ impl DenialCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotPermitted => "not_permitted",
+            Self::NotListed => "not_listed",
             Self::Forbidden => "forbidden",
             Self::PolicyError => "policy_error",
             Self::ApprovalRequired => "approval_required",

@@ -1,5 +1,6 @@
 //! Binds tasks to the caller that made them (A56, C79, F12): others can neither ask about, change nor hear of them, whatever the
-//! server thinks of it. Ids are not secrets here and prove nothing; what a task brings is judged elsewhere.
+//! server thinks of it. What nobody is known to have made does not exist either. Ids are not secrets here and prove nothing; what a
+//! task brings is judged elsewhere.
 
 mod owners;
 
@@ -24,7 +25,7 @@ static ABOUT: About = About {
     purpose: "Keeps each task to the caller that made it.",
 };
 
-/// Noted for a task that nobody is known to own: made before a restart, or pushed out of memory.
+/// Noted where the owner of a task is not known or cannot be remembered: a notification about a task whose making was not seen yet.
 const UNBOUND: &str = "task_unbound";
 /// Noted when a server gives a task an id that another caller's task has.
 const REBOUND: &str = "task_rebound";
@@ -114,8 +115,16 @@ impl Tasks {
         let mut unbound = 0_u32;
         for id in ids {
             match self.owners().of(&call.context.server, id) {
-                Some(owner) if *owner != *caller => return Decision::Deny(Box::new(not_owner(call.method()))),
-                Some(_) => {}
+                Some(owner) if *owner == *caller => {}
+                Some(_) => {
+                    return Decision::Deny(Box::new(not_owner(call.method(), "the task is another caller's (A56)")));
+                }
+                // Asked the server, its words would differ from ours, and tell that another caller's task exists.
+                None if call.direction() == Direction::ToServer => {
+                    let why = "nobody is known to have made the task";
+                    return Decision::Deny(Box::new(not_owner(call.method(), why)));
+                }
+                // The server may speak of a task before its answer has told us whose it is.
                 None => unbound += 1,
             }
         }
@@ -128,12 +137,12 @@ impl Tasks {
 }
 
 /// Reads like a task that does not exist: whether it does is the owner's business too.
-fn not_owner(method: &str) -> Denial {
+fn not_owner(method: &str, why: &str) -> Denial {
     Denial {
         code: DenialCode::NotOwner,
         guard: ABOUT.name,
         public: "unknown task".into(),
-        detail: format!("{method}: the task is another caller's (A56)"),
+        detail: format!("{method}: {why}"),
         policies: Vec::new(),
         manner: Manner::Unknown,
     }
@@ -203,9 +212,8 @@ impl TasksWatch {
             Ok(edited) => Sight::Replace(Box::new(edited), Some(finding)),
             Err(malformed) => Sight::Cut(Box::new(Denial {
                 public: "the server's list of tasks cannot be used".into(),
-                detail: format!("cannot drop tasks: {malformed}"),
                 manner: Manner::Plain,
-                ..not_owner("tasks/list")
+                ..not_owner("tasks/list", &format!("cannot drop tasks: {malformed}"))
             })),
         }
     }

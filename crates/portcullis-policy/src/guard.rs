@@ -55,6 +55,11 @@ impl Guard for PolicyGuard {
     fn check(&self, call: &Call) -> Decision {
         let facts = Facts::of_call(call);
         match self.judge.check(&facts, call.tool()) {
+            // Judged first all the same: neither words nor time tell it from a tool that a policy hides.
+            Decision::Pass(_) | Decision::Hold(_) if facts.is_by_name() && !facts.exists() => {
+                let detail = "the server lists no tool of this name".to_owned();
+                self.judge.deny(&facts, DenialCode::NotListed, "no policy permits this".into(), detail, &[])
+            }
             Decision::Pass(pass) => self.judge.check_named(&facts).unwrap_or(Decision::Pass(pass)),
             refused => refused,
         }

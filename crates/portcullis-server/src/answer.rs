@@ -188,7 +188,9 @@ impl Refusal {
             DenialCode::ArgumentsInvalid | DenialCode::SchemaUnusable => (StatusCode::OK, -32602),
             DenialCode::OutputInvalid | DenialCode::ResultInvalid => (StatusCode::OK, -31502),
             DenialCode::NotOwner => (StatusCode::OK, -32602),
-            DenialCode::NotPermitted | DenialCode::Forbidden | DenialCode::PolicyError => (StatusCode::OK, -31403),
+            DenialCode::NotPermitted | DenialCode::NotListed | DenialCode::Forbidden | DenialCode::PolicyError => {
+                (StatusCode::OK, -31403)
+            }
         };
         let Some(id) = &asked.id else {
             // Nobody waits for an answer to a notification: the status alone says no, and 202 would lie.

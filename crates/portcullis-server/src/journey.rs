@@ -136,8 +136,8 @@ impl Journey {
         if message.as_ref().is_some_and(|message| self.refuse_undeclared(message)) {
             return;
         }
-        if let Some(listed) = message.as_ref().filter(|_| self.asked.method.as_deref() == Some("tools/list")) {
-            self.gateway.upstream.observe(listed);
+        if let Some(message) = message.as_ref().filter(|_| self.may_list_tools()) {
+            self.gateway.upstream.observe(message);
         }
         match (self.inspector.inspect(arrived), message) {
             (Inspection::Pass(inspected, findings), message) => {
@@ -174,10 +174,18 @@ impl Journey {
         }
     }
 
+    /// Whether the client may learn of tools here, and so call them. A resumed stream brings answers to requests from before it broke.
+    fn may_list_tools(&self) -> bool {
+        self.asked.method.as_deref() == Some("tools/list") || self.is_resumed()
+    }
+
+    fn is_resumed(&self) -> bool {
+        matches!(&self.inspector.call().subject, Subject::Stream { last_event_id: Some(_) })
+    }
+
     /// Which messages may come on this reply at all.
     fn admissible(&self, message: &Message) -> Result<(), Fault> {
-        let modern = self.asked.modern;
-        let resumed = matches!(&self.inspector.call().subject, Subject::Stream { last_event_id: Some(_) });
+        let (modern, resumed) = (self.asked.modern, self.is_resumed());
         match message.kind() {
             Kind::Request if modern => Err(Fault::new(FaultKind::Garbage, "a server request in a modern reply (C6)")),
             Kind::Result | Kind::Error if self.asked.id.is_none() && !resumed => {

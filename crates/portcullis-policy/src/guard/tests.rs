@@ -131,6 +131,30 @@ fn a_hidden_tool_and_a_missing_tool_get_the_same_manner() {
     assert_eq!(denied(&guard, &call(json!({"method": "tools/list"}))).manner, Manner::Plain);
 }
 
+/// However much a policy permits: else the server's own words for "no such tool" would tell which names the policy hides.
+#[test]
+fn a_tool_that_the_server_does_not_list_is_refused_like_a_hidden_one_even_where_everything_is_permitted() {
+    let open = "permit (principal, action, resource); ";
+    let guard_hiding = guard(&format!(r#"{open} forbid (principal, action == notes::Action::"pay", resource);"#));
+    let (hidden, missing) =
+        (denied(&guard_hiding, &call_raw("pay", "{}")), denied(&guard_hiding, &call_raw("no", "{}")));
+    assert_eq!((hidden.code, missing.code), (DenialCode::Forbidden, DenialCode::NotListed), "the log knows better");
+    assert_eq!((hidden.manner, missing.manner), (Manner::Unknown, Manner::Unknown));
+    // Nobody is asked to approve what does not exist.
+    let asking = guard(&format!(
+        r#"{open} @ask("operator") forbid (principal, action in Mcp::Action::"tools/call", resource);"#
+    ));
+    assert!(matches!(asking.check(&call_raw("pay", "{}")), Decision::Hold(_)));
+    assert_eq!(denied(&asking, &call_raw("no", "{}")).manner, Manner::Unknown);
+}
+
+#[test]
+fn an_unread_catalogue_knows_nothing_and_so_hides_nothing() {
+    let guard = guard("permit (principal, action, resource);");
+    assert!(passes(&guard, &call_in(json!({"tool": "no"}), None)));
+    assert!(!passes(&guard, &call(json!({"tool": "no"}))));
+}
+
 #[test]
 fn an_ask_holds_only_when_nothing_else_is_against_it() {
     let text = |permit: &str, forbid: &str| {

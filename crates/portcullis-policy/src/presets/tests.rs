@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::{call, guard, passes};
 
-fn cases() -> [(Value, bool); 12] {
+fn cases() -> [(Value, bool); 11] {
     // (case, whether read-only permits it)
     [
         (json!({"method": "initialize"}), true),
@@ -14,7 +14,6 @@ fn cases() -> [(Value, bool); 12] {
         (json!({"method": "resources/read", "uri": "notes://a"}), true),
         (json!({"tool": "list_notes"}), true),
         (json!({"tool": "pay", "arguments": {}}), false),
-        (json!({"tool": "no_such_tool"}), false),
         (json!({"method": "made/up"}), false),
         (json!({"method": "sampling/createMessage"}), false),
         (json!({"method": "elicitation/create"}), false),
@@ -30,4 +29,7 @@ fn observe_permits_everything_read_only_what_reads_and_closed_nothing() {
         let came = (passes(observe, &message), passes(read_only, &message), passes(closed, &message));
         assert_eq!(came, (true, reads, false), "{case}");
     }
+    // Not even `observe` lets a call through that names what the server never showed.
+    let missing = call(json!({"tool": "no_such_tool"}));
+    assert!(guards.iter().all(|guard| !passes(guard, &missing)));
 }

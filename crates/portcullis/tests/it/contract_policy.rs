@@ -42,8 +42,24 @@ fn a_hidden_tool_is_neither_listed_nor_callable_and_answers_like_one_that_does_n
         if stage.side.era == Era::Modern {
             assert_eq!(listed["cacheScope"], "private", "what one caller sees is not everybody's (C45)");
         }
-        assert_eq!(called(client, "delete_note"), called(client, "no_such_tool"));
+        let (hidden, missing) = (called(client, "delete_note"), called(client, "no_such_tool"));
+        assert_eq!(hidden, missing);
+        assert_eq!(missing.1["error"]["message"], "unknown tool", "our words, not the server's");
     });
+}
+
+#[test]
+fn only_what_the_server_lists_reaches_it() {
+    for side in SIDES {
+        let stage = Stage::under_policy(side, POLICY);
+        let client = stage.client();
+        called(&client, "no_such_tool");
+        assert_eq!(client.text("echo", json!({ "text": "listed" })), "listed");
+        let log = stage.finish();
+        let (intent, outcome) = log.call_of("no_such_tool");
+        assert_eq!((&intent["decision"], &intent["code"]), (&json!("deny"), &json!("not_listed")), "{intent}");
+        assert_eq!(outcome["status"], "denied", "it never left: {outcome}");
+    }
 }
 
 #[test]
