@@ -9,7 +9,7 @@ pub mod caller; // who is calling, and how that was proven
 pub mod capabilities; // what a client declared it can do
 pub mod catalogue; // what the server offers: tools with their schemas
 pub mod classify; // C22: which era a message belongs to
-pub mod clock;
+pub mod clock; // time, handed in
 pub mod gate; // the only maker of Cleared and Inspected
 pub mod guard; // the seam for everything that judges or watches
 pub mod ledger; // the seam towards the record
@@ -19,4 +19,4 @@ pub mod refusal; // every way to say no, by who is at fault
 pub mod trace; // W3C trace context
 pub mod upstream; // the seam towards servers
 pub mod version; // protocol revisions and the two eras
-pub mod wire; // bytes -> Message, strictly; offsets, splices // time, handed in
+pub mod wire; // bytes -> Message, strictly; offsets, splices

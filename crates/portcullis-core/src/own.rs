@@ -73,17 +73,32 @@ fn push_id(text: &mut String, id: Option<&Id>) {
 pub fn push_string(text: &mut String, value: &str) {
     text.push('"');
     for character in value.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            control if u32::from(control) < 0x20 => {
-                text.push_str(&format!("\\u{:04x}", u32::from(control)));
-            }
-            plain => text.push(plain),
+        match short_escape(character) {
+            Some(escape) => text.push_str(escape),
+            None if u32::from(character) < 0x20 => text.push_str(&format!("\\u{:04x}", u32::from(character))),
+            None => text.push(character),
         }
     }
     text.push('"');
+}
+
+/// `value` as a JSON string.
+#[must_use]
+pub fn quoted(value: &str) -> String {
+    let mut text = String::with_capacity(value.len() + 2);
+    push_string(&mut text, value);
+    text
+}
+
+/// The escapes of two characters that string literals of JSON, Cedar and most other languages share.
+#[must_use]
+pub const fn short_escape(character: char) -> Option<&'static str> {
+    match character {
+        '"' => Some("\\\""),
+        '\\' => Some("\\\\"),
+        '\n' => Some("\\n"),
+        '\r' => Some("\\r"),
+        '\t' => Some("\\t"),
+        _ => None,
+    }
 }

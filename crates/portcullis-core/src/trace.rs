@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::own::push_string;
+use crate::own::quoted;
 use crate::wire::{Kind, Limits, Malformed, Message};
 
 const TRACEPARENT: &str = "traceparent";
@@ -206,12 +206,6 @@ fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
 fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(u32::from(value), 16);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xF)]).flatten().collect()
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    push_string(&mut out, text);
-    out
 }
 
 #[cfg(test)]

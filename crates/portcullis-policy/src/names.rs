@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::str::FromStr as _;
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid};
+use portcullis_core::own::short_escape;
 
 /// Namespace of everything that is not a tool.
 pub(crate) const MCP: &str = "Mcp";
@@ -88,19 +89,15 @@ pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
+        match short_escape(letter) {
+            Some(escape) => out.push_str(escape),
             // What is invisible or turns text around must not reach a reader's eye unescaped.
-            odd if odd.is_control()
-                || matches!(odd, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}') =>
+            None if letter.is_control()
+                || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}') =>
             {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(odd));
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(letter));
             }
-            plain => out.push(plain),
+            None => out.push(letter),
         }
     }
     out.push('"');

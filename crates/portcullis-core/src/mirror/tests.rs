@@ -2,7 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::own::push_string;
+use crate::own::quoted;
 use crate::wire::{Direction, Limits, view_json};
 
 #[derive(Clone, Default)]
@@ -306,12 +306,6 @@ fn d1_no_value_can_break_out_of_its_field() {
     }
 }
 
-fn json_string(text: &str) -> String {
-    let mut out = String::new();
-    push_string(&mut out, text);
-    out
-}
-
 proptest! {
     #[test]
     fn what_goes_out_is_accepted_where_it_comes_in(
@@ -323,8 +317,8 @@ proptest! {
         let or_null = |text: Option<String>| text.unwrap_or_else(|| "null".to_owned());
         let message = request("tools/call", &format!(
             r#"{{"name":{},"arguments":{{"region":{},"count":{},"deep":{{"flag":{}}}}}}}"#,
-            json_string(&name),
-            or_null(region.as_deref().map(json_string)),
+            quoted(&name),
+            or_null(region.as_deref().map(quoted)),
             or_null(count),
             or_null(flag.map(|flag| flag.to_string())),
         ));

@@ -11,6 +11,7 @@ use super::{
     scan::Span,
     text, view_json,
 };
+use crate::own::quoted;
 
 /// Changes to one message, collected and then applied at once.
 #[must_use = "an edit does nothing until it is applied"]
@@ -194,7 +195,7 @@ impl<'a> Edit<'a> {
         let inserts: Vec<String> = wanted
             .iter()
             .filter(|(key, _)| message.meta(key).is_none())
-            .filter_map(|(key, value)| Some(format!("{}:{}", text::quote(key), value.as_ref()?)))
+            .filter_map(|(key, value)| Some(format!("{}:{}", quoted(key), value.as_ref()?)))
             .collect();
         let inserts = inserts.join(",");
         let outline = message.outline();

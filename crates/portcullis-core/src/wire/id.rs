@@ -8,7 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{JsonKind, Limits, View, text, view_json};
+use super::{JsonKind, Limits, View, view_json};
+use crate::own::quoted;
 
 /// An id. `"a"` and `"\u0061"` are equal; `1` and `"1"` are not.
 #[derive(Clone)]
@@ -66,7 +67,7 @@ impl Id {
     /// The id with this string as its value.
     #[must_use]
     pub fn string(value: &str) -> Self {
-        let raw = text::quote(value);
+        let raw = quoted(value);
         let meaning = raw.contains('\\').then(|| Arc::from(format!("\"{value}\"")));
         Self { raw: Text::new(&raw), meaning }
     }

@@ -1,4 +1,4 @@
-//! The inside of JSON strings: finding their end, undoing and writing escapes.
+//! The inside of JSON strings: finding their end, undoing escapes.
 //! Only validated text is unescaped here; nothing in this file decides whether text is acceptable.
 
 use std::borrow::Cow;
@@ -113,28 +113,4 @@ fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     let letter = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
     out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
     rest
-}
-
-/// `text` as a JSON string, quotes included.
-pub(super) fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{0}'..='\u{1F}' => {
-                let code = u32::from(letter);
-                for shift in [12, 8, 4, 0] {
-                    if shift == 12 {
-                        out.push_str("\\u");
-                    }
-                    out.extend(char::from_digit((code >> shift) & 0xF, 16));
-                }
-            }
-            plain => out.push(plain),
-        }
-    }
-    out.push('"');
-    out
 }

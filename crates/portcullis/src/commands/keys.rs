@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use portcullis_core::own;
+use portcullis_core::own::quoted;
 use rustls::crypto::aws_lc_rs;
 use sha2::{Digest, Sha256};
 
@@ -35,6 +35,7 @@ pub(crate) fn new(name: &str, groups: &[String]) -> Result<Exit, Failure> {
     ))?;
     out::line(format_args!("# key: {key}"))?;
     out::line("identity:\n  keys:")?;
+    // A JSON string is a YAML string, whatever is in it.
     out::line(format_args!("    - name: {}", quoted(name)))?;
     out::line(format_args!("      sha256: {}", hex(&Sha256::digest(key.as_bytes()))))?;
     if !groups.is_empty() {
@@ -42,13 +43,6 @@ pub(crate) fn new(name: &str, groups: &[String]) -> Result<Exit, Failure> {
         out::line(format_args!("      groups: [{}]", groups.join(", ")))?;
     }
     Ok(Exit::Success)
-}
-
-/// A JSON string is a YAML string, whatever is in it.
-fn quoted(text: &str) -> String {
-    let mut out = String::new();
-    own::push_string(&mut out, text);
-    out
 }
 
 fn hex(bytes: &[u8]) -> String {

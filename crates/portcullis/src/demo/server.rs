@@ -190,9 +190,7 @@ fn session(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn tool_text(id: &Id, text: &str) -> Bytes {
-    let mut quoted = String::new();
-    own::push_string(&mut quoted, text);
-    answer(id, &format!(r#"{{"content":[{{"type":"text","text":{quoted}}}]}}"#))
+    answer(id, &format!(r#"{{"content":[{{"type":"text","text":{}}}]}}"#, own::quoted(text)))
 }
 
 fn said(id: &Id, text: &str) -> Response<Body> {
