@@ -32,7 +32,8 @@ pub(crate) const PATTERNS: usize = 128;
 pub(crate) const PATTERN_BYTES: usize = 32 << 20;
 /// Subschemas that may apply one after another to the same value, through `$ref`, `allOf` and the like. 24: bounds the stack.
 pub(crate) const IN_PLACE: usize = 24;
-/// Subschemas on one path from the root, references followed. 192: bounds the stack while compiling.
+/// Subschemas on one path from the root, references followed, as far as the walk goes: what it has measured it does not walk again.
+/// 192: bounds the walk's stack. (The validator puts off compiling what a reference leads to.)
 pub(crate) const PATH: usize = 192;
 /// Subschema evaluations that one path through an instance may cost. 65,536: sixteen times the
 /// subschemas there can be, so that only references used over and over get there.

@@ -333,3 +333,22 @@ fn references_the_survey_cannot_follow_are_refused() {
     let escaped = compiled(&json!({"$ref": "#/$defs/a%20b~1c", "$defs": {"a b/c": {"type": "integer"}}}));
     assert!(check(&escaped, "1").is_ok() && check(&escaped, "\"\"").is_err());
 }
+
+/// C49: the walk knows the far end of this chain before it meets its near end, so it counts no long path; the validator meets the
+/// near end first.
+#[test]
+fn a_long_path_found_from_its_far_end_does_not_end_the_stack() {
+    on_a_small_stack(|| {
+        let count = 2000;
+        let link = |n: usize| match n {
+            0 => json!({"type": "string"}),
+            n => json!({"items": {"$ref": format!("#/properties/p{:05}", n - 1)}}),
+        };
+        let links: serde_json::Map<_, _> = (0..count).map(|n| (format!("p{n:05}"), link(n))).collect();
+        let first = format!("#/properties/p{:05}", count - 1);
+        let schema = compiled(&json!({ "items": { "$ref": first }, "properties": links }));
+        let deep = format!("{}1{}", "[".repeat(INSTANCE_DEPTH), "]".repeat(INSTANCE_DEPTH));
+        assert_eq!(check(&schema, &deep), Ok(()));
+        assert!(check(&schema, r#"{"p00000":1}"#).is_err());
+    });
+}
