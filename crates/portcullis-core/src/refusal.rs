@@ -203,6 +203,8 @@ pub enum DenialCode {
     TooManySessions,
     /// Too many requests in flight.
     TooManyRequests,
+    /// Too many bytes of request bodies held, for this caller or in total.
+    TooManyBytes,
     /// Strict mode and the audit log cannot be written.
     Unrecorded,
     /// The gateway is shutting down.
@@ -226,6 +228,7 @@ impl DenialCode {
             Self::Unauthenticated => "unauthenticated",
             Self::TooManySessions => "too_many_sessions",
             Self::TooManyRequests => "too_many_requests",
+            Self::TooManyBytes => "too_many_bytes",
             Self::Unrecorded => "unrecorded",
             Self::ShuttingDown => "shutting_down",
         }

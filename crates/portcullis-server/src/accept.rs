@@ -10,7 +10,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use portcullis_core::refusal::Violation;
 
+use crate::answer::Refusal;
 use crate::gateway::Gateway;
+use crate::identify::Permit;
+use crate::settings::LimitSettings;
 
 /// What the client wants of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,31 +60,39 @@ impl Arrival {
         Ok(Self { verb, headers, body })
     }
 
-    /// Takes the headers and reads the body to its end.
+    /// Takes the headers and reads the body to its end; what is held of it is counted in `permit`.
     ///
     /// # Errors
-    /// Too large, too slow, or cut off.
-    pub(crate) async fn into_body(self, limit: usize, at_most: Duration) -> Result<(HeaderMap, Bytes), Violation> {
+    /// Too large, too slow, cut off, or more than the caller may make us hold.
+    pub(crate) async fn into_body(
+        self,
+        permit: &mut Permit,
+        limits: &LimitSettings,
+        at_most: Duration,
+    ) -> Result<(HeaderMap, Bytes), Refusal> {
+        let limit = limits.message_bytes;
         let declared = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|length| length > limit as u64) {
-            return Err(Violation::BodyTooLarge { limit });
+            return Err(Violation::BodyTooLarge { limit }.into());
         }
-        let read = read_body(self.body, limit);
+        let read = read_body(self.body, permit, limits);
         let body = tokio::time::timeout(at_most, read).await.map_err(|_| Violation::BodyTimedOut)??;
         Ok((self.headers, body))
     }
 }
 
 /// A body in one frame, the usual case, is passed on without a copy.
-async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Violation> {
+async fn read_body(mut body: Incoming, permit: &mut Permit, limits: &LimitSettings) -> Result<Bytes, Refusal> {
+    let limit = limits.message_bytes;
     let mut first: Option<Bytes> = None;
     let mut all: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Violation::BodyBroken)?.into_data() else { continue };
         let so_far = all.as_ref().map(BytesMut::len).or(first.as_ref().map(Bytes::len)).unwrap_or(0);
         if so_far.saturating_add(data.len()) > limit {
-            return Err(Violation::BodyTooLarge { limit });
+            return Err(Violation::BodyTooLarge { limit }.into());
         }
+        permit.hold(data.len(), limits)?;
         match (&mut all, first.take()) {
             (Some(all), _) => all.extend_from_slice(&data),
             (None, None) => first = Some(data),

@@ -49,6 +49,12 @@ pub(crate) struct Unread {
     pub(crate) recorded: bool,
 }
 
+/// A no of the gateway's own: no guard was asked.
+pub(crate) fn gateway_denial(code: DenialCode, public: &'static str, detail: impl Into<String>) -> Denial {
+    let detail = detail.into();
+    Denial { code, guard: "gateway", public: public.into(), detail, policies: Vec::new(), manner: Manner::Plain }
+}
+
 impl Unread {
     pub(crate) fn new(refusal: impl Into<Refusal>, asked: Asked) -> Box<Self> {
         Box::new(Self { refusal: refusal.into(), asked, recorded: false })
@@ -178,7 +184,9 @@ impl Refusal {
                 answer.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
                 return answer;
             }
-            DenialCode::TooManySessions | DenialCode::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, -31429),
+            DenialCode::TooManySessions | DenialCode::TooManyRequests | DenialCode::TooManyBytes => {
+                (StatusCode::TOO_MANY_REQUESTS, -31429)
+            }
             DenialCode::Unrecorded | DenialCode::ShuttingDown => {
                 let mut answer = self.error(asked, StatusCode::SERVICE_UNAVAILABLE, -31503, public, None);
                 answer.header = Some((RETRY_AFTER, HeaderValue::from_static("5")));

@@ -6,11 +6,11 @@ use portcullis_core::call::Call;
 use portcullis_core::gate::{Cleared, Judgement, Verdict};
 use portcullis_core::ledger::{Entry, Intent, Status};
 use portcullis_core::mirror;
-use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, Violation};
+use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Violation};
 use portcullis_core::upstream::Reply;
 use portcullis_core::version::Era;
 
-use crate::answer::{Asked, Refusal, Unread};
+use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::gateway::{Gateway, Plan};
 use crate::journey::{Baggage, Journey};
 use crate::read::Read;
@@ -132,13 +132,7 @@ fn refuse(gateway: &Gateway, mut intent: Intent, refusal: Refusal, asked: Asked)
     Unread::recorded(refusal, asked)
 }
 
-pub(crate) fn unrecorded(detail: String) -> Denial {
-    Denial {
-        code: DenialCode::Unrecorded,
-        guard: "gateway",
-        public: "the audit log cannot be written, and this gateway serves nothing unrecorded".into(),
-        detail,
-        policies: Vec::new(),
-        manner: Manner::Plain,
-    }
+fn unrecorded(detail: String) -> Denial {
+    let public = "the audit log cannot be written, and this gateway serves nothing unrecorded";
+    gateway_denial(DenialCode::Unrecorded, public, detail)
 }

@@ -1,7 +1,7 @@
 //! Everything an exchange needs, behind one `Arc`. The plan is an immutable snapshot that a reload swaps; a call keeps the one it began with.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -58,6 +58,8 @@ pub struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) directory: ArcSwap<Directory>,
     pub(crate) sessions: Arc<Sessions>,
+    /// Bytes of the request bodies of all callers.
+    pub(crate) held: Arc<AtomicUsize>,
     pub(crate) sealer: Sealer,
     /// Set once the real port is known.
     pub(crate) origins: OnceLock<OriginRule>,
@@ -97,6 +99,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             limits: settings.limits.reader(),
             plan: ArcSwap::from_pointee(plan),
+            held: Arc::default(),
             sessions: Arc::new(Sessions::new(settings.sessions.clone())),
             directory: ArcSwap::from_pointee(directory),
             sealer,

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use portcullis_core::caller::{Caller, Proof};
-use portcullis_core::refusal::{Denial, DenialCode, Manner};
+use portcullis_core::refusal::{Denial, DenialCode};
 use sha2::{Digest, Sha256};
 
-use crate::settings::IdentitySettings;
+use crate::answer::gateway_denial;
+use crate::settings::{IdentitySettings, LimitSettings};
 
 /// A caller the configuration knows, with what it holds at the moment.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Known {
     pub(crate) owner: String,
     /// Requests and streams in progress.
     pub(crate) in_progress: AtomicUsize,
+    /// Bytes of their bodies.
+    bytes: AtomicUsize,
     /// Open legacy sessions.
     pub(crate) sessions: AtomicUsize,
 }
@@ -32,37 +35,63 @@ pub(crate) struct Directory {
     keys: HashMap<[u8; 32], Arc<Known>>,
 }
 
-/// One request or stream in progress; counted until dropped.
+/// One request or stream in progress and the bytes of its body; counted until dropped.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Known>);
+pub(crate) struct Permit {
+    known: Arc<Known>,
+    /// Bytes of the bodies of all callers.
+    total: Arc<AtomicUsize>,
+    bytes: usize,
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.in_progress.fetch_sub(1, Ordering::AcqRel);
+        self.known.in_progress.fetch_sub(1, Ordering::AcqRel);
+        self.known.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.total.fetch_sub(self.bytes, Ordering::AcqRel);
     }
+}
+
+impl Permit {
+    /// Counts more of the body, which is about to be held: refused, it is dropped instead.
+    pub(crate) fn hold(&mut self, bytes: usize, limits: &LimitSettings) -> Result<(), Denial> {
+        if !take(&self.known.bytes, bytes, limits.bytes_per_caller) {
+            let (limit, name) = (limits.bytes_per_caller, &self.known.caller.name);
+            return Err(too_many_bytes(format!("limit of {limit} bytes of requests in progress for `{name}`")));
+        }
+        if !take(&self.total, bytes, limits.bytes_in_flight) {
+            self.known.bytes.fetch_sub(bytes, Ordering::AcqRel);
+            let limit = limits.bytes_in_flight;
+            return Err(too_many_bytes(format!("limit of {limit} bytes of requests in progress in total")));
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
+    }
+}
+
+/// Adds to a count, unless that takes it over its limit.
+fn take(count: &AtomicUsize, more: usize, limit: usize) -> bool {
+    let fits = count.fetch_add(more, Ordering::AcqRel).saturating_add(more) <= limit;
+    if !fits {
+        count.fetch_sub(more, Ordering::AcqRel);
+    }
+    fits
 }
 
 impl Known {
     fn new(caller: Caller) -> Arc<Self> {
         let owner = caller.owner();
-        let (in_progress, sessions) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { caller: Arc::new(caller), owner, in_progress, sessions })
+        let (in_progress, bytes, sessions) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { caller: Arc::new(caller), owner, in_progress, bytes, sessions })
     }
 
-    /// Takes one of this caller's places for requests in progress.
-    pub(crate) fn admit(self: &Arc<Self>, limit: usize) -> Result<Permit, Denial> {
-        if self.in_progress.fetch_add(1, Ordering::AcqRel) >= limit {
-            self.in_progress.fetch_sub(1, Ordering::AcqRel);
-            return Err(Denial {
-                code: DenialCode::TooManyRequests,
-                guard: "gateway",
-                public: "too many requests in progress".into(),
-                detail: format!("limit of {limit} requests in progress for `{}`", self.caller.name),
-                policies: Vec::new(),
-                manner: Manner::Plain,
-            });
+    /// Takes one of this caller's places for requests in progress. `total` counts the bytes of all callers' requests.
+    pub(crate) fn admit(self: &Arc<Self>, limit: usize, total: &Arc<AtomicUsize>) -> Result<Permit, Denial> {
+        if !take(&self.in_progress, 1, limit) {
+            let detail = format!("limit of {limit} requests in progress for `{}`", self.caller.name);
+            return Err(gateway_denial(DenialCode::TooManyRequests, "too many requests in progress", detail));
         }
-        Ok(Permit(Arc::clone(self)))
+        Ok(Permit { known: Arc::clone(self), total: Arc::clone(total), bytes: 0 })
     }
 }
 
@@ -147,14 +176,12 @@ fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, String> {
 }
 
 fn unauthenticated(detail: &str) -> Denial {
-    Denial {
-        code: DenialCode::Unauthenticated,
-        guard: "gateway",
-        public: "a valid API key is required: `authorization: Bearer KEY`".into(),
-        detail: detail.to_owned(),
-        policies: Vec::new(),
-        manner: Manner::Plain,
-    }
+    let public = "a valid API key is required: `authorization: Bearer KEY`";
+    gateway_denial(DenialCode::Unauthenticated, public, detail.to_owned())
+}
+
+fn too_many_bytes(detail: String) -> Denial {
+    gateway_denial(DenialCode::TooManyBytes, "too many bytes of requests in progress", detail)
 }
 
 #[cfg(test)]

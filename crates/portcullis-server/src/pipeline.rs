@@ -11,12 +11,12 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_core::gate::Inspected;
-use portcullis_core::refusal::{Denial, DenialCode, Manner};
+use portcullis_core::refusal::{Denial, DenialCode};
 use portcullis_core::upstream::Media;
 use portcullis_core::version::Era;
 
 use crate::accept::{Arrival, Verb};
-use crate::answer::{Answer, Asked, Refusal, Unread};
+use crate::answer::{Answer, Asked, Refusal, Unread, gateway_denial};
 use crate::batch::Batch;
 use crate::body::Body;
 use crate::departure::Departure;
@@ -59,13 +59,13 @@ async fn steps(
     let known = gateway.directory.load().identify(&arrival.headers).map_err(early)?;
     facts.caller = Some(known.caller.name.clone());
     facts.trace_id = read::trace_id(&arrival.headers);
-    let permit = known.admit(gateway.settings.limits.requests_per_caller).map_err(early)?;
+    let limits = &gateway.settings.limits;
+    let mut permit = known.admit(limits.requests_per_caller, &gateway.held).map_err(early)?;
     // read
     let verb = arrival.verb;
     let (headers, body) = match verb {
         Verb::Message => {
-            let settings = &gateway.settings;
-            arrival.into_body(settings.limits.message_bytes, settings.timeouts.body()).await.map_err(early)?
+            arrival.into_body(&mut permit, limits, gateway.settings.timeouts.body()).await.map_err(early)?
         }
         Verb::Stream | Verb::Close => (arrival.headers, bytes::Bytes::new()),
     };
@@ -213,14 +213,7 @@ fn early(refusal: impl Into<Refusal>) -> Box<Unread> {
 }
 
 fn shutting_down() -> Denial {
-    Denial {
-        code: DenialCode::ShuttingDown,
-        guard: "gateway",
-        public: "the gateway is shutting down".into(),
-        detail: "draining".to_owned(),
-        policies: Vec::new(),
-        manner: Manner::Plain,
-    }
+    gateway_denial(DenialCode::ShuttingDown, "the gateway is shutting down", "draining")
 }
 
 fn refused(answer: Answer) -> Response<Body> {

@@ -12,12 +12,12 @@ use portcullis_core::classify::{self, Classified, Evidence};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::mirror;
 use portcullis_core::own::push_string;
-use portcullis_core::refusal::{Denial, DenialCode, Manner, Violation};
+use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::trace::{self, TraceContext};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
 
-use crate::answer::{Asked, Refusal, Unread};
+use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::gateway::Gateway;
 use crate::identify::{Known, Permit};
 use crate::random;
@@ -358,14 +358,8 @@ fn offer_legacy(message: Message, version: Version, gateway: &Gateway) -> Result
 }
 
 fn no_entropy() -> Denial {
-    Denial {
-        code: DenialCode::Unrecorded,
-        guard: "gateway",
-        public: "the gateway cannot serve this now".into(),
-        detail: "the operating system has no entropy".to_owned(),
-        policies: Vec::new(),
-        manner: Manner::Plain,
-    }
+    let public = "the gateway cannot serve this now";
+    gateway_denial(DenialCode::Unrecorded, public, "the operating system has no entropy")
 }
 
 /// Header fields as the core sees them.

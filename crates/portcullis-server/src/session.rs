@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use portcullis_core::call::{self, SessionKey};
 use portcullis_core::capabilities::Declared;
 use portcullis_core::clock::Timestamp;
-use portcullis_core::refusal::{Denial, DenialCode, Manner, Violation};
+use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::version::Version;
 use portcullis_core::wire::Id;
 use sha2::{Digest, Sha256};
 
+use crate::answer::gateway_denial;
 use crate::identify::Known;
 use crate::random;
 use crate::seal::Sealer;
@@ -337,14 +338,7 @@ impl Session {
 }
 
 fn too_many(detail: String) -> Denial {
-    Denial {
-        code: DenialCode::TooManySessions,
-        guard: "gateway",
-        public: "too many open sessions; end one with DELETE".into(),
-        detail,
-        policies: Vec::new(),
-        manner: Manner::Plain,
-    }
+    gateway_denial(DenialCode::TooManySessions, "too many open sessions; end one with DELETE", detail)
 }
 
 #[cfg(test)]

@@ -125,8 +125,13 @@ pub struct LimitSettings {
     /// Open connections. Default 4096: under the usual limit of open files with room for upstreams.
     pub connections: usize,
     /// Requests and streams in progress for one caller, bodies still arriving included. Default 2048: two streams each for a thousand
-    /// sessions; at the size limit for messages that bounds what one caller can make the gateway hold.
+    /// sessions.
     pub requests_per_caller: usize,
+    /// Bytes of request bodies that the gateway holds for one caller: from their arrival to the end of the reply. Default 64 MiB: sixteen
+    /// messages of the largest size at once, or all of `requests_per_caller` at 32 KiB each, which few arguments reach.
+    pub bytes_per_caller: usize,
+    /// The same for all callers together. Default 512 MiB: eight callers at their limit, in the memory of a small machine.
+    pub bytes_in_flight: usize,
 }
 
 impl Default for LimitSettings {
@@ -143,6 +148,8 @@ impl Default for LimitSettings {
             header_bytes: 32 * 1024,
             connections: 4096,
             requests_per_caller: 2048,
+            bytes_per_caller: 64 << 20,
+            bytes_in_flight: 512 << 20,
         }
     }
 }

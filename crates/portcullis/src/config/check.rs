@@ -103,11 +103,25 @@ fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {
         ("limits.batch", server.limits.batch),
         ("limits.connections", server.limits.connections),
         ("limits.requests_per_caller", server.limits.requests_per_caller),
+        ("limits.bytes_per_caller", server.limits.bytes_per_caller),
+        ("limits.bytes_in_flight", server.limits.bytes_in_flight),
         ("sessions.total", server.sessions.total),
         ("sessions.per_caller", server.sessions.per_caller),
     ];
     for (key, _) in zeros.iter().filter(|(_, value)| *value == 0) {
         complaints.add(key, "zero would let nothing through", "remove the key to get its default");
+    }
+    let limits = &server.limits;
+    for (key, bytes) in
+        [("limits.bytes_per_caller", limits.bytes_per_caller), ("limits.bytes_in_flight", limits.bytes_in_flight)]
+    {
+        if bytes != 0 && bytes < limits.message_bytes {
+            complaints.add(
+                key,
+                format!("a message of {} bytes (`limits.message_bytes`) would never fit", limits.message_bytes),
+                "raise it, or lower `limits.message_bytes`",
+            );
+        }
     }
 }
 

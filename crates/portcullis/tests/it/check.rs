@@ -42,6 +42,15 @@ fn a_wrong_configuration_ends_with_1_and_names_file_line_key_and_way_out() {
 }
 
 #[test]
+fn a_budget_that_no_whole_message_fits_is_found() {
+    let folder = Folder::new();
+    folder.write("p.yaml", "limits:\n  bytes_per_caller: 1000\n");
+    let ended = run(&folder, &["check", "--config", "p.yaml"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.out.starts_with("p.yaml:2:3: error[limits.bytes_per_caller]"), "{}", ended.out);
+}
+
+#[test]
 fn a_wrong_guard_setting_names_its_place() {
     let folder = Folder::new();
     folder.write("p.yaml", "guards:\n  argumens: off\n");

@@ -1,10 +1,17 @@
 //! Bad input: each refused deliberately, with its own code, counted, and with nothing sent to the server.
 
+use std::sync::atomic::Ordering;
+
+use portcullis_core::upstream::Media;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::settings::ServerSettings;
-use crate::testing::{CannedUpstream, DenyList, INITIALIZE, ordinary, start, start_with};
+use crate::record::hex;
+use crate::settings::{ApiKey, ServerSettings};
+use crate::testing::{
+    CannedUpstream, Client, DenyList, INITIALIZE, fed, from_server, next_event, ordinary, start, start_with,
+};
 
 #[tokio::test]
 async fn every_malformed_body_is_refused_with_its_code_and_never_reaches_the_server() {
@@ -178,11 +185,11 @@ async fn strict_recording_refuses_traffic_while_the_log_cannot_be_written() {
     let running = start(CannedUpstream::new(ordinary)).await;
     let client = running.session().await;
     let before = running.upstream.sent().len();
-    running.ledger.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+    running.ledger.broken.store(true, Ordering::Relaxed);
     let answer = client.post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).await;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(running.upstream.sent().len(), before, "nothing leaves unrecorded");
-    running.ledger.broken.store(false, std::sync::atomic::Ordering::Relaxed);
+    running.ledger.broken.store(false, Ordering::Relaxed);
     assert_eq!(client.post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).await.status, 200);
 }
 
@@ -209,9 +216,99 @@ async fn unknown_tools_ask_the_server_for_its_list_once_in_a_while_not_each_time
     for id in 0..20 {
         assert_eq!(client.post(&call(id)).await.status, 200);
     }
-    let refreshes = || running.upstream.refreshes.load(std::sync::atomic::Ordering::Relaxed);
+    let refreshes = || running.upstream.refreshes.load(Ordering::Relaxed);
     assert_eq!(refreshes(), 1);
     running.clock.advance(std::time::Duration::from_secs(10));
     client.post(&call(21)).await;
     assert_eq!(refreshes(), 2);
+}
+
+/// Keys `alice` and `bob`, and these limits.
+fn two_callers(bytes_per_caller: usize, bytes_in_flight: usize) -> ServerSettings {
+    let mut settings = ServerSettings::default();
+    let key = |name: &str| ApiKey { name: name.into(), sha256: hex(&Sha256::digest(name)), groups: Vec::new() };
+    settings.identity.keys = vec![key("alice"), key("bob")];
+    (settings.limits.bytes_per_caller, settings.limits.bytes_in_flight) = (bytes_per_caller, bytes_in_flight);
+    settings
+}
+
+/// A modern call of 6000 bytes and a little.
+fn large_call(client: &Client) -> (Client, String) {
+    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "t")];
+    let client = headers.iter().fold(client.clone(), |client, (name, value)| client.with(name, value));
+    let meta =
+        r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}"#;
+    let params = format!(r#"{{"name":"t","arguments":{{"a":"{}"}},"_meta":{{{meta}}}}}"#, "x".repeat(6000));
+    (client, format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#))
+}
+
+#[tokio::test]
+async fn the_bytes_a_caller_makes_us_hold_are_bounded_and_given_back_when_its_calls_end() {
+    let (hold, mut held) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = CannedUpstream::new(move |_| {
+        let (feed, reply) = fed(Media::EventStream);
+        hold.send(feed).unwrap();
+        Ok(reply)
+    });
+    let running = start_with(upstream, DenyList(&[]), two_callers(10_000, 100_000)).await;
+    let (alice, body) = large_call(&running.client().with("x-api-key", "alice"));
+    let (bob, _) = large_call(&running.client().with("x-api-key", "bob"));
+    let mut first = alice.open("POST", &body).await;
+    assert_eq!(first.status(), 200);
+    let feed = held.recv().await.unwrap();
+
+    let refused = alice.post(&body).await;
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert!(refused.body.contains("too_many_bytes"), "{refused:?}");
+    assert_eq!(running.ledger.counted("denial", "too_many_bytes"), 1);
+    assert_eq!(bob.open("POST", &body).await.status(), 200, "nobody else is concerned");
+
+    feed.send(Ok(from_server(r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete"}}"#))).await.unwrap();
+    while next_event(first.body_mut()).await.is_some() {}
+    assert_eq!(alice.open("POST", &body).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_body_that_is_still_arriving_counts() {
+    let running = start_with(CannedUpstream::new(ordinary), DenyList(&[]), two_callers(10_000, 100_000)).await;
+    let (alice, body) = large_call(&running.client().with("x-api-key", "alice"));
+    let mut slow = TcpStream::connect(running.addr).await.unwrap();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: {}\r\nx-api-key: alice\r\ncontent-type: application/json\r\naccept: */*\r\ncontent-length: 9000\r\n\r\n",
+        running.addr
+    );
+    slow.write_all(format!("{head}{}", "x".repeat(6000)).as_bytes()).await.unwrap();
+    let held = || running.gateway.held.load(Ordering::Relaxed);
+    while held() < 6000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(alice.post(&body).await.status, 429);
+    drop(slow);
+    while held() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(alice.post(&body).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_bytes_of_all_callers_together_are_bounded() {
+    let (hold, mut held) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = CannedUpstream::new(move |_| {
+        let (feed, reply) = fed(Media::EventStream);
+        hold.send(feed).unwrap();
+        Ok(reply)
+    });
+    let running = start_with(upstream, DenyList(&[]), two_callers(10_000, 10_000)).await;
+    let (alice, body) = large_call(&running.client().with("x-api-key", "alice"));
+    let (bob, _) = large_call(&running.client().with("x-api-key", "bob"));
+    let first = alice.open("POST", &body).await;
+    let feed = held.recv().await.unwrap();
+    assert_eq!(bob.post(&body).await.status, 429);
+    // Modern: a closed stream is the end of the call (C8).
+    drop(first);
+    feed.closed().await;
+    while running.gateway.held.load(Ordering::Relaxed) > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bob.open("POST", &body).await.status(), 200, "what was refused is not counted");
 }
