@@ -22,15 +22,17 @@ use crate::settings::{HttpSettings, SettingsError};
 use crate::standing::{Admission, Standing, opens, shutting_down};
 
 mod contact; // what we ask on our own account
-mod door; // connections: TLS, time limits
+mod door; // opening connections: TLS, time limits
 mod events; // an SSE body as arrivals
 mod exchange; // one HTTP request and the beginning of its answer
 mod headers; // what we send beside the body
+mod line; // kept-alive connections and the exchanges on them
 mod reply; // status and media type -> Reply or Fault
 mod sessions; // legacy sessions we hold with the server
 
 use self::exchange::Outbound;
 use self::headers::Fixed;
+use self::line::Lines;
 use self::reply::Expecting;
 use self::sessions::{Opening, Sessions, UpstreamSession};
 
@@ -48,9 +50,10 @@ pub struct HttpUpstream {
 /// Shared with replies under way.
 struct Inner {
     name: Arc<str>,
-    endpoint: Uri,
+    /// Path and query of the endpoint, as they stand in a request.
+    target: Uri,
     fixed: Fixed,
-    client: door::Door,
+    lines: Arc<Lines>,
     limits: Limits,
     first_byte: Duration,
     idle: Option<Duration>,
@@ -73,13 +76,13 @@ impl HttpUpstream {
     /// A setting that cannot work, naming its key.
     pub fn new(name: Arc<str>, settings: &HttpSettings, limits: Limits) -> Result<Arc<Self>, SettingsError> {
         let endpoint = headers::endpoint(settings)?;
-        let fixed = Fixed::new(&settings.headers)?;
+        let fixed = Fixed::new(&settings.headers, &endpoint)?;
         let secure = endpoint.scheme_str() == Some("https");
         let inner = Inner {
             name,
-            endpoint,
+            target: headers::target(&endpoint)?,
             fixed,
-            client: door::open(secure, Duration::from_millis(settings.connect_timeout_ms))?,
+            lines: Lines::new(door::open(secure, Duration::from_millis(settings.connect_timeout_ms))?, endpoint),
             limits,
             first_byte: Duration::from_millis(settings.first_byte_timeout_ms),
             idle: settings.idle_timeout_ms.map(Duration::from_millis),

@@ -1,4 +1,5 @@
-//! Connections to one server: TCP, TLS with the system's roots, and one time limit over both.
+//! How connections to one server are opened: TCP, TLS with the system's roots, and one time limit over both. HTTP/1.1 only, which every
+//! MCP server speaks: a stream of events holds a connection in any version, and one connection per call in progress needs no framing.
 
 use std::future::Future;
 use std::io;
@@ -7,13 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Uri;
-use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use tokio::net::TcpStream;
@@ -21,26 +19,16 @@ use tower_service::Service;
 
 use crate::settings::SettingsError;
 
-/// Idle connections kept for the next call. 64: as many calls as a small gateway has at once.
-const MOST_IDLE: usize = 64;
-/// How long an idle connection is kept. 4 s: common servers (Node among them) close after 5, and a request that meets that close is lost.
-const IDLE_FOR: Duration = Duration::from_secs(4);
-/// Bytes of a response head. 64 KiB: proxies in front of servers send long headers, none sends that much.
-const HEAD_BYTES: usize = 64 << 10;
-
-/// The pooled client.
-pub(super) type Door = Client<InTime, Full<Bytes>>;
-
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Connects within a time limit that covers names, TCP and TLS.
 #[derive(Clone)]
-pub(super) struct InTime {
+pub(super) struct Door {
     connector: HttpsConnector<HttpConnector>,
     limit: Duration,
 }
 
-impl Service<Uri> for InTime {
+impl Service<Uri> for Door {
     type Response = Stream;
     type Error = Box<dyn std::error::Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<Stream, Self::Error>> + Send>>;
@@ -63,7 +51,7 @@ impl Service<Uri> for InTime {
     }
 }
 
-/// A client for one server; `secure` reads the system's root certificates.
+/// The way to one server; `secure` reads the system's root certificates.
 pub(super) fn open(secure: bool, limit: Duration) -> Result<Door, SettingsError> {
     let failed = |reason: String| SettingsError::Tls { reason };
     let provider = aws_lc_rs::default_provider();
@@ -82,19 +70,6 @@ pub(super) fn open(secure: bool, limit: Duration) -> Result<Door, SettingsError>
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    let connector = if secure {
-        tls.https_only().enable_all_versions().wrap_connector(tcp)
-    } else {
-        tls.https_or_http().enable_http1().wrap_connector(tcp)
-    };
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_FOR)
-        .pool_max_idle_per_host(MOST_IDLE)
-        .http1_max_buf_size(HEAD_BYTES)
-        // What may be sent again is decided where the fault is made, not down here.
-        .retry_canceled_requests(false);
-    Ok(builder.build(InTime { connector, limit }))
+    let connector = if secure { tls.https_only() } else { tls.https_or_http() };
+    Ok(Door { connector: connector.enable_http1().wrap_connector(tcp), limit })
 }

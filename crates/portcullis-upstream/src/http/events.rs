@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Arrivals, Arrived};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Direction, Kind, Message, looks_like_batch, read_batch};
 
+use super::line::Answer;
 use super::reply::{Expecting, arrived, garbage};
 use super::sessions::Opening;
 use super::{Inner, exchange};
@@ -41,7 +41,7 @@ enum Purpose {
 pub(super) struct Events {
     owner: Arc<Inner>,
     /// Dropped as soon as the reply is over, so that the connection is freed or closed.
-    body: Option<Incoming>,
+    body: Option<Answer>,
     reader: SseReader,
     purpose: Purpose,
     opening: Option<Opening>,
@@ -54,19 +54,19 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn of_reply(owner: Arc<Inner>, body: Incoming, awaiting: Awaiting, expecting: Expecting) -> Self {
+    pub(super) fn of_reply(owner: Arc<Inner>, body: Answer, awaiting: Awaiting, expecting: Expecting) -> Self {
         let Expecting { era, opening, batches, .. } = expecting;
         Self::new(owner, body, Purpose::Reply(awaiting), opening, era, batches)
     }
 
-    pub(super) fn standing(owner: Arc<Inner>, body: Incoming, resumes: bool, batches: bool) -> Self {
+    pub(super) fn standing(owner: Arc<Inner>, body: Answer, resumes: bool, batches: bool) -> Self {
         let purpose = if resumes { Purpose::Resumed } else { Purpose::Standing };
         Self::new(owner, body, purpose, None, Era::Legacy, batches)
     }
 
     fn new(
         owner: Arc<Inner>,
-        body: Incoming,
+        body: Answer,
         purpose: Purpose,
         opening: Option<Opening>,
         era: Era,

@@ -5,11 +5,10 @@ use std::error::Error;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::client::legacy;
 use portcullis_core::refusal::{Fault, FaultKind};
 
 use super::Inner;
+use super::line::{Answer, LineError};
 
 /// A request before it is addressed.
 pub(super) struct Outbound {
@@ -26,7 +25,7 @@ impl Outbound {
     fn address(&self, inner: &Inner) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = inner.endpoint.clone();
+        *request.uri_mut() = inner.target.clone();
         *request.headers_mut() = self.headers.clone();
         request
     }
@@ -36,13 +35,13 @@ impl Inner {
     /// Sends, and waits for the head of the answer.
     ///
     /// A request that never left, because its kept-alive connection had closed, is sent once more on another one.
-    pub(super) async fn exchange(&self, outbound: Outbound) -> Result<Response<Incoming>, Fault> {
+    pub(super) async fn exchange(&self, outbound: Outbound) -> Result<Response<Answer>, Fault> {
         let mut again = true;
         loop {
-            let answer = tokio::time::timeout(self.first_byte, self.client.request(outbound.address(self))).await;
+            let answer = tokio::time::timeout(self.first_byte, self.lines.request(outbound.address(self))).await;
             match answer {
                 Ok(Ok(response)) => return Ok(response),
-                Ok(Err(error)) if again && never_left(&error) => again = false,
+                Ok(Err(LineError::NeverLeft(_))) if again => again = false,
                 Ok(Err(error)) => return Err(fault(&error)),
                 Err(_) => {
                     let detail = format!("no answer began within {:?}", self.first_byte);
@@ -53,23 +52,14 @@ impl Inner {
     }
 }
 
-fn fault(error: &legacy::Error) -> Fault {
+fn fault(error: &LineError) -> Fault {
     let detail = chain(error);
-    if error.is_connect() || never_left(error) {
-        return Fault::before_sending(FaultKind::Unreachable, detail);
+    match error {
+        LineError::Connect(_) | LineError::NeverLeft(_) => Fault::before_sending(FaultKind::Unreachable, detail),
+        LineError::Http(http) if http.is_parse() => Fault::new(FaultKind::Garbage, detail),
+        LineError::Http(http) if http.is_timeout() => Fault::new(FaultKind::TimedOut, detail),
+        LineError::Http(_) | LineError::Ended => Fault::new(FaultKind::Died, detail),
     }
-    let http = causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>());
-    let kind = match http {
-        Some(http) if http.is_parse() => FaultKind::Garbage,
-        Some(http) if http.is_timeout() => FaultKind::TimedOut,
-        _ => FaultKind::Died,
-    };
-    Fault::new(kind, detail)
-}
-
-/// hyper says "canceled" only when not a byte of the request was written.
-fn never_left(error: &legacy::Error) -> bool {
-    causes(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_canceled)
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

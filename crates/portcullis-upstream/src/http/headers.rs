@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Uri;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::Scheme;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::trace::TraceContext;
@@ -38,8 +38,9 @@ pub(super) struct Fixed {
 }
 
 impl Fixed {
-    pub(super) fn new(configured: &BTreeMap<String, Secret>) -> Result<Self, SettingsError> {
+    pub(super) fn new(configured: &BTreeMap<String, Secret>, endpoint: &Uri) -> Result<Self, SettingsError> {
         let mut common = HeaderMap::new();
+        common.insert(HOST, host(endpoint)?);
         common.insert(USER_AGENT, HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))));
         for (name, secret) in configured {
             let bad = || SettingsError::BadHeader { name: name.clone() };
@@ -134,6 +135,24 @@ pub(super) fn endpoint(settings: &HttpSettings) -> Result<Uri, SettingsError> {
         }
     }
     Ok(uri)
+}
+
+/// Path and query alone: the origin form (RFC 9112 §3.2.1).
+pub(super) fn target(endpoint: &Uri) -> Result<Uri, SettingsError> {
+    let path = endpoint.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    path.parse().map_err(|_| SettingsError::BadUrl { reason: "has a path that cannot stand in a request" })
+}
+
+/// The authority, without the port that the scheme implies (RFC 9110 §4.2.3).
+fn host(endpoint: &Uri) -> Result<HeaderValue, SettingsError> {
+    let implied = if endpoint.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let host = endpoint.host().unwrap_or_default();
+    let named = match endpoint.port_u16().filter(|port| *port != implied) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    HeaderValue::from_str(&named)
+        .map_err(|_| SettingsError::BadUrl { reason: "has a host that cannot stand in a header" })
 }
 
 /// This host, by name or by address. Names other than `localhost` count as foreign: what they resolve to can change.

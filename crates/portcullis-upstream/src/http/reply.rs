@@ -7,7 +7,6 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use portcullis_core::call::SessionKey;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Arrived, Media, Reply};
@@ -15,6 +14,7 @@ use portcullis_core::version::Era;
 use portcullis_core::wire::{Direction, Kind, Malformed, Message, looks_like_batch, read_batch};
 
 use super::events::Events;
+use super::line::Answer;
 use super::sessions::{self, Opening};
 use super::{Inner, accepted, exchange};
 use crate::answers::{Awaiting, Step};
@@ -49,7 +49,7 @@ impl Inner {
     pub(super) async fn read_reply(
         self: &Arc<Self>,
         mut expecting: Expecting,
-        response: Response<Incoming>,
+        response: Response<Answer>,
     ) -> Result<Reply, Fault> {
         let (head, body) = response.into_parts();
         self.check_status(head.status, expecting.session)?;
@@ -84,7 +84,7 @@ impl Inner {
         session: Option<SessionKey>,
         resumes: bool,
         batches: bool,
-        response: Response<Incoming>,
+        response: Response<Answer>,
     ) -> Result<Reply, Fault> {
         let (head, body) = response.into_parts();
         if head.status == StatusCode::METHOD_NOT_ALLOWED || (head.status == StatusCode::NOT_FOUND && session.is_none())
@@ -132,7 +132,7 @@ impl Inner {
         opens: bool,
         status: StatusCode,
         form: Form,
-        body: Incoming,
+        body: Answer,
     ) -> Result<Reply, Fault> {
         if !matches!(form, Form::Json) {
             return Err(unexpected(status, &form));
@@ -248,7 +248,7 @@ fn form(headers: &HeaderMap) -> Result<Form, Fault> {
 }
 
 /// A body of at most `limit` bytes.
-async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Fault> {
+async fn read_body(mut body: Answer, limit: usize) -> Result<Bytes, Fault> {
     let mut whole: Option<Bytes> = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Fault::new(FaultKind::Died, exchange::chain(&error)))?;

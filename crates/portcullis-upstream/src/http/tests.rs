@@ -2,6 +2,7 @@
 
 mod eras;
 mod hostile;
+mod lines;
 mod peer;
 
 use std::sync::Arc;

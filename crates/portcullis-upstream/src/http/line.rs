@@ -1,0 +1,264 @@
+//! HTTP/1.1 connections to one server, kept for the next call. Whoever uses a connection drives it, in its own task: an exchange wakes no
+//! other task and no other thread, and a body that nobody reads is not read from the socket either (back-pressure).
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use tokio::runtime::{Handle, Id};
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::door::{Door, Stream};
+
+/// Idle connections kept for the next call, of each runtime. 64: as many calls as a small gateway has at once.
+const MOST_IDLE: usize = 64;
+/// How long an idle connection is kept. 4 s: common servers (Node among them) close after 5, and a request that meets that close is lost.
+const IDLE_FOR: Duration = Duration::from_secs(4);
+/// Bytes of a response head. 64 KiB: proxies in front of servers send long headers, none sends that much.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// All connections to one server. A connection is used by the runtime that opened it only, since no other hears when it is ready.
+pub(super) struct Lines {
+    door: Door,
+    endpoint: Uri,
+    idle: Mutex<HashMap<Id, Vec<Idle>>>,
+}
+
+/// One connection, with nothing under way on it.
+struct Line {
+    sender: SendRequest<Full<Bytes>>,
+    connection: Pin<Box<Connection<Stream, Full<Bytes>>>>,
+    home: Id,
+}
+
+struct Idle {
+    line: Line,
+    since: Instant,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum LineError {
+    /// No connection could be opened.
+    Connect(Box<dyn Error + Send + Sync>),
+    /// A kept connection had closed before a byte of the request was written.
+    NeverLeft(hyper::Error),
+    Http(hyper::Error),
+    /// The connection ended without saying why.
+    Ended,
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect(_) => "no connection to the server",
+            Self::NeverLeft(_) => "the connection had closed before the request was sent",
+            Self::Http(_) => "the exchange with the server failed",
+            Self::Ended => "the connection ended",
+        })
+    }
+}
+
+impl Error for LineError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Connect(error) => Some(error.as_ref()),
+            Self::NeverLeft(error) | Self::Http(error) => Some(error),
+            Self::Ended => None,
+        }
+    }
+}
+
+impl Lines {
+    /// `endpoint` is the whole URI; requests are to be in origin form with their `Host`.
+    pub(super) fn new(door: Door, endpoint: Uri) -> Arc<Self> {
+        Arc::new(Self { door, endpoint, idle: Mutex::default() })
+    }
+
+    /// Sends, and waits for the head of the answer. Dropping the future or the answer closes the connection.
+    pub(super) async fn request(
+        self: &Arc<Self>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Answer>, LineError> {
+        let mut line = match self.take() {
+            Some(line) => line,
+            None => self.open().await?,
+        };
+        let response = line.exchange(request).await?;
+        Ok(response.map(|body| Answer { body, line: Some(line), lines: Arc::clone(self) }))
+    }
+
+    async fn open(&self) -> Result<Line, LineError> {
+        let mut door = self.door.clone();
+        poll_fn(|cx| door.poll_ready(cx)).await.map_err(LineError::Connect)?;
+        let stream = door.call(self.endpoint.clone()).await.map_err(LineError::Connect)?;
+        let (sender, connection) =
+            http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(stream).await.map_err(LineError::Http)?;
+        Ok(Line { sender, connection: Box::pin(connection), home: Handle::current().id() })
+    }
+
+    /// The connection that was idle for the shortest time, if it is still good.
+    fn take(&self) -> Option<Line> {
+        let home = Handle::current().id();
+        let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = all.get_mut(&home)?;
+        while let Some(Idle { mut line, since }) = idle.pop() {
+            if since.elapsed() > IDLE_FOR {
+                // Those below were idle for longer.
+                idle.clear();
+                return None;
+            }
+            if line.is_usable() {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    fn put_back(self: &Arc<Self>, mut line: Line) {
+        if !line.is_usable() {
+            return;
+        }
+        let home = line.home;
+        let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = match all.entry(home) {
+            Entry::Occupied(mut known) if known.get().len() < MOST_IDLE => {
+                known.get_mut().push(Idle { line, since: Instant::now() });
+                false
+            }
+            Entry::Occupied(_) => false,
+            Entry::Vacant(empty) => {
+                empty.insert(vec![Idle { line, since: Instant::now() }]);
+                true
+            }
+        };
+        drop(all);
+        if first && let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(sweep(Arc::downgrade(self), home));
+        }
+    }
+
+    /// Closes what nobody used for long; false when nothing is left.
+    fn prune(&self, home: Id) -> bool {
+        let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(idle) = all.get_mut(&home) else { return false };
+        idle.retain(|idle| idle.since.elapsed() <= IDLE_FOR);
+        let some = !idle.is_empty();
+        if !some {
+            all.remove(&home);
+        }
+        some
+    }
+}
+
+/// Nobody drives an idle connection, so nobody hears the server close it.
+async fn sweep(lines: std::sync::Weak<Lines>, home: Id) {
+    loop {
+        tokio::time::sleep(IDLE_FOR).await;
+        match lines.upgrade() {
+            Some(lines) if lines.prune(home) => {}
+            _ => return,
+        }
+    }
+}
+
+impl Line {
+    /// Open, with nothing left of the exchange before. Reads what the socket has: an end, if the server has closed it.
+    fn is_usable(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.connection.as_mut().poll(&mut nobody).is_pending() && self.sender.is_ready()
+    }
+
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, LineError> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut ended = false;
+        poll_fn(|cx| {
+            if !ended {
+                ended = self.connection.as_mut().poll(cx).is_ready();
+            }
+            // Only driving the connection brings an answer, so the answer itself need not wake anybody.
+            match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                Poll::Ready(Err(mut error)) => Poll::Ready(Err(match error.take_message() {
+                    Some(_) => LineError::NeverLeft(error.into_error()),
+                    None => LineError::Http(error.into_error()),
+                })),
+                Poll::Pending if ended => Poll::Ready(Err(LineError::Ended)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// The body of an answer. Reading it to its end gives the connection back; dropping it before closes the connection.
+pub(super) struct Answer {
+    body: Incoming,
+    /// `None` once the connection is closed or given back.
+    line: Option<Line>,
+    lines: Arc<Lines>,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                if let Some(line) = this.line.as_mut()
+                    && line.connection.as_mut().poll(cx).is_ready()
+                {
+                    this.line = None;
+                }
+                ready!(Pin::new(&mut this.body).poll_frame(cx))
+            }
+        };
+        match &frame {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => this.line = None,
+            None => this.give_back(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Answer {
+    fn give_back(&mut self) {
+        if let Some(line) = self.line.take() {
+            self.lines.put_back(line);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // An answer without a body has nothing to be read, and most answers to notifications have none.
+        if self.body.is_end_stream() {
+            self.give_back();
+        }
+    }
+}
