@@ -123,6 +123,12 @@ impl Gate {
         Judgement { verdict: Verdict::Cleared(Cleared { call }, inspector), policies, findings }
     }
 
+    /// Whether a guard that decides rules out every request of the server by this method in the exchange of `call`.
+    #[must_use]
+    pub fn never_permits(&self, call: &Call, method: &str) -> bool {
+        self.guards.iter().any(|(guard, mode)| *mode == Mode::Enforce && guard.never_permits(call, method))
+    }
+
     /// What each guard says, in order, without stopping at the first no: for `explain`. Clears nothing.
     #[must_use]
     pub fn explain(&self, call: &Call) -> Vec<Step> {

@@ -83,6 +83,12 @@ pub trait Guard: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether no request of the server by this method, whatever its params, could pass in the exchange of `call`. The server is then
+    /// not told that the client could answer one (I1).
+    fn never_permits(&self, _call: &Call, _method: &str) -> bool {
+        false
+    }
+
     /// What the guard of the next plan must not forget (see [`Guard::inherit`]). Most guards remember nothing.
     fn memory(&self) -> Option<&dyn Any> {
         None

@@ -68,6 +68,11 @@ impl Guard for PolicyGuard {
     fn watch(&self, call: &Call) -> Option<Box<dyn Watch>> {
         watch::appoint(&self.judge, call)
     }
+
+    /// What lists show is what some call could use; what a server may be told is what some request of its could get.
+    fn never_permits(&self, call: &Call, method: &str) -> bool {
+        !self.judge.visible(&Facts::of_embedded(&call.context, method, None), Unknown::Subject)
+    }
 }
 
 impl Judge {

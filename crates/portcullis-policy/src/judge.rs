@@ -47,6 +47,9 @@ pub(crate) struct Prepared {
     pub(crate) full: Arc<Slice>,
     may_call: OnceLock<Arc<Slice>>,
     may_subject: OnceLock<Arc<Slice>>,
+    /// What these two say, when no candidate of theirs looks at the context.
+    sees_call: OnceLock<bool>,
+    sees_subject: OnceLock<bool>,
     /// The outcome, when no candidate looks at the context.
     fixed: OnceLock<Outcome>,
 }
@@ -134,6 +137,8 @@ impl Judge {
             full,
             may_call: OnceLock::new(),
             may_subject: OnceLock::new(),
+            sees_call: OnceLock::new(),
+            sees_subject: OnceLock::new(),
             fixed: OnceLock::new(),
         })
     }
@@ -172,9 +177,19 @@ impl Judge {
     pub(crate) fn visible(&self, facts: &Facts<'_>, unknown: Unknown) -> bool {
         let Some(prepared) = self.prepare(facts) else { return false };
         let slice = self.may_slice(&prepared, unknown);
-        let Ok(context) = build(facts, &slice.needs, None) else { return false };
-        // A weakened policy may fail where the whole would not (its guard was weakened away); Cedar then leaves it out, and so do we.
-        self.ask_cedar(&prepared, slice, context).is_some_and(|response| response.decision() == Decision::Allow)
+        let sees = || {
+            let Ok(context) = build(facts, &slice.needs, None) else { return false };
+            // A weakened policy may fail where the whole would not (its guard was weakened away); Cedar then leaves it out, and so do we.
+            self.ask_cedar(&prepared, slice, context).is_some_and(|response| response.decision() == Decision::Allow)
+        };
+        if !slice.needs.is_empty() {
+            return sees();
+        }
+        let cell = match unknown {
+            Unknown::Call => &prepared.sees_call,
+            Unknown::Subject => &prepared.sees_subject,
+        };
+        *cell.get_or_init(sees)
     }
 
     fn evaluate(&self, prepared: &Prepared, slice: &Slice, facts: &Facts<'_>, tool: Option<&Arc<Tool>>) -> Outcome {

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use portcullis_core::call::Call;
+use portcullis_core::capabilities;
+use portcullis_core::classify::META_CAPABILITIES;
 use portcullis_core::gate::{Cleared, Judgement, Verdict};
+use portcullis_core::guard::{Effect, Finding};
 use portcullis_core::ledger::{Entry, Intent, Status};
 use portcullis_core::mirror;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Violation};
 use portcullis_core::upstream::Reply;
 use portcullis_core::version::Era;
+use portcullis_core::wire::Malformed;
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::gateway::{Gateway, Plan};
@@ -38,7 +42,12 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
     let plan = gateway.plan.load_full();
     let asked = asked(&call, &plan);
 
-    let Judgement { verdict, policies, findings } = plan.gate.judge(call.clone());
+    let (call, withheld) = match withhold(gateway, &plan, call) {
+        Ok(told) => told,
+        Err(malformed) => return Err(Unread::new(malformed, asked)),
+    };
+    let Judgement { verdict, policies, mut findings } = plan.gate.judge(call.clone());
+    findings.extend(withheld);
     for finding in &findings {
         gateway.ledger.count(finding.guard, finding.code);
     }
@@ -85,6 +94,26 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
             Err(Unread::recorded(refusal, asked))
         }
     }
+}
+
+/// Takes from the message what invites the server to questions that policy could never permit it (I1): a server that knows it cannot ask
+/// does without, or says so. Before the judgement, so that what was judged is what is sent.
+fn withhold(gateway: &Gateway, plan: &Plan, call: Call) -> Result<(Call, Option<Finding>), Malformed> {
+    let Some(message) = call.message() else { return Ok((call, None)) };
+    let declared = match call.era() {
+        Era::Legacy => message.param("capabilities").filter(|_| message.method() == Some("initialize")),
+        Era::Modern => message.meta(META_CAPABILITIES),
+    };
+    if declared.is_none_or(|capabilities| capabilities.members().next().is_none()) {
+        return Ok((call, None));
+    }
+    let ruled_out = capabilities::QUESTIONS.iter().filter(|(method, _)| plan.gate.never_permits(&call, method));
+    let ruled_out: Vec<&str> = ruled_out.map(|(_, capability)| *capability).collect();
+    let Some(message) = capabilities::without(message, &ruled_out, &gateway.limits)? else { return Ok((call, None)) };
+    let detail = format!("not told to the server, which could not use it: {}", ruled_out.join(", "));
+    let effect = Effect::Replaced;
+    let finding = Finding { guard: "gateway", code: "capability_withheld", detail, effect };
+    Ok((call.with_message(message), Some(finding)))
 }
 
 /// Sends. A server without room for another session gets it from the caller's own longest idle one: clients that never end their

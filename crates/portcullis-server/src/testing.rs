@@ -166,6 +166,10 @@ impl Guard for DenyList {
             })),
         }
     }
+
+    fn never_permits(&self, _call: &Call, method: &str) -> bool {
+        self.0.iter().any(|(denied, _)| *denied == method)
+    }
 }
 
 /// Keeps what it is given.

@@ -307,3 +307,24 @@ fn completion_of_a_hidden_prompt_is_refused_like_the_prompt_i6() {
     assert_eq!(denied(&guard, &complete(json!({"type": "ref/prompt", "name": "secret"}))).manner, Manner::Unknown);
     assert!(!passes(&guard, &complete(json!({"type": "ref/resource", "uri": "file:///{x}"}))));
 }
+
+/// I1: what the server need not be told that the client can do. Anything that some request could get must not be among it.
+#[test]
+fn a_question_is_ruled_out_only_if_no_params_could_make_it_pass() {
+    let never = |text: &str, method: &str| guard(text).never_permits(&call(json!({"tool": "pay"})), method);
+    let open = "permit (principal, action, resource);";
+    assert!(!never(open, "sampling/createMessage"));
+    assert!(never("permit (principal, action in Mcp::Action::\"tools/call\", resource);", "sampling/createMessage"));
+    let no_sampling =
+        format!(r#"{open} forbid (principal, action == Mcp::Action::"sampling/createMessage", resource);"#);
+    assert!(never(&no_sampling, "sampling/createMessage") && !never(&no_sampling, "roots/list"));
+    let some_hosts = format!(
+        r#"{open} forbid (principal, action == Mcp::Action::"elicitation/create", resource)
+        unless {{ context.mode == "url" && context has host && context.host == "accounts.example.com" }};"#
+    );
+    assert!(!never(&some_hosts, "elicitation/create"));
+    let busy = format!(
+        r#"{open} forbid (principal, action == Mcp::Action::"roots/list", resource) when {{ context has session && context.session.calls > 5 }};"#
+    );
+    assert!(!never(&busy, "roots/list"), "not yet");
+}

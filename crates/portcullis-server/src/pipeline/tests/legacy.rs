@@ -349,3 +349,16 @@ async fn drained_calls_are_answered_and_new_ones_are_refused() {
     running.stopped.await.unwrap();
     assert!(running.ledger.is_balanced());
 }
+
+/// I1: in the legacy era once, with `initialize`; what the policy leaves open is declared as the client wrote it.
+#[tokio::test]
+async fn i1_a_capability_that_policy_never_lets_the_server_use_is_not_declared_to_it() {
+    let policy = DenyList(&[("sampling/createMessage", Manner::Plain), ("roots/list", Manner::Plain)]);
+    let running = start_with(CannedUpstream::new(ordinary), policy, ServerSettings::default()).await;
+    assert_eq!(running.client().post(INITIALIZE).await.status, 200);
+    assert_eq!(
+        running.upstream.sent()[0],
+        INITIALIZE.replace(r#""sampling":{},"elicitation":{},"roots":{}"#, r#""elicitation":{}"#)
+    );
+    assert_eq!(running.ledger.counted("gateway", "capability_withheld"), 1, "and the log says so");
+}

@@ -176,3 +176,16 @@ async fn a_denied_method_that_is_hidden_is_404_in_the_modern_era() {
     assert_eq!(answer.status, 404, "{answer:?}");
     assert!(answer.body.contains("-32601"));
 }
+
+#[tokio::test]
+async fn i1_a_capability_that_policy_never_lets_the_server_use_is_not_declared_in_any_request() {
+    let policy = DenyList(&[("elicitation/create", Manner::Plain)]);
+    let running = start_with(CannedUpstream::new(ordinary), policy, ServerSettings::default()).await;
+    let given = r#""io.modelcontextprotocol/clientCapabilities":{}"#;
+    let declared = given.replace("{}", r#"{"elicitation":{"url":{}},"roots":{}}"#);
+    let call = body("tools/list", "").replace(given, &declared);
+    assert!(call.contains(&declared), "{call}");
+    assert_eq!(modern(&running.client(), "tools/list").post(&call).await.status, 200);
+    let sent = &running.upstream.sent()[0];
+    assert!(sent.contains(&given.replace("{}", r#"{"roots":{}}"#)), "{sent}");
+}
