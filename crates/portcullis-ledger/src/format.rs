@@ -2,11 +2,13 @@
 //!
 //! The hash covers the bytes of the line as they stand, so no verifier ever needs to serialise anything again.
 
+use std::fmt::Write as _;
+
 use portcullis_core::clock::Timestamp;
 use portcullis_core::ledger::Record;
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use self::members::Members;
 use crate::settings::Content;
 
 mod members;
@@ -15,7 +17,7 @@ mod members;
 mod tests;
 
 /// Format number written into every segment header.
-pub(crate) const FORMAT: u32 = 1;
+const FORMAT: u64 = 1;
 
 /// Longest line in bytes, line feed excluded. The limits in [`members`] keep every entry below it.
 pub(crate) const MAX_LINE: usize = 1 << 20;
@@ -23,8 +25,8 @@ pub(crate) const MAX_LINE: usize = 1 << 20;
 /// `prev` of the first entry.
 pub(crate) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-const HASH_OPENS: &[u8] = b",\"hash\":\"";
-const HASH_CLOSES: &[u8] = b"\"}";
+const HASH_OPENS: &str = ",\"hash\":\"";
+const HASH_CLOSES: &str = "\"}";
 const DIGITS: usize = 64;
 
 /// What the writer is asked to put into one line.
@@ -57,67 +59,90 @@ impl Default for Link {
     }
 }
 
-/// First line of a segment.
-#[derive(Debug, Serialize)]
-pub(crate) struct Header<'a> {
-    pub(crate) at: String,
-    pub(crate) kind: &'static str,
-    pub(crate) format: u32,
-    pub(crate) segment: u64,
-    pub(crate) gateway: &'a str,
+/// Writes lines behind each other. Keeps what one line needs of those before it.
+#[derive(Debug, Default)]
+pub(crate) struct Pen {
+    /// The newest entry written.
+    pub(crate) link: Link,
+    clock_face: ClockFace,
 }
 
-impl<'a> Header<'a> {
-    pub(crate) fn new(at: Timestamp, segment: u64, gateway: &'a str) -> Self {
-        Self { at: at.to_string(), kind: "segment", format: FORMAT, segment, gateway }
-    }
-}
-
-/// Writes `item` as the entry after `link` and moves `link` on.
-pub(crate) fn push_item(out: &mut Vec<u8>, link: &mut Link, item: &Item, content: Content) {
-    match item {
-        Item::Record(record) => members::with_record(record, content, |members| push_entry(out, link, members)),
-        Item::Gap { at, lost } => push_entry(out, link, &members::Gap { at: at.to_string(), kind: "gap", lost: *lost }),
-        Item::Own { at, code, detail } => push_entry(out, link, &members::own_notice(*at, code, detail)),
-    }
-}
-
-/// Writes one line: `{"seq":…,"prev":"…",` the members `,"hash":"…"}` and a line feed.
-pub(crate) fn push_entry(out: &mut Vec<u8>, link: &mut Link, members: &dyn erased::Members) {
-    let start = out.len();
-    let seq = link.seq.saturating_add(1);
-    out.extend_from_slice(format!("{{\"seq\":{seq},\"prev\":\"{}\",", link.hash).as_bytes());
-    members.append(out);
-    let hash = hex(&Sha256::digest(out.get(start..).unwrap_or_default()));
-    out.extend_from_slice(HASH_OPENS);
-    out.extend_from_slice(hash.as_bytes());
-    out.extend_from_slice(HASH_CLOSES);
-    out.push(b'\n');
-    *link = Link { seq, hash };
-}
-
-/// Object-safe serialisation without a dependency for it.
-pub(crate) mod erased {
-    use serde::Serialize;
-
-    pub(crate) trait Members {
-        /// Appends the members without the braces around them.
-        fn append(&self, out: &mut Vec<u8>);
+impl Pen {
+    pub(crate) fn after(link: Link) -> Self {
+        Self { link, clock_face: ClockFace::default() }
     }
 
-    impl<T: Serialize> Members for T {
-        fn append(&self, out: &mut Vec<u8>) {
-            let start = out.len();
-            // Plain structs of strings and numbers always serialise; if one ever did not, the entry says so instead of breaking the chain.
-            if serde_json::to_writer(&mut *out, self).is_err() || out.len() < start + 2 {
-                out.truncate(start);
-                out.extend_from_slice(b"{\"kind\":\"unwritable\"}");
+    /// Writes `item` as the next entry.
+    pub(crate) fn item(&mut self, out: &mut String, item: &Item, content: Content) {
+        match item {
+            Item::Record(record) => {
+                let (at, kind) = match record {
+                    Record::Intent(intent) => (intent.at, "intent"),
+                    Record::Outcome(outcome) => (outcome.at, "outcome"),
+                    Record::Refused(refused) => (refused.at, "refused"),
+                    Record::Notice(notice) => (notice.at, "notice"),
+                };
+                self.line(out, at, kind, |members| members.record(record, content));
             }
-            out.pop();
-            if start < out.len() {
-                out.remove(start);
-            }
+            Item::Gap { at, lost } => self.line(out, *at, "gap", |members| members.number("lost", *lost)),
+            Item::Own { at, code, detail } => self.line(out, *at, "notice", |members| {
+                members.word("code", code);
+                members.text("detail", detail, members::TEXT);
+            }),
         }
+    }
+
+    /// Writes the first line of a segment.
+    pub(crate) fn header(&mut self, out: &mut String, at: Timestamp, segment: u64, gateway: &'static str) {
+        self.line(out, at, "segment", |members| {
+            members.number("format", FORMAT);
+            members.number("segment", segment);
+            members.word("gateway", gateway);
+        });
+    }
+
+    /// One line: `{"seq":…,"prev":"…",` the members `,"hash":"…"}` and a line feed.
+    fn line(&mut self, out: &mut String, at: Timestamp, kind: &'static str, write: impl FnOnce(&mut Members<'_>)) {
+        let start = out.len();
+        self.link.seq = self.link.seq.saturating_add(1);
+        // Writing to a String cannot fail.
+        let _written = write!(out, "{{\"seq\":{},\"prev\":\"", self.link.seq);
+        out.push_str(&self.link.hash);
+        out.push_str("\",\"at\":\"");
+        self.clock_face.push(out, at);
+        out.push('"');
+        let mut members = Members(out);
+        members.word("kind", kind);
+        write(&mut members);
+        let digest = Sha256::digest(out.get(start..).unwrap_or_default());
+        self.link.hash.clear();
+        push_hex(&mut self.link.hash, &digest);
+        out.push_str(HASH_OPENS);
+        out.push_str(&self.link.hash);
+        out.push_str(HASH_CLOSES);
+        out.push('\n');
+    }
+}
+
+/// The second written last: under load thousands of entries share it, and only their milliseconds differ.
+#[derive(Debug, Default)]
+struct ClockFace {
+    second: u64,
+    /// Up to the point before the milliseconds; empty before the first entry.
+    text: String,
+}
+
+impl ClockFace {
+    fn push(&mut self, out: &mut String, at: Timestamp) {
+        let (second, millis) = (at.0 / 1000, at.0 % 1000);
+        if self.second != second || self.text.is_empty() {
+            self.second = second;
+            self.text = at.to_string();
+            self.text.truncate(self.text.len().saturating_sub("000Z".len()));
+        }
+        out.push_str(&self.text);
+        let digit = |value: u64| char::from(b'0' + u8::try_from(value % 10).unwrap_or_default());
+        out.extend([digit(millis / 100), digit(millis / 10), digit(millis), 'Z']);
     }
 }
 
@@ -134,9 +159,9 @@ pub(crate) struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// Takes a line (without its line feed) apart; `None` when it does not have the form of an entry.
     pub(crate) fn of(line: &'a [u8]) -> Option<Self> {
-        let body = line.strip_suffix(HASH_CLOSES)?;
+        let body = line.strip_suffix(HASH_CLOSES.as_bytes())?;
         let (rest, hash) = body.split_at_checked(body.len().checked_sub(DIGITS)?)?;
-        let covered = rest.strip_suffix(HASH_OPENS)?;
+        let covered = rest.strip_suffix(HASH_OPENS.as_bytes())?;
         let after = covered.strip_prefix(b"{\"seq\":")?;
         let digits = after.iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
         let (seq, after) = after.split_at_checked(digits)?;
@@ -149,7 +174,9 @@ impl<'a> Frame<'a> {
 
     /// Whether the entry is what its own hash says, and JSON.
     pub(crate) fn is_intact(&self, line: &[u8]) -> bool {
-        hex(&Sha256::digest(self.covered)) == self.hash && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+        let mut hash = String::with_capacity(DIGITS);
+        push_hex(&mut hash, &Sha256::digest(self.covered));
+        hash == self.hash && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
     }
 
     /// Whether it is the entry after `link`.
@@ -175,7 +202,7 @@ pub(crate) fn is_hash(text: &str) -> bool {
     text.len() == DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+fn push_hex(out: &mut String, bytes: &[u8]) {
+    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
+    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }

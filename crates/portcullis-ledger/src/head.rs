@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::error::AuditError;
 use crate::format::is_hash;
+use crate::store::private;
 
 /// Number and hash of one entry; also what an operator keeps elsewhere to prove later that nothing was cut.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -43,7 +44,7 @@ impl Head {
     /// disk; without it a power cut may leave an older head, which claims less but nothing wrong.
     pub(crate) fn write(&self, path: &Path, durable: bool) -> io::Result<()> {
         let beside = path.with_extension("head.new");
-        let mut file = File::create(&beside)?;
+        let mut file = private().write(true).create(true).truncate(true).open(&beside)?;
         file.write_all(format!("{{\"seq\":{},\"hash\":\"{}\"}}\n", self.seq, self.hash).as_bytes())?;
         if durable {
             file.sync_data()?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use portcullis_core::clock::Clock;
@@ -29,6 +29,9 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 /// The audit log on disk.
 pub struct AuditLog {
     queue: SyncSender<Command>,
+    /// Waiting records at which the writer is woken from its rest: a quarter of the queue, so that a burst meets the rest of it empty.
+    wake_at: i64,
+    writer: Thread,
     thread: Mutex<Option<JoinHandle<()>>>,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
@@ -79,6 +82,8 @@ impl AuditLog {
         let thread = spawned.map_err(AuditError::io("start the writer of", layout.folder()))?;
         Ok(Self {
             queue,
+            wake_at: i64::try_from(settings.queue / 4).unwrap_or(i64::MAX),
+            writer: thread.thread().clone(),
             thread: Mutex::new(Some(thread)),
             shared,
             metrics,
@@ -117,12 +122,12 @@ impl AuditLog {
     /// Not everything could be written within `patience`.
     pub fn close(&self, patience: Duration) -> Result<(), Unwritable> {
         self.shared.closing.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            if thread.is_finished() {
-                return self.health();
-            }
-            thread.thread().unpark();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            return self.health();
         }
+        drop(thread);
+        self.writer.unpark();
         self.ask(Command::Close, patience)?;
         // The thread has answered and only has to let go of its files.
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -137,7 +142,7 @@ impl AuditLog {
         let mut command = command(reply);
         loop {
             match self.queue.try_send(command) {
-                Ok(()) => break,
+                Ok(()) => break self.writer.unpark(),
                 Err(TrySendError::Disconnected(_)) => return Err(self.unwritable("it is closed")),
                 Err(TrySendError::Full(back)) if Instant::now() < deadline => {
                     command = back;
@@ -168,8 +173,12 @@ impl AuditLog {
             return Err("the waiting records hold all the memory they may".to_owned());
         }
         // Counted before it is there: the writer may take it, and count it out, before this thread goes on.
-        self.metrics.log.queue.inc();
-        self.queue.try_send(Command::Record(record, bytes)).map_err(|error| {
+        let waiting = self.metrics.log.queue.inc();
+        let queued = self.queue.try_send(Command::Record(record, bytes));
+        if waiting == self.wake_at {
+            self.writer.unpark();
+        }
+        queued.map_err(|error| {
             self.metrics.log.queue.dec();
             self.shared.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
             match error {

@@ -2,6 +2,8 @@
 //!
 //! This is a second line of defence. The first is that content is not stored at all unless the operator asks for it.
 
+use std::borrow::Cow;
+
 #[cfg(test)]
 mod tests;
 
@@ -76,13 +78,13 @@ pub(crate) fn line(text: &str) -> &str {
 }
 
 /// A name or URI: a secret in the query hides the query, anything else that looks secret hides the name.
-pub(crate) fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> Cow<'_, str> {
     if !looks_secret(text) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     match text.split_once('?') {
-        Some((path, _)) if !looks_secret(path) => format!("{path}?{REDACTED}"),
-        Some(_) | None => REDACTED.to_owned(),
+        Some((path, _)) if !looks_secret(path) => Cow::Owned(format!("{path}?{REDACTED}")),
+        Some(_) | None => Cow::Borrowed(REDACTED),
     }
 }
 
@@ -99,13 +101,21 @@ fn looks_secret(text: &str) -> bool {
 }
 
 fn starts_like_a_secret(text: &str) -> bool {
+    let mut before = None;
+    text.char_indices().any(|(at, char)| {
+        // Only where a word begins: that is where secrets begin, and nearly every place in a text is none.
+        let begins = before.replace(char).is_none_or(|before: char| !before.is_alphanumeric());
+        begins && char.is_ascii() && is_secret(text.get(at..).unwrap_or_default())
+    })
+}
+
+/// Whether `text` begins with a secret.
+fn is_secret(text: &str) -> bool {
     SECRET_STARTS.iter().any(|start| {
-        text.match_indices(start).any(|(at, _)| {
-            let before = text.get(..at).and_then(|before| before.chars().next_back());
-            let after = text.get(at + start.len()..).unwrap_or_default();
+        text.strip_prefix(start).is_some_and(|after| {
             // Eight suffice; counting on would make a text of nothing but such beginnings quadratic.
             let long = after.bytes().take(8).filter(u8::is_ascii_graphic).count() == 8;
-            before.is_none_or(|char| !char.is_alphanumeric()) && (long || start.starts_with("-----"))
+            long || start.starts_with("-----")
         })
     })
 }

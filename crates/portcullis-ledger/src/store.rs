@@ -12,10 +12,13 @@ use std::sync::Arc;
 use portcullis_core::clock::Clock;
 
 use crate::error::AuditError;
-use crate::format::{Header, Item, Link, push_entry, push_item};
+use crate::format::{Item, Link, Pen};
 use crate::head::Head;
 use crate::layout::Layout;
 use crate::settings::Content;
+
+/// Bytes of a batch that are handed on before it is complete, so that large entries do not pile up in memory a second time.
+const MOST_BUFFERED: usize = 1 << 20;
 
 mod recovery;
 
@@ -68,14 +71,17 @@ pub(crate) struct Store {
     number: u64,
     /// Bytes in the current segment, written ones only.
     offset: u64,
-    link: Link,
-    buffer: Vec<u8>,
+    pen: Pen,
+    /// Written and not yet handed to the operating system; its memory is used again.
+    buffer: String,
+    /// Items behind `durable`; headers do not count.
+    unconfirmed: usize,
     durable: Point,
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("layout", &self.plan.layout).field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Store").field("layout", &self.plan.layout).field("link", &self.pen.link).finish_non_exhaustive()
     }
 }
 
@@ -94,7 +100,8 @@ impl Store {
             if found.number == 0 { None } else { Some(opener(&here, false).map_err(AuditError::io("write", &here))?) };
         let durable = Point { number: found.number, offset: found.offset, link: found.link.clone() };
         let Point { number, offset, link } = durable.clone();
-        let mut store = Self { plan, opener, lock, sink, number, offset, link, buffer: Vec::new(), durable };
+        let (pen, buffer) = (Pen::after(link), String::new());
+        let mut store = Self { plan, opener, lock, sink, number, offset, pen, buffer, unconfirmed: 0, durable };
         store.greet(found.notices).map_err(AuditError::io("write the audit log at", layout.folder()))?;
         Ok(store)
     }
@@ -115,7 +122,13 @@ impl Store {
 
     /// Number of the newest entry, durable or not.
     pub(crate) const fn seq(&self) -> u64 {
-        self.link.seq
+        self.pen.link.seq
+    }
+
+    /// How many of the items appended are not on disk yet. A new segment confirms all before it, so this may be fewer than came
+    /// since the last [`Self::sync`] that the caller asked for.
+    pub(crate) const fn unconfirmed(&self) -> usize {
+        self.unconfirmed
     }
 
     /// Puts one entry behind the others; it reaches the file with [`Self::write_out`] and the disk with [`Self::sync`].
@@ -125,8 +138,9 @@ impl Store {
             self.sync()?;
             self.begin(self.number.saturating_add(1))?;
         }
-        push_item(&mut self.buffer, &mut self.link, item, self.plan.content);
-        Ok(())
+        self.pen.item(&mut self.buffer, item, self.plan.content);
+        self.unconfirmed = self.unconfirmed.saturating_add(1);
+        if self.buffer.len() >= MOST_BUFFERED { self.write_out() } else { Ok(()) }
     }
 
     /// Hands everything appended to the operating system.
@@ -134,7 +148,7 @@ impl Store {
         let Some(sink) = self.sink.as_deref_mut() else {
             return Err(io::Error::other("no segment is open"));
         };
-        sink.write_all(&self.buffer)?;
+        sink.write_all(self.buffer.as_bytes())?;
         self.offset = self.offset.saturating_add(self.buffer.len() as u64);
         self.buffer.clear();
         Ok(())
@@ -152,7 +166,8 @@ impl Store {
             return Err(io::Error::other(format!("the segment has {length} bytes where {} were written", self.offset)));
         }
         self.write_head(false)?;
-        self.durable = Point { number: self.number, offset: self.offset, link: self.link.clone() };
+        self.durable = Point { number: self.number, offset: self.offset, link: self.pen.link.clone() };
+        self.unconfirmed = 0;
         Ok(())
     }
 
@@ -163,13 +178,14 @@ impl Store {
     }
 
     fn write_head(&self, durable: bool) -> io::Result<()> {
-        Head { seq: self.link.seq, hash: self.link.hash.clone() }.write(&self.plan.layout.head(), durable)
+        Head { seq: self.pen.link.seq, hash: self.pen.link.hash.clone() }.write(&self.plan.layout.head(), durable)
     }
 
     /// Goes back to the last durable entry after a failure; what was appended since has to be appended again.
     pub(crate) fn rollback(&mut self) -> io::Result<()> {
         self.sink = None;
         self.buffer.clear();
+        self.unconfirmed = 0;
         let lock = self.plan.layout.lock();
         if !lock.exists() {
             make_folder(self.plan.layout.folder())?;
@@ -177,7 +193,7 @@ impl Store {
         }
         let begun = std::mem::replace(&mut self.number, self.durable.number);
         let ours = self.plan.layout.segment(self.durable.number);
-        self.link = self.durable.link.clone();
+        self.pen.link = self.durable.link.clone();
         if begun > self.durable.number {
             // Begun by us, and nothing in it ever became durable.
             drop_file(&self.plan.layout.segment(begun))?;
@@ -203,14 +219,13 @@ impl Store {
         sync_folder(self.plan.layout.folder())?;
         self.number = number;
         self.offset = 0;
-        let header = Header::new(self.plan.clock.now(), number, self.plan.gateway);
-        push_entry(&mut self.buffer, &mut self.link, &header);
+        self.pen.header(&mut self.buffer, self.plan.clock.now(), number, self.plan.gateway);
         Ok(())
     }
 }
 
 /// Audit data is nobody else's business: readable by the owner alone where the system knows owners.
-fn private() -> OpenOptions {
+pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

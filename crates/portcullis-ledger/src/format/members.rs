@@ -1,19 +1,18 @@
 //! The members of each kind of entry, in the order they are written, every text bounded and absent values left out.
+//!
+//! They are written straight into the batch: an entry costs no tree, no map and no text of its own.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::fmt::Write as _;
 
-use portcullis_core::clock::Timestamp;
 use portcullis_core::guard::Finding;
 use portcullis_core::ledger::{Intent, Notice, Outcome, Record, Refused};
-use serde::Serialize;
+use portcullis_core::own;
 
-use super::erased::Members;
 use crate::redact;
 use crate::settings::Content;
 
 /// Bytes of an ordinary text. A JSON escape takes six bytes per byte at worst, and the sum of all texts must stay below `MAX_LINE`.
-const TEXT: usize = 4096;
+pub(super) const TEXT: usize = 4096;
 /// Bytes of stored arguments or of a stored result: enough to understand a call; the digest covers the whole.
 const CONTENT: usize = 64 * 1024;
 /// Findings per entry and bytes of each explanation.
@@ -23,229 +22,160 @@ const FINDING_TEXT: usize = 1024;
 const POLICIES: usize = 64;
 const POLICY_TEXT: usize = 256;
 
-type Text<'a> = Cow<'a, str>;
+/// Appends members to an entry that is open.
+pub(super) struct Members<'a>(pub(super) &'a mut String);
 
-#[derive(Serialize)]
-struct IntentLine<'a> {
-    at: String,
-    kind: &'static str,
-    call: Text<'a>,
-    caller: Text<'a>,
-    proof: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<Text<'a>>,
-    server: Text<'a>,
-    version: &'static str,
-    direction: &'static str,
-    method: Text<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments_sha256: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<String>,
-    bytes: u64,
-    decision: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    policies: Vec<Text<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    findings: Vec<FindingLine<'a>>,
-    plan: Text<'a>,
-    trace_id: Text<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent_span: Option<Text<'a>>,
-}
-
-#[derive(Serialize)]
-struct OutcomeLine<'a> {
-    at: String,
-    kind: &'static str,
-    call: Text<'a>,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<Text<'a>>,
-    messages: u64,
-    bytes: u64,
-    latency_us: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_status: Option<u16>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    findings: Vec<FindingLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<Text<'a>>,
-}
-
-#[derive(Serialize)]
-struct RefusedLine<'a> {
-    at: String,
-    kind: &'static str,
-    family: &'static str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caller: Option<Text<'a>>,
-    bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<Text<'a>>,
-}
-
-#[derive(Serialize)]
-struct NoticeLine<'a> {
-    at: String,
-    kind: &'static str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<Text<'a>>,
-    detail: Text<'a>,
-}
-
-/// Records that are missing at this place.
-#[derive(Serialize)]
-pub(super) struct Gap {
-    pub(super) at: String,
-    pub(super) kind: &'static str,
-    pub(super) lost: u64,
-}
-
-#[derive(Serialize)]
-struct FindingLine<'a> {
-    guard: &'static str,
-    code: &'static str,
-    effect: &'static str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    detail: Text<'a>,
-}
-
-/// Hands the members of `record` to `write`.
-pub(super) fn with_record(record: &Record, content: Content, write: impl FnOnce(&dyn Members)) {
-    match record {
-        Record::Intent(intent) => write(&intent_line(intent, content)),
-        Record::Outcome(outcome) => write(&outcome_line(outcome, content)),
-        Record::Refused(refused) => write(&refused_line(refused)),
-        Record::Notice(notice) => write(&notice_line(notice)),
+impl Members<'_> {
+    fn key(&mut self, key: &'static str) {
+        self.0.push_str(",\"");
+        self.0.push_str(key);
+        self.0.push_str("\":");
     }
-}
 
-/// A notice that the log writes about itself.
-pub(super) fn own_notice(at: Timestamp, code: &'static str, detail: &str) -> impl Serialize {
-    NoticeLine { at: at.to_string(), kind: "notice", code, server: None, detail: clip(detail, TEXT) }
-}
-
-fn intent_line(intent: &Intent, content: Content) -> IntentLine<'_> {
-    let arguments = intent.arguments.as_deref().filter(|_| content != Content::None);
-    IntentLine {
-        at: intent.at.to_string(),
-        kind: "intent",
-        call: clip(&intent.call, TEXT),
-        caller: clip(&intent.caller, TEXT),
-        proof: intent.proof,
-        session: shared(intent.session.as_ref()),
-        server: clip(&intent.server, TEXT),
-        version: intent.version,
-        direction: intent.direction,
-        method: clip(&intent.method, TEXT),
-        name: intent.name.as_deref().map(|name| clip(&redact::name(name), TEXT).into_owned()),
-        id: text(intent.id.as_ref()),
-        arguments_sha256: text(intent.arguments_sha256.as_ref()),
-        arguments: arguments.map(stored),
-        bytes: intent.bytes,
-        decision: intent.decision,
-        code: intent.code,
-        detail: text(intent.detail.as_ref()),
-        policies: intent.policies.iter().take(POLICIES).map(|policy| clip(policy, POLICY_TEXT)).collect(),
-        findings: findings(&intent.findings),
-        plan: clip(&intent.plan, TEXT),
-        trace_id: clip(&intent.trace_id, TEXT),
-        parent_span: text(intent.parent_span.as_ref()),
+    /// A text of our own tables: bounded, and free of what JSON escapes.
+    pub(super) fn word(&mut self, key: &'static str, word: &'static str) {
+        self.key(key);
+        push_quoted(self.0, word);
     }
-}
 
-fn outcome_line(outcome: &Outcome, content: Content) -> OutcomeLine<'_> {
-    let result = outcome.result.as_deref().filter(|_| content == Content::Full);
-    OutcomeLine {
-        at: outcome.at.to_string(),
-        kind: "outcome",
-        call: clip(&outcome.call, TEXT),
-        status: outcome.status.as_str(),
-        code: text(outcome.code.as_ref()),
-        detail: text(outcome.detail.as_ref()),
-        messages: outcome.messages,
-        bytes: outcome.bytes,
-        latency_us: u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX),
-        http_status: outcome.http_status,
-        findings: findings(&outcome.findings),
-        result: result.map(stored),
-        trace_id: text(outcome.trace_id.as_ref()),
+    pub(super) fn text(&mut self, key: &'static str, text: &str, limit: usize) {
+        self.key(key);
+        push_clipped(self.0, text, limit);
     }
-}
 
-fn refused_line(refused: &Refused) -> RefusedLine<'_> {
-    RefusedLine {
-        at: refused.at.to_string(),
-        kind: "refused",
-        family: refused.family,
-        code: refused.code,
-        detail: text(refused.detail.as_ref()),
-        peer: text(refused.peer.as_ref()),
-        caller: text(refused.caller.as_ref()),
-        bytes: refused.bytes,
-        http_status: refused.http_status,
-        trace_id: text(refused.trace_id.as_ref()),
+    fn text_if(&mut self, key: &'static str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(key, text, TEXT);
+        }
     }
-}
 
-fn notice_line(notice: &Notice) -> NoticeLine<'_> {
-    NoticeLine {
-        at: notice.at.to_string(),
-        kind: "notice",
-        code: notice.code,
-        server: shared(notice.server.as_ref()),
-        detail: clip(redact::line(&notice.detail), TEXT),
+    pub(super) fn number(&mut self, key: &'static str, number: u64) {
+        self.key(key);
+        // Writing to a String cannot fail.
+        let _written = write!(self.0, "{number}");
     }
-}
 
-fn findings(findings: &[Finding]) -> Vec<FindingLine<'_>> {
-    let line = |finding: &'_ Finding| (finding.guard, finding.code, finding.effect.as_str());
-    let lines = findings.iter().take(FINDINGS).map(|finding| {
-        let (guard, code, effect) = line(finding);
-        FindingLine { guard, code, effect, detail: clip(&finding.detail, FINDING_TEXT) }
-    });
-    lines.collect()
-}
+    fn findings(&mut self, findings: &[Finding]) {
+        if findings.is_empty() {
+            return;
+        }
+        self.key("findings");
+        let mut opens = '[';
+        for finding in findings.iter().take(FINDINGS) {
+            self.0.push(opens);
+            opens = ',';
+            self.0.push_str("{\"guard\":");
+            push_quoted(self.0, finding.guard);
+            self.word("code", finding.code);
+            self.word("effect", finding.effect.as_str());
+            if !finding.detail.is_empty() {
+                self.text("detail", &finding.detail, FINDING_TEXT);
+            }
+            self.0.push('}');
+        }
+        self.0.push(']');
+    }
 
-fn stored(json: &str) -> String {
-    clip(&redact::json(json), CONTENT).into_owned()
-}
+    pub(super) fn record(&mut self, record: &Record, content: Content) {
+        match record {
+            Record::Intent(intent) => self.intent(intent, content),
+            Record::Outcome(outcome) => self.outcome(outcome, content),
+            Record::Refused(refused) => self.refused(refused),
+            Record::Notice(notice) => self.notice(notice),
+        }
+    }
 
-fn text(text: Option<&String>) -> Option<Text<'_>> {
-    text.map(|text| clip(text, TEXT))
-}
+    fn intent(&mut self, intent: &Intent, content: Content) {
+        self.text("call", &intent.call, TEXT);
+        self.text("caller", &intent.caller, TEXT);
+        self.word("proof", intent.proof);
+        self.text_if("session", intent.session.as_deref());
+        self.text("server", &intent.server, TEXT);
+        self.word("version", intent.version);
+        self.word("direction", intent.direction);
+        self.text("method", &intent.method, TEXT);
+        if let Some(name) = &intent.name {
+            self.text("name", &redact::name(name), TEXT);
+        }
+        self.text_if("id", intent.id.as_deref());
+        self.text_if("arguments_sha256", intent.arguments_sha256.as_deref());
+        if let Some(arguments) = intent.arguments.as_deref().filter(|_| content != Content::None) {
+            self.text("arguments", &redact::json(arguments), CONTENT);
+        }
+        self.number("bytes", intent.bytes);
+        self.word("decision", intent.decision);
+        self.text_if("code", intent.code);
+        self.text_if("detail", intent.detail.as_deref());
+        if !intent.policies.is_empty() {
+            self.key("policies");
+            let mut opens = '[';
+            for policy in intent.policies.iter().take(POLICIES) {
+                self.0.push(opens);
+                opens = ',';
+                push_clipped(self.0, policy, POLICY_TEXT);
+            }
+            self.0.push(']');
+        }
+        self.findings(&intent.findings);
+        self.text("plan", &intent.plan, TEXT);
+        self.text("trace_id", &intent.trace_id, TEXT);
+        self.text_if("parent_span", intent.parent_span.as_deref());
+    }
 
-fn shared(text: Option<&Arc<str>>) -> Option<Text<'_>> {
-    text.map(|text| clip(text, TEXT))
+    fn outcome(&mut self, outcome: &Outcome, content: Content) {
+        self.text("call", &outcome.call, TEXT);
+        self.word("status", outcome.status.as_str());
+        self.text_if("code", outcome.code.as_deref());
+        self.text_if("detail", outcome.detail.as_deref());
+        self.number("messages", outcome.messages);
+        self.number("bytes", outcome.bytes);
+        self.number("latency_us", u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX));
+        if let Some(status) = outcome.http_status {
+            self.number("http_status", status.into());
+        }
+        self.findings(&outcome.findings);
+        if let Some(result) = outcome.result.as_deref().filter(|_| content == Content::Full) {
+            self.text("result", &redact::json(result), CONTENT);
+        }
+        self.text_if("trace_id", outcome.trace_id.as_deref());
+    }
+
+    fn refused(&mut self, refused: &Refused) {
+        self.word("family", refused.family);
+        self.word("code", refused.code);
+        self.text_if("detail", refused.detail.as_deref());
+        self.text_if("peer", refused.peer.as_deref());
+        self.text_if("caller", refused.caller.as_deref());
+        self.number("bytes", refused.bytes);
+        if let Some(status) = refused.http_status {
+            self.number("http_status", status.into());
+        }
+        self.text_if("trace_id", refused.trace_id.as_deref());
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.word("code", notice.code);
+        self.text_if("server", notice.server.as_deref());
+        self.text("detail", redact::line(&notice.detail), TEXT);
+    }
 }
 
 /// Cut at a character boundary; a cut shows as `…`.
-fn clip(text: &str, limit: usize) -> Text<'_> {
+fn push_clipped(out: &mut String, text: &str, limit: usize) {
     if text.len() <= limit {
-        return Cow::Borrowed(text);
+        return push_quoted(out, text);
     }
-    let mut cut = text.get(..text.floor_char_boundary(limit)).unwrap_or_default().to_owned();
-    cut.push('…');
-    Cow::Owned(cut)
+    push_quoted(out, text.get(..text.floor_char_boundary(limit)).unwrap_or_default());
+    out.pop();
+    out.push_str("…\"");
+}
+
+/// A JSON string. Nearly every text needs no escape, so that is looked at first, all bytes at once.
+fn push_quoted(out: &mut String, text: &str) {
+    if text.bytes().fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')) {
+        return own::push_string(out, text);
+    }
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
 }

@@ -5,13 +5,13 @@ use portcullis_core::clock::Timestamp;
 use portcullis_core::guard::{Effect, Finding};
 use portcullis_core::ledger::{Intent, Outcome, Record, Status};
 
-use super::{Frame, GENESIS, Item, Link, MAX_LINE, push_item};
+use super::{ClockFace, Frame, GENESIS, Item, Link, MAX_LINE, Pen};
 use crate::settings::Content;
 
 fn line(item: &Item, content: Content) -> (String, Link) {
-    let (mut out, mut link) = (Vec::new(), Link::default());
-    push_item(&mut out, &mut link, item, content);
-    (String::from_utf8(out).unwrap(), link)
+    let (mut out, mut pen) = (String::new(), Pen::default());
+    pen.item(&mut out, item, content);
+    (out, pen.link)
 }
 
 fn intent() -> Intent {
@@ -51,6 +51,32 @@ fn an_entry_is_one_line_with_a_fixed_order_and_its_hash_last() {
     let bytes = text.trim_end().as_bytes();
     let frame = Frame::of(bytes).unwrap();
     assert!(frame.is_intact(bytes) && frame.follows(&Link::default()));
+}
+
+#[test]
+fn the_time_of_an_entry_is_its_own_whatever_was_written_before() {
+    let mut face = ClockFace::default();
+    for at in [0, 7, 999, 1000, 1_785_231_000_125, 1_785_231_000_126, 1_785_231_001_000, 1_785_230_999_999, 0] {
+        let mut text = String::new();
+        face.push(&mut text, Timestamp(at));
+        assert_eq!(text, Timestamp(at).to_string());
+    }
+}
+
+#[test]
+fn every_text_comes_back_as_it_was() {
+    let hostile: String = ('\0'..'\u{a0}').chain(['\u{2028}', '…', '\u{10ffff}']).collect();
+    for text in [hostile.as_str(), "", "plain", "\"", "\\", "\n"] {
+        let finding = Finding { guard: "arguments", code: "x", detail: text.into(), effect: Effect::Shadowed };
+        let outcome =
+            Outcome { detail: Some(text.into()), findings: vec![finding.clone(), finding], ..Outcome::default() };
+        let (line, _) = line(&Item::Record(Record::Outcome(Box::new(outcome))), Content::None);
+        assert_eq!(line.matches('\n').count(), 1);
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["detail"], text);
+        let found = if text.is_empty() { &serde_json::Value::Null } else { &read["detail"] };
+        assert_eq!(read["findings"][1]["detail"], *found);
+    }
 }
 
 #[test]

@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Disk {
     /// Bytes left; negative for as many as one likes.
     room: AtomicI64,
-    sync_fails: AtomicBool,
+    /// Confirmations left before the disk fails; negative for as many as one likes.
+    syncs_left: AtomicI64,
     hangs: AtomicBool,
     syncs: AtomicUsize,
 }
@@ -55,15 +56,17 @@ impl Write for Flaky {
 impl Sink for Flaky {
     fn sync(&mut self) -> io::Result<()> {
         self.disk.syncs.fetch_add(1, Ordering::AcqRel);
-        if self.disk.sync_fails.load(Ordering::Acquire) {
-            return Err(io::Error::other("the disk is on fire"));
+        match self.disk.syncs_left.load(Ordering::Acquire) {
+            0 => return Err(io::Error::other("the disk is on fire")),
+            left if left > 0 => self.disk.syncs_left.store(left - 1, Ordering::Release),
+            _ => {}
         }
         self.inner.sync()
     }
 }
 
 fn disk() -> (Arc<Disk>, Opener) {
-    let disk = Arc::new(Disk { room: AtomicI64::new(-1), ..Disk::default() });
+    let disk = Arc::new(Disk { room: AtomicI64::new(-1), syncs_left: AtomicI64::new(-1), ..Disk::default() });
     let (mut inner, ours) = (on_disk(), Arc::clone(&disk));
     let opener: Opener =
         Box::new(move |path: &Path, fresh| Ok(Box::new(Flaky { inner: inner(path, fresh)?, disk: Arc::clone(&ours) })));
@@ -152,16 +155,36 @@ fn a_sync_that_fails_makes_the_unconfirmed_entries_be_written_again() {
     let log = open(folder.path(), &AuditSettings { rotate_bytes: 4096, ..AuditSettings::default() }, opener);
     for number in 0..40 {
         if number == 20 {
-            disk.sync_fails.store(true, Ordering::Release);
+            disk.syncs_left.store(0, Ordering::Release);
         }
         log.append(note(number)).unwrap();
     }
     until("the failure shows", || log.health().is_err());
     assert!(log.health().unwrap_err().to_string().contains("on fire"));
-    disk.sync_fails.store(false, Ordering::Release);
+    disk.syncs_left.store(-1, Ordering::Release);
     log.close(PATIENCE).unwrap();
     assert_notes(folder.path(), 0..40);
     assert!(good(folder.path()).segments > 2);
+}
+
+#[test]
+fn what_a_new_segment_confirmed_before_a_failure_is_not_written_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, opener) = disk();
+    let settings = AuditSettings { rotate_bytes: 4096, sync_interval_ms: 10_000, ..AuditSettings::default() };
+    let log = open(folder.path(), &settings, opener);
+    // The first new segment is begun, the second cannot be.
+    disk.syncs_left.store(1, Ordering::Release);
+    for number in 0..60 {
+        log.append(note(number)).unwrap();
+    }
+    until("the failure shows", || log.health().is_err());
+    disk.syncs_left.store(1, Ordering::Release);
+    until("a new attempt failed too", || disk.syncs_left.load(Ordering::Acquire) == 0);
+    disk.syncs_left.store(-1, Ordering::Release);
+    log.close(PATIENCE).unwrap();
+    assert_notes(folder.path(), 0..60);
+    assert!(good(folder.path()).segments > 3);
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! What was asked, what was decided, and how it ended. Tools are not labels: their names belong to the servers.
+//!
+//! Each counter is looked up in its family once; from then on counting takes no lock and hashes no label.
+
+use std::sync::OnceLock;
 
 use portcullis_core::ledger::{Intent, Outcome, Status};
 use portcullis_core::wire::METHODS;
@@ -20,10 +24,18 @@ struct Ended {
     status: &'static str,
 }
 
+const DIRECTIONS: [&str; 2] = ["to_server", "to_client"];
+const DECISIONS: [&str; 3] = ["allow", "deny", "ask"];
+/// One for each [`Status`].
+const STATUSES: usize = Status::Ended as usize + 1;
+
 #[derive(Debug)]
 pub(super) struct Calls {
     asked: Family<Asked, Counter>,
+    /// By method (the last is `other`), direction and decision.
+    asked_places: Vec<OnceLock<Counter>>,
     ended: Family<Ended, Counter>,
+    ended_places: [OnceLock<Counter>; STATUSES],
     duration: Histogram,
 }
 
@@ -32,7 +44,11 @@ impl Calls {
         // 0.5 ms to 131 s: from a refusal to the longest tool call a client waits for.
         let calls = Self {
             asked: Family::default(),
+            asked_places: (0..(METHODS.len() + 1) * DIRECTIONS.len() * DECISIONS.len())
+                .map(|_| OnceLock::new())
+                .collect(),
             ended: Family::default(),
+            ended_places: Default::default(),
             duration: Histogram::new(exponential_buckets(0.0005, 4.0, 10)),
         };
         registry.register("calls", "Judged messages by method and decision", calls.asked.clone());
@@ -43,14 +59,20 @@ impl Calls {
     }
 
     pub(super) fn intent(&self, intent: &Intent) {
-        let known = METHODS.iter().find(|row| row.name == intent.method);
-        let method = known.map_or("other", |row| row.name);
-        let asked = Asked { method, direction: intent.direction, decision: intent.decision };
-        self.asked.get_or_create(&asked).inc();
+        let row = METHODS.iter().position(|row| row.name == intent.method).unwrap_or(METHODS.len());
+        let method = METHODS.get(row).map_or("other", |row| row.name);
+        let asked = || Asked { method, direction: intent.direction, decision: intent.decision };
+        let place = || {
+            let direction = DIRECTIONS.iter().position(|word| *word == intent.direction)?;
+            let decision = DECISIONS.iter().position(|word| *word == intent.decision)?;
+            self.asked_places.get((row * DIRECTIONS.len() + direction) * DECISIONS.len() + decision)
+        };
+        count(&self.asked, place(), asked);
     }
 
     pub(super) fn outcome(&self, outcome: &Outcome) {
-        self.ended.get_or_create(&Ended { status: outcome.status.as_str() }).inc();
+        let ended = || Ended { status: outcome.status.as_str() };
+        count(&self.ended, self.ended_places.get(outcome.status as usize), ended);
         match outcome.status {
             Status::Answered | Status::Accepted | Status::Denied | Status::Cut | Status::Failed => {
                 self.duration.observe(outcome.latency.as_secs_f64());
@@ -58,4 +80,15 @@ impl Calls {
             Status::Held | Status::Abandoned | Status::Ended => {}
         }
     }
+}
+
+/// Counts in the place kept for these labels; without one the family finds the counter.
+fn count<L>(family: &Family<L, Counter>, place: Option<&OnceLock<Counter>>, labels: impl Fn() -> L)
+where
+    L: Clone + std::hash::Hash + Eq,
+{
+    match place {
+        Some(place) => place.get_or_init(|| family.get_or_create_owned(&labels())).inc(),
+        None => family.get_or_create(&labels()).inc(),
+    };
 }

@@ -147,5 +147,7 @@ fn the_log_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let last = begun(&folder.path().join("a/b"), 1);
-    assert_eq!(std::fs::metadata(&last).unwrap().permissions().mode() & 0o777, 0o600);
+    for file in [&last, &last.with_file_name("audit.head")] {
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
+    }
 }
