@@ -8,8 +8,9 @@ use crate::Failure;
 use crate::layout::Layout;
 use crate::process::{self, Echo};
 use crate::report::Tally;
+use crate::together::{self, Piece};
 
-/// All targets together, in `cargo xtask test`.
+/// Each target, in `cargo xtask test`.
 const SMOKE: u64 = 60;
 /// Each target, when started by hand without a time.
 const LONG: u64 = 600;
@@ -42,12 +43,12 @@ pub(crate) fn command(layout: &Layout, arguments: &[&str]) -> Result<bool, Failu
     let programs = build(layout)?;
     let mut tally = Tally::default();
     for name in &names {
-        fuzz(layout, &programs, name, seconds, Echo::Live, &mut tally)?;
+        tally.add(fuzz(layout, &programs, name, seconds, Echo::Live)?);
     }
     Ok(tally.failed == 0)
 }
 
-/// Every target for a share of a minute.
+/// Every target for a minute, as many at once as there are cores.
 pub(crate) fn smoke(layout: &Layout) -> Result<Tally, Failure> {
     let mut tally = Tally::default();
     let names = targets(layout)?;
@@ -56,9 +57,17 @@ pub(crate) fn smoke(layout: &Layout) -> Result<Tally, Failure> {
         return Ok(tally);
     }
     let programs = build(layout)?;
-    let share = (SMOKE / u64::try_from(names.len().max(1))?).max(1);
-    for name in &names {
-        fuzz(layout, &programs, name, share, Echo::Kept, &mut tally)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for chosen in names.chunks(cores) {
+        let piece = |name: &String| {
+            let (name, programs) = (name.clone(), &programs);
+            let work: Piece<'_> = Box::new({
+                let name = name.clone();
+                move || fuzz(layout, programs, &name, SMOKE, Echo::Kept)
+            });
+            (name, work)
+        };
+        tally.add(together::run(chosen.iter().map(piece).collect()));
     }
     Ok(tally)
 }
@@ -89,14 +98,8 @@ fn build(layout: &Layout) -> Result<PathBuf, Failure> {
     Ok(target.join(host).join("release"))
 }
 
-fn fuzz(
-    layout: &Layout,
-    programs: &std::path::Path,
-    name: &str,
-    seconds: u64,
-    echo: Echo,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
+fn fuzz(layout: &Layout, programs: &std::path::Path, name: &str, seconds: u64, echo: Echo) -> Result<Tally, Failure> {
+    let mut tally = Tally::default();
     let folder = layout.root.join("fuzz");
     let (corpus, artifacts) = (folder.join("corpus").join(name), folder.join("artifacts").join(name));
     for made in [&corpus, &artifacts] {
@@ -120,5 +123,5 @@ fn fuzz(
         format!("fuzz target {name}: {}\n{}", ended.failure.as_deref().unwrap_or("no end"), ended.tail(40))
     });
     tally.note(format!("{name}: {} inputs in {seconds} s", ran.unwrap_or("no")));
-    Ok(())
+    Ok(tally)
 }

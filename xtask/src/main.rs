@@ -7,6 +7,7 @@ mod docs; // pages made from the code, links between pages
 mod fuzz; // fuzz targets, without cargo-fuzz
 mod gateway; // a running gateway and what must be true when it stops
 mod layout; // where things are
+mod licences; // under which terms everything may be used
 mod peer; // a server in the background
 mod process; // one external command, with a time limit
 mod report; // counts and the closing table
@@ -15,6 +16,7 @@ mod seals; // what must not compile, and why it does not
 mod setup; // packages of other languages, pinned
 mod sizes; // no file grows without somebody noticing
 mod steps; // what `test` consists of, in order
+mod together; // pieces of work side by side
 mod walls; // which crate may know which
 
 use std::io::Write as _;

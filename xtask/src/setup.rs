@@ -6,11 +6,15 @@ use std::time::Duration;
 use crate::layout::Layout;
 use crate::process;
 use crate::report::Tally;
+use crate::together::{self, Piece};
 use crate::{Failure, say};
 
 /// A slow network is no failure; ten minutes without an end is.
 const INSTALL: Duration = Duration::from_secs(10 * 60);
 const MODULES: &str = "fixtures/clients/node_modules";
+/// What the conformance suite and the newest TypeScript packages ask for.
+const NODE: u32 = 22;
+const ASKED: Duration = Duration::from_secs(60);
 
 /// The two Python environments: the SDK's versions 1 and 2 exclude each other.
 #[derive(Clone, Copy, Debug)]
@@ -51,52 +55,56 @@ pub(crate) fn module(layout: &Layout, path: &str) -> String {
 }
 
 pub(crate) fn install(layout: &Layout) -> Result<Tally, Failure> {
-    let mut tally = Tally::default();
-    std::thread::scope(|scope| {
-        let work = [
-            ("npm packages", scope.spawn(|| packages(layout).map_err(|failure| failure.to_string()))),
-            (
-                "Python, current SDK",
-                scope.spawn(|| environment(layout, Python::Current).map_err(|failure| failure.to_string())),
-            ),
-            (
-                "Python, legacy SDK",
-                scope.spawn(|| environment(layout, Python::Legacy).map_err(|failure| failure.to_string())),
-            ),
-        ];
-        for (what, handle) in work {
-            match handle.join() {
-                Ok(Ok(how)) => {
-                    say(format_args!("{what}: {how}"));
-                    tally.passed += 1;
-                }
-                Ok(Err(failure)) => tally.fail(format!("{what}: {failure}")),
-                Err(_) => tally.fail(format!("{what}: the installing thread panicked")),
-            }
-        }
-    });
-    Ok(tally)
+    let piece = |what: &str, work: fn(&Layout) -> Result<String, Failure>| {
+        let name = what.to_owned();
+        let piece: Piece<'_> = Box::new(move || {
+            say(format_args!("{name}: {}", work(layout)?));
+            Ok(Tally { passed: 1, ..Tally::default() })
+        });
+        (what.to_owned(), piece)
+    };
+    Ok(together::run(vec![
+        piece("npm packages", packages),
+        piece("Python, current SDK", |layout| environment(layout, Python::Current)),
+        piece("Python, legacy SDK", |layout| environment(layout, Python::Legacy)),
+    ]))
 }
 
-fn packages(layout: &Layout) -> Result<&'static str, Failure> {
+fn packages(layout: &Layout) -> Result<String, Failure> {
     let folder = layout.root.join("fixtures/clients");
     let wanted = wanted(&[&folder.join("package.json"), &folder.join("package-lock.json")])?;
     let stamp = layout.root.join(MODULES).join(".installed-from");
-    if is_current(&stamp, &wanted) {
-        return Ok("as the lock file says");
+    let current = is_current(&stamp, &wanted);
+    if !current {
+        let mut npm = layout.program("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        process::must(npm.current_dir(&folder), INSTALL)?;
+        std::fs::write(stamp, wanted)?;
     }
-    let mut npm = layout.program("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    process::must(npm.current_dir(&folder), INSTALL)?;
-    std::fs::write(stamp, wanted)?;
-    Ok("installed")
+    let version = new_enough(layout)?;
+    Ok(format!("{}, run by Node {version}", if current { "as the lock file says" } else { "installed" }))
 }
 
-fn environment(layout: &Layout, python: Python) -> Result<&'static str, Failure> {
+/// The version of the Node that runs the packages. Npm only warns of one that is too old, and what then fails says something else.
+fn new_enough(layout: &Layout) -> Result<String, Failure> {
+    let lines = process::must(&mut layout.program(node(layout), &["--version"]), ASKED)?;
+    let version = lines.first().map_or("", |line| line.trim_start_matches('v'));
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major >= NODE) {
+        return Ok(version.to_owned());
+    }
+    Err(format!(
+        "the Node here is {version}, and what is tested needs {NODE} or newer; it comes with the packages only on x86-64 Linux, \
+         elsewhere install one so that `node` finds it"
+    )
+    .into())
+}
+
+fn environment(layout: &Layout, python: Python) -> Result<String, Failure> {
     let wanted = wanted(&[&layout.root.join(python.requirements())])?;
     let folder = layout.target.join("xtask").join(python.name());
     let stamp = folder.join(".installed-from");
     if is_current(&stamp, &wanted) && python.program(layout).exists() {
-        return Ok("as the requirements say");
+        return Ok("as the requirements say".to_owned());
     }
     let folder = layout.fresh(python.name())?;
     process::must(layout.program("python3", &["-m", "venv"]).arg(&folder), INSTALL)?;
@@ -104,7 +112,7 @@ fn environment(layout: &Layout, python: Python) -> Result<&'static str, Failure>
         ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", python.requirements()];
     process::must(&mut layout.program(python.program(layout), &install), INSTALL)?;
     std::fs::write(stamp, wanted)?;
-    Ok("installed")
+    Ok("installed".to_owned())
 }
 
 /// What an installation is made from. The text itself is the stamp: no hash, nothing to collide.

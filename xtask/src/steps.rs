@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::layout::Layout;
 use crate::report::{self, Row, Tally};
-use crate::{Failure, clients, conformance, docs, fuzz, process, rust, say, seals, setup, sizes, walls};
+use crate::{Failure, clients, conformance, docs, fuzz, licences, process, rust, say, seals, setup, sizes, walls};
 
 type Work = fn(&Layout) -> Result<Tally, Failure>;
 
@@ -25,6 +25,12 @@ const STEPS: &[Step] = &[
         work: sizes::check,
     },
     Step { name: "walls", what: "no crate knows what it must not know", needs: &[], work: walls::check },
+    Step {
+        name: "licences",
+        what: "every dependency may be used, and none is banned",
+        needs: &[],
+        work: licences::check,
+    },
     Step { name: "links", what: "links between pages lead somewhere", needs: &[], work: docs::links },
     Step { name: "clippy", what: "lints, warnings denied", needs: &[], work: rust::clippy },
     Step { name: "build", what: "programs and tests, once", needs: &[], work: rust::build },
@@ -50,7 +56,7 @@ const STEPS: &[Step] = &[
         needs: &["build", "setup"],
         work: conformance::check,
     },
-    Step { name: "fuzz", what: "fuzz targets, one minute together", needs: &[], work: fuzz::smoke },
+    Step { name: "fuzz", what: "every fuzz target for one minute", needs: &[], work: fuzz::smoke },
 ];
 
 pub(crate) fn list() {

@@ -17,9 +17,6 @@ const RUNTIME: [&str; 3] = ["tokio", "hyper", "rustls"];
 const SIBLINGS: [&str; 5] =
     ["portcullis-guards", "portcullis-policy", "portcullis-upstream", "portcullis-ledger", "portcullis-server"];
 
-/// One crypto provider: a second one is a second set of flaws, and which one is used would be an accident.
-const CRYPTO: [&str; 4] = ["ring", "openssl", "openssl-sys", "native-tls"];
-
 /// The official SDK is for fixtures: a gateway that parsed with it would share its blind spots.
 const SDK: [&str; 1] = ["rmcp"];
 
@@ -33,9 +30,7 @@ pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
         let others: Vec<&str> = SIBLINGS.into_iter().filter(|other| *other != name).chain(["portcullis"]).collect();
         none_of(&mut tally, name, &tree(layout, name)?, &others);
     }
-    let binary = tree(layout, "portcullis")?;
-    none_of(&mut tally, "portcullis", &binary, &CRYPTO);
-    none_of(&mut tally, "portcullis", &binary, &SDK);
+    none_of(&mut tally, "portcullis", &tree(layout, "portcullis")?, &SDK);
     Ok(tally)
 }
 
