@@ -7,7 +7,7 @@ mod policy;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::audit::{AuditCommand, LogArgs, TailArgs, VerifyArgs};
-pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, RunArgs, SourceArgs};
+pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, OfflineArgs, RunArgs, SourceArgs};
 pub(crate) use self::policy::{PolicyCommand, PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
 use crate::commands;
 use crate::exit::{Exit, Failure};

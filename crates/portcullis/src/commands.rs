@@ -17,10 +17,17 @@ use portcullis_core::catalogue::Catalogue;
 use portcullis_core::wire::Limits;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::ConfigError;
+use crate::cli::OfflineArgs;
+use crate::config::{Config, ConfigError, Overrides};
 use crate::exit::{Exit, Failure};
 use crate::finding::Finding;
 use crate::out;
+
+/// The configuration of a command that opens no socket.
+pub(crate) fn offline_config(args: &OfflineArgs) -> Result<Config, ConfigError> {
+    let overrides = Overrides { policy: args.plan.policy.clone(), name: args.name.clone(), ..Overrides::default() };
+    Config::load(args.plan.config.as_deref(), &overrides)
+}
 
 /// A configuration that cannot be used, said on standard error.
 pub(crate) fn config_failure(error: ConfigError) -> Failure {

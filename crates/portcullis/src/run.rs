@@ -59,7 +59,8 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
     let Assembly { gateway, bound, upstream, ledger, metrics, admin, chosen, reached, .. } = assembly;
     let stop = CancellationToken::new();
     if let Some(listener) = admin {
-        drop(tokio::spawn(admin::serve(listener, metrics, Arc::clone(&ledger), stop.clone())));
+        let views = admin::Views { metrics, log: Arc::clone(&ledger), upstream: Arc::clone(&upstream) };
+        drop(tokio::spawn(admin::serve(listener, views, stop.clone())));
     }
     if reached.is_err() {
         drop(tokio::spawn(watchman::recover(config.clone(), chosen, Arc::clone(&upstream), stop.clone())));

@@ -19,19 +19,39 @@ policies, guards and callers again, and keeps the old ones if the new ones are w
 
 The gateway's own messages go to standard error; PORTCULLIS_LOG=debug shows more of them.";
 
+/// What decides: a configuration, and policies in place of those it names.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Configuration file (YAML).
+    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Policy: a Cedar file, a folder of them, or a preset (`observe`, `read-only`, `closed`); may be repeated.
+    #[arg(short, long, value_name = "FILE|FOLDER|PRESET")]
+    pub(crate) policy: Vec<String>,
+}
+
+/// What decides, and a saved list in place of a server: for the commands that open no socket.
+#[derive(Debug, Args)]
+pub(crate) struct OfflineArgs {
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
+    /// Saved `tools/list` result (see `portcullis catalogue save`): what the server offers.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) catalogue: Option<PathBuf>,
+    /// Name of the server in policies [default: server].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
 /// Options of `portcullis run`.
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// Configuration file (YAML).
-    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
     /// Address to listen on [default: 127.0.0.1:8700]. Port 0 takes any free port and prints it.
     #[arg(short, long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Policy: a Cedar file, a folder of them, or a preset (`observe`, `read-only`, `closed`); may be repeated.
-    #[arg(short, long, value_name = "FILE|FOLDER|PRESET")]
-    pub(crate) policy: Vec<String>,
     /// Where the audit log is: a folder, or a path ending in `.jsonl` [default: $XDG_STATE_HOME/portcullis/audit].
     #[arg(long, value_name = "PATH")]
     pub(crate) audit_log: Option<PathBuf>,
@@ -97,18 +117,8 @@ Exit codes: 0 nothing wrong (warnings allowed), 1 errors found, 2 a named file c
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub(crate) struct CheckArgs {
-    /// Configuration file (YAML).
-    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-    /// Policy: a Cedar file, a folder of them, or a preset; may be repeated.
-    #[arg(short, long, value_name = "FILE|FOLDER|PRESET")]
-    pub(crate) policy: Vec<String>,
-    /// Saved `tools/list` result to check the policies against.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) catalogue: Option<PathBuf>,
-    /// Name of the server in policies [default: server].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) offline: OfflineArgs,
     /// Print the findings as one JSON array.
     #[arg(long)]
     pub(crate) json: bool,
@@ -129,24 +139,14 @@ pub(crate) struct ExplainArgs {
     /// File with one JSON-RPC message; `-` for standard input.
     #[arg(value_name = "MESSAGE.json")]
     pub(crate) message: PathBuf,
-    /// Configuration file (YAML).
-    #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-    /// Policy: a Cedar file, a folder of them, or a preset; may be repeated.
-    #[arg(short, long, value_name = "FILE|FOLDER|PRESET")]
-    pub(crate) policy: Vec<String>,
-    /// Saved `tools/list` result: what the server offers.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) catalogue: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) offline: OfflineArgs,
     /// Name of the caller; without it, nobody in particular.
     #[arg(long, value_name = "NAME")]
     pub(crate) caller: Option<String>,
     /// Group of the caller; may be repeated.
     #[arg(long = "group", value_name = "GROUP")]
     pub(crate) groups: Vec<String>,
-    /// Name of the server in policies [default: server].
-    #[arg(long, value_name = "NAME")]
-    pub(crate) server: Option<String>,
     /// Protocol revision to assume where the message does not say [default: 2025-11-25].
     #[arg(long = "protocol", value_name = "REVISION")]
     pub(crate) version: Option<String>,

@@ -1,8 +1,8 @@
 //! `portcullis check`: everything that can be told about a configuration and its policies without opening a socket.
 
 use crate::cli::CheckArgs;
-use crate::commands::{config_failure, saved_catalogue};
-use crate::config::{Config, ConfigError, Overrides};
+use crate::commands::{config_failure, offline_config, saved_catalogue};
+use crate::config::{Config, ConfigError};
 use crate::exit::{Exit, Failure};
 use crate::finding::Finding;
 use crate::out::{self, GOOD, STRONG, Styled};
@@ -10,17 +10,16 @@ use crate::plan::{self, Loaded};
 
 /// Prints findings, and the plan when there is one.
 pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
-    if args.config.is_none() && args.policy.is_empty() {
+    if args.offline.plan.config.is_none() && args.offline.plan.policy.is_empty() {
         return Err(Failure::usage("nothing to check")
             .help("name a configuration with `--config FILE`, or a policy with `--policy FILE`"));
     }
-    let overrides = Overrides { policy: args.policy.clone(), name: args.name.clone(), ..Overrides::default() };
-    let config = match Config::load(args.config.as_deref(), &overrides) {
+    let config = match offline_config(&args.offline) {
         Ok(config) => config,
         Err(ConfigError::Wrong(findings)) => return report(args, &findings, None),
         Err(unreadable @ ConfigError::Unreadable { .. }) => return Err(config_failure(unreadable)),
     };
-    let catalogue = args.catalogue.as_deref().map(saved_catalogue).transpose()?;
+    let catalogue = args.offline.catalogue.as_deref().map(saved_catalogue).transpose()?;
     let mut findings: Vec<_> = plan::check_upstream(&config).into_iter().collect();
     let Some(chosen) = plan::choose(&config) else {
         let open = format!("no policy, and `{}` is reachable from the network", config.server.listen);
@@ -51,7 +50,9 @@ fn report(args: &CheckArgs, findings: &[Finding], plan: Option<(&Config, &Loaded
         out::line(finding)?;
     }
     match plan {
-        Some((config, loaded)) if errors == 0 => show(config, loaded, findings.len(), args.catalogue.is_some())?,
+        Some((config, loaded)) if errors == 0 => {
+            show(config, loaded, findings.len(), args.offline.catalogue.is_some())?
+        }
         _ => out::line(format_args!("{errors} {}", plural(errors, "error", "errors")))?,
     }
     Ok(exit)

@@ -20,17 +20,16 @@ use portcullis_policy::{Verdict, explain as each_policy};
 use portcullis_server::SystemClock;
 
 use crate::cli::ExplainArgs;
-use crate::commands::{config_failure, said, saved_catalogue};
-use crate::config::{Config, Overrides};
+use crate::commands::{config_failure, offline_config, said, saved_catalogue};
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::out::{self, BAD, DIM, GOOD, NAME, STRONG, Styled, WARN, escaped};
 use crate::plan::{self, Loaded};
 
 /// Shows what would happen to a message.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
-    let overrides = Overrides { policy: args.policy.clone(), name: args.server.clone(), ..Overrides::default() };
-    let config = Config::load(args.config.as_deref(), &overrides).map_err(config_failure)?;
-    let catalogue = args.catalogue.as_deref().map(saved_catalogue).transpose()?;
+    let config = offline_config(&args.offline).map_err(config_failure)?;
+    let catalogue = args.offline.catalogue.as_deref().map(saved_catalogue).transpose()?;
     let chosen = plan::choose(&config).ok_or_else(|| Failure::usage("no policy").help("name one with `--policy`"))?;
     let loaded = plan::load(&config, &chosen, catalogue.as_deref()).map_err(|findings| said(&findings, Exit::Usage))?;
     let bytes = text(&args.message)?;

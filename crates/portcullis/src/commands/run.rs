@@ -13,14 +13,14 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
     run::logging::start(None);
     let overrides = Overrides {
         listen: args.listen,
-        policy: args.policy,
+        policy: args.plan.policy,
         audit_log: args.audit_log.map(absolute),
         admin: args.admin,
         name: args.server.name,
         upstream: args.server.upstream,
         command: args.server.command,
     };
-    let sources = Sources { file: args.config.map(absolute), overrides };
+    let sources = Sources { file: args.plan.config.map(absolute), overrides };
     let config = Config::load(sources.file.as_deref(), &sources.overrides).map_err(config_failure)?;
     let runtime = runtime()?;
     let ended = runtime.block_on(run::run(&config, &sources));

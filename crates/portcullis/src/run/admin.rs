@@ -1,5 +1,5 @@
 //! `/metrics` and `/healthz` for the machine's own eyes: a small HTTP listener on a loopback address, off unless configured.
-//! It shows counters, never messages, and changes nothing.
+//! It shows counters and states, never messages, and changes nothing; nor does it ask the server anything.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,8 +12,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use portcullis_core::upstream::Upstream;
 use portcullis_ledger::{AuditLog, Metrics};
 use portcullis_server::OriginRule;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,17 @@ use crate::exit::Failure;
 const MOST_CONNECTIONS: usize = 16;
 /// A scraper sends its headers at once.
 const HEADER_TIME: Duration = Duration::from_secs(5);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What there is to look at.
+#[derive(Clone, Debug)]
+pub(crate) struct Views {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: Arc<AuditLog>,
+    pub(crate) upstream: Arc<dyn Upstream>,
+}
 
 /// Takes the address.
 ///
@@ -37,7 +50,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// Serves until told to stop.
-pub(crate) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, log: Arc<AuditLog>, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, views: Views, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     // A web page must not read metrics by DNS rebinding (A4), and one that cannot say where it listens answers nobody.
     let Ok(rule) = listener.local_addr().map(|bound| Arc::new(OriginRule::new(bound, None, None))) else { return };
@@ -45,15 +58,12 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, log: Arc
         let Ok((socket, _)) = accepted else { continue };
         // Over the limit: closed at once, like a full backlog.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let (metrics, log, rule) = (Arc::clone(&metrics), Arc::clone(&log), Arc::clone(&rule));
-        let stop = stop.clone();
+        let (views, rule, stop) = (views.clone(), Arc::clone(&rule), stop.clone());
         drop(tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let response = match rule.check(request.uri(), request.headers()) {
-                    Ok(()) => answer(&request, &metrics, &log),
-                    Err(violation) => {
-                        page(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", format!("{violation}\n"))
-                    }
+                    Ok(()) => answer(&request, &views),
+                    Err(violation) => page(StatusCode::FORBIDDEN, TEXT, format!("{violation}\n")),
                 };
                 async move { Ok::<_, Infallible>(response) }
             });
@@ -68,20 +78,25 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, log: Arc
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics, log: &AuditLog) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, views: &Views) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
-        return page(StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new());
+        return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
     }
     match request.uri().path() {
-        "/metrics" => {
-            page(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.render())
-        }
-        "/healthz" => match log.health() {
-            Ok(()) => page(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned()),
-            Err(error) => page(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", format!("{error}\n")),
-        },
-        _ => page(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "here are /metrics and /healthz\n".to_owned()),
+        "/metrics" => page(StatusCode::OK, OPEN_METRICS, views.metrics.render()),
+        "/healthz" => health(views),
+        _ => page(StatusCode::NOT_FOUND, TEXT, "here are /metrics and /healthz\n".to_owned()),
     }
+}
+
+/// The log decides the status. A server that is down is said and no reason to restart the gateway: that would not bring it back.
+fn health(views: &Views) -> Response<Full<Bytes>> {
+    let (status, log) = match views.log.health() {
+        Ok(()) => (StatusCode::OK, "ok".to_owned()),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    };
+    let server = json!({ "name": &**views.upstream.name(), "reached": views.upstream.catalogue().is_read() });
+    page(status, "application/json", format!("{}\n", json!({ "log": log, "server": server })))
 }
 
 fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {

@@ -5,7 +5,7 @@ use portcullis_core::upstream::Upstream;
 use portcullis_server::Gateway;
 
 use super::{Sources, notice};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::{commands, out, plan};
 
@@ -25,10 +25,9 @@ pub(crate) fn reload(
     let config = match Config::load(sources.file.as_deref(), &sources.overrides) {
         Ok(config) => config,
         Err(error) => {
-            if let ConfigError::Wrong(findings) = &error {
-                commands::said(findings, Exit::Failure);
-            }
-            return kept("the configuration is wrong");
+            let failure = commands::config_failure(error);
+            out::failure(&failure);
+            return kept(if failure.text.is_empty() { "the configuration is wrong" } else { &failure.text });
         }
     };
     if config.server_name != running.server_name {

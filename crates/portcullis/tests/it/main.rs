@@ -26,6 +26,7 @@ mod demo;
 mod explain;
 mod help;
 mod hostile;
+mod operator;
 mod policy;
 mod run;
 mod stdio;

@@ -109,9 +109,12 @@ impl Running {
 
     /// The address in `Portcullis listens on http://ADDRESS/mcp`.
     pub(crate) fn address(&mut self) -> SocketAddr {
-        let line = self.wait_for("listens on http://");
-        let rest = line.split("http://").nth(1).unwrap();
-        rest.split('/').next().unwrap().parse().unwrap()
+        address_in(&self.wait_for("listens on http://"))
+    }
+
+    /// The address in `metrics  http://ADDRESS/metrics`.
+    pub(crate) fn admin(&mut self) -> SocketAddr {
+        address_in(&self.wait_for("metrics  http://"))
     }
 
     /// Reads on until a line contains `text`.
@@ -170,6 +173,12 @@ impl Drop for Running {
             eprintln!("it said:\n{}", self.said.join("\n"));
         }
     }
+}
+
+/// The address in a line that has one `http://ADDRESS/…`.
+pub(crate) fn address_in(line: &str) -> SocketAddr {
+    let rest = line.split("http://").nth(1).unwrap();
+    rest.split('/').next().unwrap().parse().unwrap()
 }
 
 /// Processes below `pid`, however deep; zombies are none.
@@ -253,10 +262,12 @@ fn unchunked(mut body: &str) -> String {
 pub(crate) const LEGACY: [(&str, &str); 2] =
     [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
 
+/// The first message of a legacy client.
+pub(crate) const HELLO: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+
 /// Opens a legacy session and gives its id.
 pub(crate) fn open_session(address: SocketAddr) -> String {
-    let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
-    let answer = http(address, "POST", "/mcp", &LEGACY, hello);
+    let answer = http(address, "POST", "/mcp", &LEGACY, HELLO);
     assert_eq!(answer.status, 200, "{answer:?}");
     let session = answer.header("mcp-session-id").expect("a session").to_owned();
     let ready = in_session(address, &session, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Folder, Running, http, in_session, open_session, portcullis};
+use crate::support::{Folder, HELLO, LEGACY, Running, http, in_session, open_session, portcullis};
 
 /// A TLS server and the folder its certificate is in; gone with the test.
 struct Tls {
@@ -70,10 +70,8 @@ fn a_certificate_that_is_not_trusted_or_names_another_host_reaches_nobody() {
         folder.write("other.pem", &other.cert.pem());
         let server = Tls::start(&folder, host);
         let (_running, address) = gateway(&folder, roots, &server.url());
-        let hello = r#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
-        let headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
-        let answer = http(address, "POST", "/mcp", &headers, hello);
-        assert!(answer.body.contains("upstream_unreachable") && answer.body.contains(r#""id":7"#), "{answer:?}");
+        let answer = http(address, "POST", "/mcp", &LEGACY, HELLO);
+        assert!(answer.body.contains("upstream_unreachable") && answer.body.contains(r#""id":0"#), "{answer:?}");
         assert!(answer.header("mcp-session-id").is_none());
     }
 }

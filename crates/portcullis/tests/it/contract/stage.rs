@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::client::{Client, Era};
-use crate::support::{Folder, Running, run};
+use crate::support::{Folder, Running, address_in, run};
 
 /// How the gateway reaches the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +73,7 @@ impl Stage {
         let (server, address) = match side.transport {
             Transport::Http => {
                 let mut server = Running::spawn(Command::new(program).args(["http", "--era", era]));
-                let line = server.wait_for("listening on http://");
-                let address: SocketAddr =
-                    line.split("http://").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
+                let address = address_in(&server.wait_for("listening on http://"));
                 (Some(server), Some(address))
             }
             Transport::Stdio => (None, None),
