@@ -43,7 +43,6 @@ pub struct Inspected {
 
 /// The gate's answer to a call.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every verdict clears; a box would cost each call an allocation")]
 pub enum Verdict {
     /// May be sent; its reply goes through the inspector.
     Cleared(Cleared, Inspector),
@@ -146,6 +145,12 @@ fn noticed(denial: &Denial, effect: Effect) -> Finding {
     Finding { guard: denial.guard, code: denial.code.as_str(), detail: denial.detail.clone(), effect }
 }
 
+/// A notification has no entry of its own, so its finding names it.
+fn noticed_of(method: &str, denial: &Denial, effect: Effect) -> Finding {
+    let finding = noticed(denial, effect);
+    Finding { detail: format!("{method}: {}", finding.detail), ..finding }
+}
+
 impl Cleared {
     /// What was cleared. Read-only: the bytes that were judged are the bytes that are sent.
     #[must_use]
@@ -227,12 +232,12 @@ impl Inspector {
                     findings.extend(pass.findings);
                 }
                 Decision::Hold(denial) | Decision::Deny(denial) if *mode == Mode::Enforce => {
-                    findings.push(noticed(&denial, Effect::Denied));
+                    findings.push(noticed_of(method, &denial, Effect::Denied));
                     return Some(*denial);
                 }
                 Decision::Hold(denial) | Decision::Deny(denial) => {
                     repeatable = false;
-                    findings.push(noticed(&denial, Effect::Shadowed));
+                    findings.push(noticed_of(method, &denial, Effect::Shadowed));
                 }
             }
         }

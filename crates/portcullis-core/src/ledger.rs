@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::guard::Finding;
+use crate::guard::{Effect, Finding};
 
 /// Why nothing could be recorded. In strict mode the pipeline refuses the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,16 @@ pub struct Outcome {
     pub result: Option<String>,
     /// The intent's, so that every entry of a trace can be found.
     pub trace_id: Option<String>,
+    /// How many notifications of the server were passed on, by method: they have no entries of their own.
+    pub notifications: Vec<(String, u64)>,
 }
+
+/// Different findings of one reply. 31, so that the log, which writes 32, has room for the one that counts the rest.
+const MOST_FINDINGS: usize = 31;
+/// Methods of notifications that are counted apart; a server could invent them without end, so the rest are counted as `other`.
+const MOST_METHODS: usize = 16;
+/// Bytes of such a method. 256: the longest that MCP has is under 40.
+const METHOD_BYTES: usize = 256;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -186,6 +195,10 @@ pub struct Entry {
     clock: Arc<dyn Clock>,
     opened: Duration,
     outcome: Option<Box<Outcome>>,
+    /// How often each finding of the outcome came again.
+    repeats: Vec<u64>,
+    /// Findings for which there was no room.
+    left_out: u64,
 }
 
 impl Entry {
@@ -198,7 +211,7 @@ impl Entry {
         let outcome = Outcome { call: intent.call.clone(), trace_id, ..Outcome::default() };
         let opened = clock.elapsed();
         ledger.append(Record::Intent(Box::new(intent)))?;
-        Ok(Self { ledger, clock, opened, outcome: Some(Box::new(outcome)) })
+        Ok(Self { ledger, clock, opened, outcome: Some(Box::new(outcome)), repeats: Vec::new(), left_out: 0 })
     }
 
     /// Facts gathered while the reply passes.
@@ -214,10 +227,30 @@ impl Entry {
         }
     }
 
-    /// Adds what a guard or watcher noticed.
+    /// Adds what a guard or watcher noticed. The same again is counted, not kept, and only so many different ones are kept: a server
+    /// that is refused without end must not fill our memory.
     pub fn found(&mut self, finding: Finding) {
-        if let Some(outcome) = self.outcome.as_deref_mut() {
+        let Some(outcome) = self.outcome.as_deref_mut() else { return };
+        let known = outcome.findings.iter().position(|known| *known == finding);
+        if let Some(repeats) = known.and_then(|at| self.repeats.get_mut(at)) {
+            *repeats = repeats.saturating_add(1);
+        } else if outcome.findings.len() < MOST_FINDINGS {
             outcome.findings.push(finding);
+            self.repeats.push(0);
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
+        }
+    }
+
+    /// Counts one notification of the server that was passed on.
+    pub fn notified(&mut self, method: &str) {
+        let Some(outcome) = self.outcome.as_deref_mut() else { return };
+        let counts = &mut outcome.notifications;
+        let room = counts.len() < MOST_METHODS || counts.iter().any(|(known, _)| known == method);
+        let method = if room && method.len() <= METHOD_BYTES { method } else { "other" };
+        match counts.iter_mut().find(|(known, _)| known == method) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => counts.push((method.to_owned(), 1)),
         }
     }
 
@@ -229,6 +262,13 @@ impl Entry {
         outcome.status = status;
         outcome.code = code.or(outcome.code);
         outcome.detail = detail.or(outcome.detail);
+        for (finding, repeats) in outcome.findings.iter_mut().zip(&self.repeats).filter(|(_, repeats)| **repeats > 0) {
+            finding.detail.push_str(&format!(" (and {repeats} times more)"));
+        }
+        if self.left_out > 0 {
+            let detail = format!("{} more that differ from these", self.left_out);
+            outcome.findings.push(Finding { guard: "gateway", code: "more_findings", detail, effect: Effect::Noted });
+        }
         // An unwritable outcome cannot un-send the answer; the ledger itself counts the loss.
         let _lost = self.ledger.append(Record::Outcome(outcome));
     }
@@ -245,3 +285,6 @@ impl Drop for Entry {
         self.close(Status::Abandoned, None, None);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Entries read back, and the table a person follows. Every foreign text is escaped before it is shown.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::escape::clipped;
@@ -44,6 +46,8 @@ pub struct StoredEntry {
     pub parent_span: Option<String>,
     pub status: Option<String>,
     pub messages: Option<u64>,
+    /// Of the server, passed on; how many by method.
+    pub notifications: BTreeMap<String, u64>,
     pub latency_us: Option<u64>,
     pub http_status: Option<u16>,
     pub result: Option<String>,

@@ -65,7 +65,9 @@ fn entry_text(entry: &StoredEntry) -> String {
     let state = if entry.intact { "its hash matches" } else { "CHANGED: its hash does not match" };
     let mut text = format!("entry {}: {} at {} ({state})\n", entry.seq, escaped(&entry.kind), escaped(&entry.at));
     let number = |value: Option<u64>| value.map(|value| value.to_string());
-    let rows: [(&str, Option<String>); 33] = [
+    let notifications: Vec<_> =
+        entry.notifications.iter().map(|(method, count)| format!("{method}: {count}")).collect();
+    let rows: [(&str, Option<String>); 34] = [
         ("call", entry.call.clone()),
         ("caller", entry.caller.clone()),
         ("proof", entry.proof.clone()),
@@ -87,6 +89,7 @@ fn entry_text(entry: &StoredEntry) -> String {
         ("policies", (!entry.policies.is_empty()).then(|| entry.policies.join(", "))),
         ("plan", entry.plan.clone()),
         ("messages", number(entry.messages)),
+        ("notifications", (!notifications.is_empty()).then(|| notifications.join(", "))),
         ("bytes", number(entry.bytes)),
         ("latency", entry.latency_us.map(duration)),
         ("http status", number(entry.http_status.map(u64::from))),

@@ -150,7 +150,12 @@ impl Journey {
                             self.ready.push_back(inspected);
                         }
                     }
-                    _ => self.ready.push_back(inspected),
+                    message => {
+                        if let Some(method) = message.as_ref().and_then(Message::method) {
+                            self.entry.notified(method);
+                        }
+                        self.ready.push_back(inspected);
+                    }
                 }
             }
             (Inspection::Refuse(request, denial, findings), message) => {

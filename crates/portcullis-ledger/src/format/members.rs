@@ -21,6 +21,9 @@ const FINDING_TEXT: usize = 1024;
 /// Deciding policies per entry and bytes of each `@id`.
 const POLICIES: usize = 64;
 const POLICY_TEXT: usize = 256;
+/// Methods of notifications per entry, one more than are counted apart, and bytes of each.
+const METHODS: usize = 17;
+const METHOD_TEXT: usize = 256;
 
 /// Appends members to an entry that is open.
 pub(super) struct Members<'a>(pub(super) &'a mut String);
@@ -138,6 +141,17 @@ impl Members<'_> {
             self.text("result", &redact::json(result), CONTENT);
         }
         self.text_if("trace_id", outcome.trace_id.as_deref());
+        if !outcome.notifications.is_empty() {
+            self.key("notifications");
+            let mut opens = '{';
+            for (method, count) in outcome.notifications.iter().take(METHODS) {
+                self.0.push(opens);
+                opens = ',';
+                push_clipped(self.0, method, METHOD_TEXT);
+                let _written = write!(self.0, ":{count}");
+            }
+            self.0.push('}');
+        }
     }
 
     fn refused(&mut self, refused: &Refused) {

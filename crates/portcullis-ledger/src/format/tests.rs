@@ -122,10 +122,24 @@ fn the_worst_record_still_fits_the_longest_line() {
         latency: Duration::MAX,
         findings: vec![finding; 1000],
         result: Some(format!("\"{}\"", "\\u0001".repeat(1 << 18))),
+        notifications: vec![(long(), u64::MAX); 1000],
         ..Outcome::default()
     };
     let (text, _) = line(&Item::Record(Record::Outcome(Box::new(worst))), Content::Full);
     assert!(text.len() <= MAX_LINE, "{}", text.len());
+}
+
+#[test]
+fn notifications_stand_last_counted_by_method_and_only_if_there_were_any() {
+    let counts = [("notifications/progress", 3), ("notifications/message", 1)];
+    let notifications = counts.map(|(method, count)| (method.to_owned(), count)).to_vec();
+    let with = |notifications| Item::Record(Record::Outcome(Box::new(Outcome { notifications, ..Outcome::default() })));
+    let (text, _) = line(&with(notifications), Content::None);
+    assert!(
+        text.contains(r#","notifications":{"notifications/progress":3,"notifications/message":1},"hash":"#),
+        "{text}"
+    );
+    assert!(!line(&with(Vec::new()), Content::None).0.contains("notifications"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The legacy era (section A): sessions, versions, notifications, responses, batches, refusals.
 
+use portcullis_core::ledger::Record;
 use portcullis_core::refusal::{Fault, FaultKind, Manner};
 use portcullis_core::upstream::Media;
 
@@ -115,6 +116,58 @@ async fn a8_notifications_are_accepted_202_and_denied_ones_403() {
     let denied = client.post(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#).await;
     assert_eq!(denied.status, 403);
     assert!(!denied.body.contains(r#""id""#) && !denied.body.contains("secret detail"), "{denied:?}");
+}
+
+#[tokio::test]
+async fn a_notification_of_the_client_has_an_intent_and_an_outcome_whether_it_passes_or_not() {
+    let policy = DenyList(&[("notifications/roots/list_changed", Manner::Plain)]);
+    let running = start_with(CannedUpstream::new(ordinary), policy, ServerSettings::default()).await;
+    let client = running.session().await;
+    for method in ["notifications/initialized", "notifications/roots/list_changed"] {
+        client.post(&format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#)).await;
+    }
+    assert_eq!(running.outcomes(3).await, ["answered", "accepted", "denied"]);
+    let records = running.ledger.records.lock().unwrap();
+    let decided: Vec<_> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Intent(intent) => Some((intent.method.as_str(), intent.decision)),
+            _ => None,
+        })
+        .collect();
+    let expected = [("notifications/initialized", "allow"), ("notifications/roots/list_changed", "deny")];
+    assert_eq!(decided[1..], expected, "{records:?}");
+}
+
+/// They have no entries of their own: ten thousand must not become twenty thousand lines.
+#[tokio::test]
+async fn notifications_of_the_server_are_counted_by_method_and_refused_ones_are_named_in_the_outcome() {
+    let upstream = CannedUpstream::new(|call| {
+        if call.method() != "tools/call" {
+            return ordinary(call);
+        }
+        let notification =
+            |method: &str| from_server(format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{}}}}"#));
+        let methods = ["progress", "message", "progress", "message", "progress"];
+        let mut arrivals: Vec<_> =
+            methods.iter().map(|method| notification(&format!("notifications/{method}"))).collect();
+        arrivals.push(result(call, "{}"));
+        Ok(reply(Media::EventStream, arrivals))
+    });
+    let policy = DenyList(&[("notifications/message", Manner::Plain)]);
+    let running = start_with(upstream, policy, ServerSettings::default()).await;
+    let client = running.session().await;
+    let answer = client.post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#).await;
+    assert_eq!(answer.body.matches("notifications/progress").count(), 3, "{answer:?}");
+    assert!(!answer.body.contains("notifications/message"), "{answer:?}");
+    assert_eq!(running.outcomes(2).await, ["answered", "answered"]);
+    assert_eq!(running.ledger.counted("denial", "forbidden"), 2);
+    let records = running.ledger.records.lock().unwrap();
+    let Some(Record::Outcome(outcome)) = records.last() else { panic!("{records:?}") };
+    assert_eq!(outcome.notifications, [("notifications/progress".to_owned(), 3)]);
+    assert_eq!(outcome.findings.len(), 1, "{outcome:?}");
+    assert_eq!(outcome.findings[0].detail, "notifications/message: secret detail (and 1 times more)");
+    assert_eq!((outcome.messages, outcome.findings[0].code), (4, "forbidden"));
 }
 
 #[tokio::test]
