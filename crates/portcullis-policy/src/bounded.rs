@@ -8,14 +8,16 @@ use std::sync::{PoisonError, RwLock};
 /// Enough that two busy cores rarely meet.
 const SHARDS: usize = 16;
 
+/// Found by the hash of a borrowed form of the key, so that a hit copies nothing; the whole key is compared before a value is given out.
 pub(crate) struct Bounded<K, V> {
-    shards: [RwLock<HashMap<K, V>>; SHARDS],
+    /// One entry per hash: of two keys with the same hash the later one stays.
+    shards: [RwLock<HashMap<u64, (K, V)>>; SHARDS],
     /// Per shard.
     most: usize,
     hasher: RandomState,
 }
 
-impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
+impl<K, V: Clone> Bounded<K, V> {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
@@ -24,38 +26,35 @@ impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
         }
     }
 
-    /// The remembered value, or a new one. Two threads may make it at once; the later one stays.
-    pub(crate) fn get_or_insert(&self, key: K, make: impl FnOnce(&K) -> V) -> V {
-        if let Some(value) = self.get(&key) {
-            return value;
+    /// The remembered value of the key that looks like `wanted`, or a new one. Two threads may make it at once; the later one stays.
+    pub(crate) fn get_or_insert(
+        &self,
+        wanted: &impl Hash,
+        is: impl FnOnce(&K) -> bool,
+        make: impl FnOnce() -> (K, V),
+    ) -> V {
+        let hash = self.hasher.hash_one(wanted);
+        let Some(shard) = self.shards.get(usize::try_from(hash >> 32).unwrap_or_default() % SHARDS) else {
+            return make().1;
+        };
+        if let Some((key, value)) = shard.read().unwrap_or_else(PoisonError::into_inner).get(&hash)
+            && is(key)
+        {
+            return value.clone();
         }
-        let value = make(&key);
-        self.insert(key, value.clone());
-        value
-    }
-
-    pub(crate) fn get(&self, key: &K) -> Option<V> {
-        let map = self.shard(key)?.read().unwrap_or_else(PoisonError::into_inner);
-        map.get(key).cloned()
-    }
-
-    pub(crate) fn insert(&self, key: K, value: V) {
-        let Some(shard) = self.shard(&key) else { return };
+        let made = make();
+        let value = made.1.clone();
         let mut map = shard.write().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= self.most {
             map.clear();
         }
-        map.insert(key, value);
+        map.insert(hash, made);
+        value
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().unwrap().len()).sum()
-    }
-
-    fn shard(&self, key: &K) -> Option<&RwLock<HashMap<K, V>>> {
-        let hash = self.hasher.hash_one(key);
-        self.shards.get(usize::try_from(hash >> 32).unwrap_or_default() % SHARDS)
     }
 }
 

@@ -9,7 +9,7 @@ use cedar_policy::{Policy, PolicySet, Schema, ValidationError, ValidationMode, V
 use miette::Diagnostic;
 use portcullis_core::catalogue::Catalogue;
 
-use crate::policies::{Ask, first_label};
+use crate::policies::{Ask, Form, first_label};
 use crate::schema::schema_source;
 use crate::source::{Finding, Severity, Source};
 
@@ -23,6 +23,7 @@ pub(crate) struct Parsed {
     pub(crate) id: String,
     pub(crate) ask: Option<Ask>,
     pub(crate) tree: Template,
+    pub(crate) full: Form,
     pub(crate) policy: Policy,
 }
 

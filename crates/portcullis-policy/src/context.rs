@@ -7,7 +7,9 @@ mod number;
 mod values;
 mod web;
 
-use cedar_policy::Context;
+use std::borrow::Cow;
+
+use cedar_policy_core::ast::Context;
 use portcullis_core::call;
 use portcullis_core::catalogue::Annotations;
 use portcullis_core::wire::View;
@@ -46,43 +48,43 @@ pub(crate) fn build(facts: &Facts<'_>, needs: &Needs, types: Option<&Type>) -> R
         ("version", facts.context.version.as_str()),
     ] {
         if wants(name).is_some() {
-            pairs.push((name.to_owned(), Fact::string(value)));
+            pairs.push((Cow::Borrowed(name), Fact::string(value)));
         }
     }
     if wants("now").is_some() {
         let now = Fact::datetime(&facts.context.now.to_string())
             .ok_or_else(|| Unfit::new("now", "outside of the times Cedar knows"))?;
-        pairs.push(("now".to_owned(), now));
+        pairs.push(("now".into(), now));
     }
     if let (Some(_), Some(session)) = (wants("session"), &facts.context.session) {
-        pairs.push(("session".to_owned(), session_record(session)?));
+        pairs.push(("session".into(), session_record(session)?));
     }
     subject(facts, needs, &mut pairs)?;
     if let (Some(needs), Shape::Tool) = (wants("args"), facts.shape) {
-        pairs.push(("args".to_owned(), arguments(facts.arguments, needs, types)?));
+        pairs.push(("args".into(), arguments(facts.arguments, needs, types)?));
     }
     fact::context(pairs)
 }
 
 /// What the message is about.
-fn subject(facts: &Facts<'_>, needs: &Needs, pairs: &mut Fields) -> Result<(), Unfit> {
+fn subject(facts: &Facts<'_>, needs: &Needs, pairs: &mut Fields<'_>) -> Result<(), Unfit> {
     let wants = |name: &str| needs.below(name);
     if facts.shape != Shape::Plain
         && let (Some(_), Some(name)) = (wants("name"), &facts.name)
     {
-        pairs.push(("name".to_owned(), Fact::string(name)));
+        pairs.push(("name".into(), Fact::string(name)));
     }
     if wants("tool").is_some() && facts.shape == Shape::Tool {
         let Some(hints) = facts.hints else {
             return Err(Unfit::new("tool", "the server's tools are not known yet"));
         };
-        pairs.push(("tool".to_owned(), tool_record(facts.name.as_deref().unwrap_or_default(), hints)?));
+        pairs.push(("tool".into(), tool_record(facts.name.as_deref().unwrap_or_default(), hints)?));
     }
     if let (Some(_), Some(mode)) = (wants("mode"), facts.mode()?) {
-        pairs.push(("mode".to_owned(), Fact::string(&mode)));
+        pairs.push(("mode".into(), Fact::string(&mode)));
     }
     if let (Some(_), Some(uri)) = (wants("uri"), facts.uri()) {
-        pairs.push(("uri".to_owned(), Fact::string(uri)));
+        pairs.push(("uri".into(), Fact::string(uri)));
     }
     if wants("url").is_some() || wants("host").is_some() {
         web::push(facts, needs, pairs)?;
@@ -91,20 +93,20 @@ fn subject(facts: &Facts<'_>, needs: &Needs, pairs: &mut Fields) -> Result<(), U
 }
 
 fn tool_record(name: &str, hints: Annotations) -> Result<Fact, Unfit> {
-    let mut fields = vec![("name".to_owned(), Fact::string(name))];
+    let mut fields = vec![("name".into(), Fact::string(name))];
     let hints = [
         ("readOnly", hints.read_only),
         ("destructive", hints.destructive),
         ("idempotent", hints.idempotent),
         ("openWorld", hints.open_world),
     ];
-    fields.extend(hints.into_iter().filter_map(|(name, hint)| Some((name.to_owned(), Fact::bool(hint?)))));
+    fields.extend(hints.into_iter().filter_map(|(name, hint)| Some((Cow::Borrowed(name), Fact::bool(hint?)))));
     Fact::record(fields)
 }
 
 fn session_record(session: &call::Session) -> Result<Fact, Unfit> {
     let long = |count: u64| Fact::long(i64::try_from(count).unwrap_or(i64::MAX));
-    Fact::record(vec![("calls".to_owned(), long(session.calls)), ("toolCalls".to_owned(), long(session.tool_calls))])
+    Fact::record(vec![("calls".into(), long(session.calls)), ("toolCalls".into(), long(session.tool_calls))])
 }
 
 fn arguments(arguments: Option<View<'_>>, needs: &Needs, types: Option<&Type>) -> Result<Fact, Unfit> {

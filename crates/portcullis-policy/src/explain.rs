@@ -60,7 +60,7 @@ pub fn explain(guard: &PolicyGuard, call: &Call) -> Vec<Explained> {
         if !prepared.candidates.contains(&number) {
             return Verdict::OutOfScope;
         }
-        match judge.decide_one(prepared, number, &facts, call.tool()) {
+        match judge.decide_one(prepared, number, &facts) {
             Outcome::Permitted(_) | Outcome::Forbidden(_) => Verdict::Satisfied,
             Outcome::NotPermitted => Verdict::NotSatisfied,
             Outcome::Failed(failed) => {

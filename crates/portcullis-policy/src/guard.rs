@@ -6,14 +6,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use portcullis_core::call::Call;
-use portcullis_core::catalogue::Tool;
 use portcullis_core::guard::{About, Decision, Guard, Pass, Phase, Watch};
 use portcullis_core::refusal::{Denial, DenialCode, Manner};
-use portcullis_core::wire::{Direction, Limits};
+use portcullis_core::wire::{Direction, JsonKind, Limits};
 
 use crate::context::Facts;
 use crate::judge::{Judge, Outcome, Prepared};
-use crate::policies::{Ask, Policies};
+use crate::policies::{Ask, Entry, Policies};
 use crate::visibility::Unknown;
 use crate::vocabulary::Shape;
 
@@ -54,11 +53,11 @@ impl Guard for PolicyGuard {
 
     fn check(&self, call: &Call) -> Decision {
         let facts = Facts::of_call(call);
-        match self.judge.check(&facts, call.tool()) {
+        match self.judge.check(&facts) {
             // Judged first all the same: neither words nor time tell it from a tool that a policy hides.
             Decision::Pass(_) | Decision::Hold(_) if facts.is_by_name() && !facts.exists() => {
-                let detail = "the server lists no tool of this name".to_owned();
-                self.judge.deny(&facts, DenialCode::NotListed, "no policy permits this".into(), detail, &[])
+                let refusal = Refusal::not_permitted("no policy permits this", "the server lists no tool of this name");
+                self.judge.deny(&facts, Refusal { code: DenialCode::NotListed, ..refusal })
             }
             Decision::Pass(pass) => self.judge.check_named(&facts).unwrap_or(Decision::Pass(pass)),
             refused => refused,
@@ -77,71 +76,65 @@ impl Guard for PolicyGuard {
 
 impl Judge {
     /// The decision on one request.
-    pub(crate) fn check(&self, facts: &Facts<'_>, tool: Option<&Arc<Tool>>) -> Decision {
+    pub(crate) fn check(&self, facts: &Facts<'_>) -> Decision {
         let Some(prepared) = self.prepare(facts) else {
-            return self.deny(
-                facts,
-                DenialCode::PolicyError,
-                UNJUDGED.into(),
-                "a name cannot be written in Cedar".to_owned(),
-                &[],
-            );
+            return self.deny(facts, Refusal::unjudged("a name cannot be written in Cedar".to_owned()));
         };
-        match self.decide(&prepared, facts, tool) {
+        match self.decide(&prepared, facts) {
             Outcome::Permitted(policies) => {
                 let repeatable = !facts.is_by_name() && !facts.answer && prepared.full.needs.only(PER_METHOD);
                 Decision::Pass(Pass { policies: Some(policies), findings: Vec::new(), repeatable })
             }
-            Outcome::Forbidden(forbids) => self.forbidden(&prepared, facts, tool, &forbids),
-            Outcome::NotPermitted => {
-                let public = self.not_permitted(&prepared, facts);
-                self.deny(facts, DenialCode::NotPermitted, public, "no permit is satisfied".to_owned(), &[])
-            }
+            Outcome::Forbidden(forbids) => match self.question(&prepared, facts, &forbids) {
+                Some(question) => Decision::Hold(Box::new(self.denial(facts, question))),
+                None => self.deny(facts, self.forbidden(forbids)),
+            },
+            Outcome::NotPermitted => self.deny(facts, self.not_permitted(&prepared, facts)),
             Outcome::Failed(failed) => {
                 let list: Vec<String> =
                     failed.iter().map(|(number, kind)| format!("`{}`: {kind}", self.id(*number))).collect();
-                let numbers: Vec<usize> = failed.iter().map(|(number, _)| *number).collect();
-                self.deny(
-                    facts,
-                    DenialCode::PolicyError,
-                    UNJUDGED.into(),
-                    format!("policies failed: {}", list.join("; ")),
-                    &numbers,
-                )
+                let policies = failed.iter().map(|(number, _)| *number).collect();
+                let refusal = Refusal::unjudged(format!("policies failed: {}", list.join("; ")));
+                self.deny(facts, Refusal { policies, ..refusal })
             }
             Outcome::Unfit(unfit) => {
                 let public = if unfit.0.starts_with("`args") { MISFIT } else { UNJUDGED };
-                self.deny(facts, DenialCode::PolicyError, public.into(), unfit.0, &[])
+                self.deny(facts, Refusal { public: public.into(), ..Refusal::unjudged(unfit.0) })
             }
         }
     }
 
-    fn forbidden(
-        &self,
-        prepared: &Prepared,
-        facts: &Facts<'_>,
-        tool: Option<&Arc<Tool>>,
-        forbids: &[usize],
-    ) -> Decision {
-        let entries: Vec<_> = forbids.iter().filter_map(|number| self.policies.entries.get(*number)).collect();
-        let asks: Vec<Ask> = entries.iter().filter_map(|entry| entry.ask).collect();
-        let only_asks = asks.len() == entries.len();
+    /// What a person must approve, where nothing but such questions stands against it.
+    fn question(&self, prepared: &Prepared, facts: &Facts<'_>, forbids: &[usize]) -> Option<Refusal> {
+        let asks: Vec<Ask> = self.entries(forbids).map(|entry| entry.ask).collect::<Option<_>>()?;
         // A hold is only for what would pass without the question.
-        if only_asks && matches!(self.decide_without_ask(prepared, facts, tool), Outcome::Permitted(_)) {
-            // Where one policy asks the caller and another the operator, the operator's word is needed.
-            let who = if asks.contains(&Ask::Operator) { Ask::Operator } else { Ask::Caller };
-            let reason = entries.iter().find_map(|entry| entry.reason.as_deref());
-            let public = reason.map_or(Cow::Borrowed(ASKS), |reason| Cow::Owned(reason.to_owned()));
-            let detail = format!("ask: {}", who.as_str());
-            return Decision::Hold(Box::new(self.denial(facts, DenialCode::ApprovalRequired, public, detail, forbids)));
+        if !matches!(self.decide_without_ask(prepared, facts), Outcome::Permitted(_)) {
+            return None;
         }
-        // What a person could have approved is not the reason when something else stands against it.
-        let reason = entries.iter().filter(|entry| entry.ask.is_none()).find_map(|entry| entry.reason.as_deref());
-        let public = reason.map_or(Cow::Borrowed("a policy forbids this"), |reason| Cow::Owned(reason.to_owned()));
-        self.deny(facts, DenialCode::Forbidden, public, "a forbid is satisfied".to_owned(), forbids)
+        // Where one policy asks the caller and another the operator, the operator's word is needed.
+        let who = if asks.contains(&Ask::Operator) { Ask::Operator } else { Ask::Caller };
+        let reason = self.entries(forbids).find_map(|entry| entry.reason.as_deref());
+        Some(Refusal {
+            code: DenialCode::ApprovalRequired,
+            public: reason.map_or(Cow::Borrowed(ASKS), |reason| Cow::Owned(reason.to_owned())),
+            detail: format!("ask: {}", who.as_str()),
+            policies: forbids.to_vec(),
+        })
     }
 
-    fn not_permitted(&self, prepared: &Prepared, facts: &Facts<'_>) -> Cow<'static, str> {
+    fn forbidden(&self, policies: Vec<usize>) -> Refusal {
+        // What a person could have approved is not the reason when something else stands against it.
+        let stands = self.entries(&policies).filter(|entry| entry.ask.is_none());
+        let reason = { stands }.find_map(|entry| entry.reason.as_deref());
+        let public = reason.map_or(Cow::Borrowed("a policy forbids this"), |reason| Cow::Owned(reason.to_owned()));
+        Refusal { code: DenialCode::Forbidden, public, detail: "a forbid is satisfied".to_owned(), policies }
+    }
+
+    fn entries<'a>(&'a self, numbers: &'a [usize]) -> impl Iterator<Item = &'a Entry> {
+        numbers.iter().filter_map(|number| self.policies.entries.get(*number))
+    }
+
+    fn not_permitted(&self, prepared: &Prepared, facts: &Facts<'_>) -> Refusal {
         let public = if facts.shape != Shape::Tool || self.manner(facts) != Manner::Correctable {
             "no policy permits this"
         } else if self.permits_look_at(prepared, &["args"]) {
@@ -149,29 +142,16 @@ impl Judge {
         } else {
             "no policy permits a call of this tool now"
         };
-        public.into()
+        Refusal::not_permitted(public, "no permit is satisfied")
     }
 
-    fn deny(
-        &self,
-        facts: &Facts<'_>,
-        code: DenialCode,
-        public: Cow<'static, str>,
-        detail: String,
-        policies: &[usize],
-    ) -> Decision {
-        Decision::Deny(Box::new(self.denial(facts, code, public, detail, policies)))
+    fn deny(&self, facts: &Facts<'_>, refusal: Refusal) -> Decision {
+        Decision::Deny(Box::new(self.denial(facts, refusal)))
     }
 
-    fn denial(
-        &self,
-        facts: &Facts<'_>,
-        code: DenialCode,
-        public: Cow<'static, str>,
-        detail: String,
-        policies: &[usize],
-    ) -> Denial {
-        let policies = policies.iter().map(|number| self.id(*number)).collect();
+    fn denial(&self, facts: &Facts<'_>, refusal: Refusal) -> Denial {
+        let Refusal { code, public, detail, policies } = refusal;
+        let policies = policies.into_iter().map(|number| self.id(number)).collect();
         Denial { code, guard: NAME, public, detail, policies, manner: self.manner(facts) }
     }
 
@@ -208,8 +188,8 @@ impl Judge {
             self.visible(&Facts::of_item(facts.context, "prompts/get", facts.name.clone()), Unknown::Call)
         };
         let hidden = || {
-            let detail = "the prompt or resource to complete for is hidden from this caller".to_owned();
-            let denial = self.denial(facts, DenialCode::NotPermitted, "no policy permits this".into(), detail, &[]);
+            let detail = "the prompt or resource to complete for is hidden from this caller";
+            let denial = self.denial(facts, Refusal::not_permitted("no policy permits this", detail));
             Decision::Deny(Box::new(Denial { manner: Manner::Unknown, ..denial }))
         };
         (!visible).then(hidden)
@@ -218,19 +198,41 @@ impl Judge {
     /// A modern `subscriptions/listen` subscribes to resources by URI; each is judged as `resources/subscribe` (I7).
     fn check_listened(&self, facts: &Facts<'_>) -> Option<Decision> {
         let params = facts.params?;
-        let wanted =
-            params.path(&["notifications", "resourceSubscriptions"]).or_else(|| params.get("resourceSubscriptions"))?;
-        wanted.elements().find_map(|uri| {
-            let Some(uri) = uri.as_str() else {
-                let detail = "a resource subscription is not a string".to_owned();
-                return Some(self.deny(facts, DenialCode::PolicyError, UNJUDGED.into(), detail, &[]));
-            };
-            let item = Facts { listed: false, ..Facts::of_item(facts.context, "resources/subscribe", Some(uri)) };
-            match self.check(&item, None) {
-                Decision::Pass(_) => None,
-                refused => Some(refused),
+        let unjudged = |detail: &str| Some(self.deny(facts, Refusal::unjudged(detail.to_owned())));
+        // Where the specification puts them, and where a lenient server may look as well: neither place leads around the policies.
+        let lists = [params.path(&["notifications", "resourceSubscriptions"]), params.get("resourceSubscriptions")];
+        lists.into_iter().flatten().filter(|list| !list.is_null()).find_map(|list| {
+            if list.kind() != JsonKind::Array {
+                return unjudged("`resourceSubscriptions` is not an array");
             }
+            list.elements().find_map(|uri| {
+                let Some(uri) = uri.as_str() else { return unjudged("a resource subscription is not a string") };
+                let item = Facts { listed: false, ..Facts::of_item(facts.context, "resources/subscribe", Some(uri)) };
+                match self.check(&item) {
+                    Decision::Pass(_) => None,
+                    refused => Some(refused),
+                }
+            })
         })
+    }
+}
+
+/// What is said no to, before it is known how to put that to this caller.
+struct Refusal {
+    code: DenialCode,
+    public: Cow<'static, str>,
+    detail: String,
+    /// Numbers of the policies that decided.
+    policies: Vec<usize>,
+}
+
+impl Refusal {
+    fn not_permitted(public: &'static str, detail: &str) -> Self {
+        Self { code: DenialCode::NotPermitted, public: public.into(), detail: detail.to_owned(), policies: Vec::new() }
+    }
+
+    fn unjudged(detail: String) -> Self {
+        Self { code: DenialCode::PolicyError, public: UNJUDGED.into(), detail, policies: Vec::new() }
     }
 }
 

@@ -5,21 +5,82 @@ use std::collections::HashMap;
 
 use cedar_policy::pst::{ActionConstraint, EntityOrSlot, EntityUID, PrincipalConstraint, ResourceConstraint, Template};
 
-/// Who and what a request is about, as far as scopes look at it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Target {
+use crate::names::{ACTION, CALLER, GROUP, SERVER, server_group, tool_action_type};
+use crate::vocabulary::{TOOLS_CALL, groups};
+
+/// Who asks for what, as far as scopes and entities look at it. Borrowed, so that finding what was prepared for it copies nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Asked<'a> {
     /// Name of the caller.
-    pub(crate) caller: String,
-    /// No scope looks at it, but the caller's attributes do, and those are remembered by target.
+    pub(crate) caller: &'a str,
+    /// No scope looks at it, but the caller's attributes do, and those are remembered with the rest.
     pub(crate) proof: &'static str,
     /// Groups of the caller.
+    pub(crate) groups: &'a [String],
+    /// Name of the upstream server.
+    pub(crate) server: &'a str,
+    pub(crate) what: What<'a>,
+}
+
+/// What an action is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum What<'a> {
+    /// A tool under its own name.
+    Tool(&'a str),
+    /// A tool that neither the server's list nor a policy names.
+    UnknownTool,
+    Method(&'static str),
+}
+
+/// The same, owned, and as the types and ids that scopes name.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) caller: String,
+    pub(crate) proof: &'static str,
     pub(crate) groups: Vec<String>,
+    pub(crate) server: String,
     /// Type and id of the action.
-    pub(crate) action: (String, String),
+    pub(crate) action: Uid,
     /// Ids of all groups the action is in; all of them are `Mcp::Action`s.
     pub(crate) parents: Vec<String>,
-    /// Name of the upstream server.
-    pub(crate) server: String,
+    /// For [`What::Method`].
+    method: Option<&'static str>,
+}
+
+impl Target {
+    pub(crate) fn of(asked: &Asked<'_>) -> Self {
+        let (action, parents, method) = match asked.what {
+            What::Tool(tool) => (
+                (tool_action_type(asked.server), tool.to_owned()),
+                vec![TOOLS_CALL.to_owned(), server_group(asked.server)],
+                None,
+            ),
+            What::UnknownTool => ((ACTION.to_owned(), TOOLS_CALL.to_owned()), vec![server_group(asked.server)], None),
+            What::Method(method) => {
+                let parents = groups(method).into_iter().map(str::to_owned).collect();
+                ((ACTION.to_owned(), method.to_owned()), parents, Some(method))
+            }
+        };
+        Self {
+            caller: asked.caller.to_owned(),
+            proof: asked.proof,
+            groups: asked.groups.to_vec(),
+            server: asked.server.to_owned(),
+            action,
+            parents,
+            method,
+        }
+    }
+
+    /// What this was made of.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        let what = match self.method {
+            Some(method) => What::Method(method),
+            None if self.action.0 == ACTION => What::UnknownTool,
+            None => What::Tool(&self.action.1),
+        };
+        Asked { caller: &self.caller, proof: self.proof, groups: &self.groups, server: &self.server, what }
+    }
 }
 
 /// A scope constraint on principal or resource.
@@ -87,24 +148,24 @@ impl Scope {
     /// Whether the scope fits this action.
     pub(crate) fn fits_action(&self, action: &Uid, parents: &[String]) -> bool {
         self.actions.as_ref().is_none_or(|actions| {
-            actions.iter().any(|named| {
-                named == action || (self.members && named.0 == crate::names::ACTION && parents.contains(&named.1))
-            })
+            actions
+                .iter()
+                .any(|named| named == action || (self.members && named.0 == ACTION && parents.contains(&named.1)))
         })
     }
 
     pub(crate) fn fits(&self, target: &Target) -> bool {
         let groups = target.groups.iter().map(String::as_str);
         self.fits_action(&target.action, &target.parents)
-            && self.principal.fits(crate::names::CALLER, &target.caller, groups)
-            && self.resource.fits(crate::names::SERVER, &target.server, std::iter::empty())
+            && self.principal.fits(CALLER, &target.caller, groups)
+            && self.resource.fits(SERVER, &target.server, std::iter::empty())
     }
 }
 
 impl Fit {
     fn fits<'a>(&self, ty: &str, id: &str, mut groups: impl Iterator<Item = &'a str>) -> bool {
         let is = |uid: &Uid| uid.0 == ty && uid.1 == id;
-        let mut within = |uid: &Uid| is(uid) || (uid.0 == crate::names::GROUP && groups.any(|group| group == uid.1));
+        let mut within = |uid: &Uid| is(uid) || (uid.0 == GROUP && groups.any(|group| group == uid.1));
         match self {
             Self::Any => true,
             Self::Eq(uid) => is(uid),
@@ -160,7 +221,7 @@ impl Index {
         let mut near = self.any_action.clone();
         near.extend(self.by_action.get(&target.action).into_iter().flatten());
         for parent in &target.parents {
-            let group = (crate::names::ACTION.to_owned(), parent.clone());
+            let group = (ACTION.to_owned(), parent.clone());
             near.extend(self.by_action.get(&group).into_iter().flatten());
         }
         near.sort_unstable();

@@ -1,57 +1,64 @@
 //! The decision point: one request, the policies that can apply to it, one outcome. Lists and calls both come here, so that they agree.
 
-use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
+mod tally;
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, EvaluationError, Request,
-    Response, RestrictedExpression,
-};
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock, Weak};
+
+use cedar_policy::{Effect, Entities, Entity, EntityUid, RestrictedExpression};
+use cedar_policy_core::ast::{Context, EntityUIDEntry, Request};
 use portcullis_core::caller::Caller;
 use portcullis_core::catalogue::Tool;
 use portcullis_core::wire::Limits;
 
+use self::tally::{Tally, tally};
 use crate::bounded::Bounded;
 use crate::context::{Facts, Unfit, build};
-use crate::index::Target;
-use crate::names::{ACTION, CALLER, GROUP, SERVER, server_group, tool_action_type, uid};
+use crate::index::{Asked, Target, What};
+use crate::names::{ACTION, CALLER, GROUP, SERVER, tool_action_type, uid};
 use crate::policies::{Policies, Slice, View};
 use crate::schema::{Type, project};
 use crate::visibility::Unknown;
-use crate::vocabulary::{Shape, TOOLS_CALL};
+use crate::vocabulary::Shape;
 
 /// Kinds of request remembered with their entities and candidate policies: one per caller, action and server. 8192: a few hundred
 /// callers with their usual tools.
 const MOST_PREPARED: usize = 8192;
 /// Tool definitions remembered with their types. 4096: far more than the servers of one gateway list.
 const MOST_TYPES: usize = 4096;
+/// Bytes of a schema whose types are remembered. 64 KiB: real ones have a few; a server that lists ever new giants must not fill the memory.
+const MOST_SCHEMA: usize = 64 << 10;
 
 /// Policies with everything that can be made ahead of a call.
 pub(crate) struct Judge {
     pub(crate) policies: Arc<Policies>,
     pub(crate) limits: Limits,
-    authorizer: Authorizer,
     prepared: Bounded<Target, Option<Arc<Prepared>>>,
-    /// By the address of a definition, which the entry keeps alive.
-    types: Bounded<usize, (Arc<Tool>, Arc<Type>)>,
+    /// By the address of a definition. A weak reference lets the definition go and still keeps its address from being used again.
+    types: Bounded<Weak<Tool>, Arc<Type>>,
 }
 
 /// What all requests of one caller for one action have in common.
 pub(crate) struct Prepared {
-    principal: EntityUid,
-    action: EntityUid,
-    resource: EntityUid,
+    principal: EntityUIDEntry,
+    action: EntityUIDEntry,
+    resource: EntityUIDEntry,
     entities: Entities,
     /// Numbers of the policies whose scope fits.
     pub(crate) candidates: Vec<usize>,
     pub(crate) full: Arc<Slice>,
-    may_call: OnceLock<Arc<Slice>>,
-    may_subject: OnceLock<Arc<Slice>>,
-    /// What these two say, when no candidate of theirs looks at the context.
-    sees_call: OnceLock<bool>,
-    sees_subject: OnceLock<bool>,
+    may_call: May,
+    may_subject: May,
     /// The outcome, when no candidate looks at the context.
     fixed: OnceLock<Outcome>,
+}
+
+/// What lists ask for: the candidates in a weakened form.
+#[derive(Debug, Default)]
+struct May {
+    slice: OnceLock<Arc<Slice>>,
+    /// What they say, when none of them looks at the context.
+    fixed: OnceLock<bool>,
 }
 
 /// What the policies say.
@@ -69,47 +76,37 @@ pub(crate) enum Outcome {
 
 impl Judge {
     pub(crate) fn new(policies: Arc<Policies>, limits: Limits) -> Self {
-        Self {
-            policies,
-            limits,
-            authorizer: Authorizer::new(),
-            prepared: Bounded::new(MOST_PREPARED),
-            types: Bounded::new(MOST_TYPES),
-        }
+        Self { policies, limits, prepared: Bounded::new(MOST_PREPARED), types: Bounded::new(MOST_TYPES) }
     }
 
     /// Everything about the request but its context. `None` when its names are no Cedar names.
     pub(crate) fn prepare(&self, facts: &Facts<'_>) -> Option<Arc<Prepared>> {
-        let target = self.target(facts);
-        self.prepared.get_or_insert(target, |target| self.make_prepared(target).map(Arc::new))
+        let asked = self.asked(facts);
+        self.prepared.get_or_insert(
+            &asked,
+            |known| known.asked() == asked,
+            || {
+                let target = Target::of(&asked);
+                let prepared = self.make_prepared(&target).map(Arc::new);
+                (target, prepared)
+            },
+        )
     }
 
-    fn target(&self, facts: &Facts<'_>) -> Target {
+    fn asked<'a>(&self, facts: &'a Facts<'_>) -> Asked<'a> {
         let Caller { name, proof, groups } = &*facts.context.caller;
-        let server = &facts.context.server;
-        let own = |tool: &str| (tool_action_type(server), tool.to_owned());
+        let server = &*facts.context.server;
         // A tool that a policy names is itself even when the server's list is not known: a `forbid` must not depend on that.
         let is_itself = |tool: &str| {
-            facts.listed || facts.context.catalogue.tool(tool).is_some() || self.policies.index.names(&own(tool))
+            let own = || (tool_action_type(server), tool.to_owned());
+            facts.listed || facts.tool.is_some() || self.policies.index.names(&own())
         };
-        let (action, parents) = match (facts.shape, &facts.name) {
-            (Shape::Tool, Some(tool)) if is_itself(tool) => {
-                (own(tool), vec![TOOLS_CALL.to_owned(), server_group(server)])
-            }
-            (Shape::Tool, _) => ((ACTION.to_owned(), TOOLS_CALL.to_owned()), vec![server_group(server)]),
-            _ => {
-                let parents = crate::vocabulary::groups(facts.action).into_iter().map(str::to_owned).collect();
-                ((ACTION.to_owned(), facts.action.to_owned()), parents)
-            }
+        let what = match (facts.shape, facts.name.as_deref()) {
+            (Shape::Tool, Some(tool)) if is_itself(tool) => What::Tool(tool),
+            (Shape::Tool, _) => What::UnknownTool,
+            _ => What::Method(facts.action),
         };
-        Target {
-            caller: name.clone(),
-            proof: proof.as_str(),
-            groups: groups.clone(),
-            action,
-            parents,
-            server: server.to_string(),
-        }
+        Asked { caller: name, proof: proof.as_str(), groups, server, what }
     }
 
     fn make_prepared(&self, target: &Target) -> Option<Prepared> {
@@ -129,176 +126,132 @@ impl Judge {
         let candidates = self.policies.candidates(target);
         let full = self.policies.slice(View::Full, &candidates);
         Some(Prepared {
-            principal,
-            action,
-            resource,
+            principal: entry(principal),
+            action: entry(action),
+            resource: entry(resource),
             entities: Entities::from_entities(entities, None).ok()?,
             candidates,
             full,
-            may_call: OnceLock::new(),
-            may_subject: OnceLock::new(),
-            sees_call: OnceLock::new(),
-            sees_subject: OnceLock::new(),
+            may_call: May::default(),
+            may_subject: May::default(),
             fixed: OnceLock::new(),
         })
     }
 
-    pub(crate) fn may_slice<'a>(&self, prepared: &'a Prepared, unknown: Unknown) -> &'a Arc<Slice> {
-        let cell = match unknown {
-            Unknown::Call => &prepared.may_call,
-            Unknown::Subject => &prepared.may_subject,
-        };
-        cell.get_or_init(|| self.policies.slice(unknown.into(), &prepared.candidates))
-    }
-
     /// What the policies say of these facts. An answer is judged by what is known of it: its request passed with all its facts.
-    pub(crate) fn decide(&self, prepared: &Prepared, facts: &Facts<'_>, tool: Option<&Arc<Tool>>) -> Outcome {
+    pub(crate) fn decide(&self, prepared: &Prepared, facts: &Facts<'_>) -> Outcome {
         if facts.answer {
-            return self.evaluate(prepared, self.may_slice(prepared, Unknown::Subject), facts, tool);
+            return self.evaluate(prepared, self.may_slice(prepared, Unknown::Subject), facts);
         }
         if prepared.full.needs.is_empty() {
-            return prepared.fixed.get_or_init(|| self.evaluate(prepared, &prepared.full, facts, tool)).clone();
+            return prepared.fixed.get_or_init(|| self.evaluate(prepared, &prepared.full, facts)).clone();
         }
-        self.evaluate(prepared, &prepared.full, facts, tool)
+        self.evaluate(prepared, &prepared.full, facts)
     }
 
     /// The same without the policies that ask a person.
-    pub(crate) fn decide_without_ask(
-        &self,
-        prepared: &Prepared,
-        facts: &Facts<'_>,
-        tool: Option<&Arc<Tool>>,
-    ) -> Outcome {
-        let slice = self.policies.slice(View::WithoutAsk, &prepared.candidates);
-        self.evaluate(prepared, &slice, facts, tool)
+    pub(crate) fn decide_without_ask(&self, prepared: &Prepared, facts: &Facts<'_>) -> Outcome {
+        self.evaluate(prepared, &self.policies.slice(View::WithoutAsk, &prepared.candidates), facts)
+    }
+
+    /// One policy alone, for `explain`.
+    pub(crate) fn decide_one(&self, prepared: &Prepared, number: usize, facts: &Facts<'_>) -> Outcome {
+        let view = if facts.answer { View::MaySubject } else { View::Full };
+        self.evaluate(prepared, &self.policies.slice(view, &[number]), facts)
     }
 
     /// Whether the caller may see this at all: some call of this kind could be permitted.
     pub(crate) fn visible(&self, facts: &Facts<'_>, unknown: Unknown) -> bool {
         let Some(prepared) = self.prepare(facts) else { return false };
         let slice = self.may_slice(&prepared, unknown);
-        let sees = || {
-            let Ok(context) = build(facts, &slice.needs, None) else { return false };
-            // A weakened policy may fail where the whole would not (its guard was weakened away); Cedar then leaves it out, and so do we.
-            self.ask_cedar(&prepared, slice, context).is_some_and(|response| response.decision() == Decision::Allow)
+        let look = || {
+            // A weakened policy may fail where the whole would not (its guard was weakened away); it is then left out.
+            build(facts, &slice.needs, None).is_ok_and(|context| {
+                let Tally { permits, forbids, .. } = ask_cedar(&prepared, slice, context);
+                forbids.is_empty() && !permits.is_empty()
+            })
         };
-        if !slice.needs.is_empty() {
-            return sees();
-        }
-        let cell = match unknown {
-            Unknown::Call => &prepared.sees_call,
-            Unknown::Subject => &prepared.sees_subject,
-        };
-        *cell.get_or_init(sees)
+        if slice.needs.is_empty() { *prepared.may(unknown).fixed.get_or_init(look) } else { look() }
     }
 
-    fn evaluate(&self, prepared: &Prepared, slice: &Slice, facts: &Facts<'_>, tool: Option<&Arc<Tool>>) -> Outcome {
-        let types = tool.filter(|_| slice.needs.mentions_any(&["args"])).map(|tool| self.types_of(tool));
+    fn may_slice<'a>(&self, prepared: &'a Prepared, unknown: Unknown) -> &'a Slice {
+        prepared.may(unknown).slice.get_or_init(|| self.policies.slice(unknown.into(), &prepared.candidates))
+    }
+
+    fn evaluate(&self, prepared: &Prepared, slice: &Slice, facts: &Facts<'_>) -> Outcome {
+        let types = facts.tool.filter(|_| slice.needs.mentions_any(&["args"])).map(|tool| self.types_of(tool));
         match build(facts, &slice.needs, types.as_deref()) {
-            Ok(context) => self.outcome(prepared, slice, context),
+            Ok(context) => self.outcome(ask_cedar(prepared, slice, context)),
             Err(unfit) => Outcome::Unfit(unfit),
         }
     }
 
-    fn outcome(&self, prepared: &Prepared, slice: &Slice, context: Context) -> Outcome {
-        let Some(response) = self.ask_cedar(prepared, slice, context) else {
-            return Outcome::Unfit(Unfit::new("context", "Cedar does not take these facts"));
-        };
-        let diagnostics = response.diagnostics();
-        // Cedar leaves a policy out that fails; a `forbid` left out would be an open gate, so any failure denies.
-        let mut failed: Vec<_> = diagnostics
-            .errors()
-            .map(|error| {
-                let AuthorizationError::PolicyEvaluationError(error) = error;
-                (slice.by_id.get(error.policy_id()).copied().unwrap_or(usize::MAX), kind_of(error.inner()))
-            })
-            .collect();
+    /// Deny by default, `forbid` wins, and any failure denies: a `forbid` that is left out because it failed would be an open gate.
+    fn outcome(&self, Tally { permits, mut forbids, mut failed }: Tally) -> Outcome {
         if !failed.is_empty() {
             failed.sort_by_key(|(number, _)| self.id(*number));
             return Outcome::Failed(failed);
         }
-        let mut reasons: Vec<usize> = diagnostics.reason().filter_map(|id| slice.by_id.get(id)).copied().collect();
-        reasons.sort_by_key(|number| self.id(*number));
-        match (response.decision(), reasons.as_slice()) {
-            (Decision::Allow, [only]) => match slice.reasons.get(only) {
-                Some(cell) => Outcome::Permitted(Arc::clone(cell.get_or_init(|| self.ids(&reasons)))),
-                None => Outcome::Permitted(self.ids(&reasons)),
+        if !forbids.is_empty() {
+            forbids.sort_by_key(|number| self.id(*number));
+            return Outcome::Forbidden(forbids);
+        }
+        match permits.as_slice() {
+            [] => Outcome::NotPermitted,
+            [only] => match self.policies.entries.get(*only) {
+                Some(entry) => Outcome::Permitted(Arc::clone(&entry.alone)),
+                None => Outcome::NotPermitted,
             },
-            (Decision::Allow, _) => Outcome::Permitted(self.ids(&reasons)),
-            (Decision::Deny, []) => Outcome::NotPermitted,
-            (Decision::Deny, _) => Outcome::Forbidden(reasons),
+            several => {
+                let mut ids: Vec<_> = several.iter().map(|number| self.id(*number)).collect();
+                ids.sort_unstable();
+                Outcome::Permitted(ids.into())
+            }
         }
-    }
-
-    /// `None` cannot happen without a schema; it denies all the same.
-    fn ask_cedar(&self, prepared: &Prepared, slice: &Slice, context: Context) -> Option<Response> {
-        let (principal, action, resource) =
-            (prepared.principal.clone(), prepared.action.clone(), prepared.resource.clone());
-        if slice.broken {
-            return None;
-        }
-        let request = Request::new(principal, action, resource, context, None).ok()?;
-        Some(self.authorizer.is_authorized(&request, &slice.set, &prepared.entities))
-    }
-
-    /// One policy alone, for `explain`.
-    pub(crate) fn decide_one(
-        &self,
-        prepared: &Prepared,
-        number: usize,
-        facts: &Facts<'_>,
-        tool: Option<&Arc<Tool>>,
-    ) -> Outcome {
-        let view = if facts.answer { View::MaySubject } else { View::Full };
-        let slice = self.policies.slice(view, &[number]);
-        self.evaluate(prepared, &slice, facts, tool)
     }
 
     fn types_of(&self, tool: &Arc<Tool>) -> Arc<Type> {
-        let address = Arc::as_ptr(tool) as usize;
-        let (_, ty) = self.types.get_or_insert(address, |_| {
-            (Arc::clone(tool), Arc::new(project(tool.input_schema.as_deref(), &self.limits)))
-        });
-        ty
+        let make = || Arc::new(project(tool.input_schema.as_deref(), &self.limits));
+        if tool.input_schema.as_ref().is_some_and(|schema| schema.len() > MOST_SCHEMA) {
+            return make();
+        }
+        let address = Arc::as_ptr(tool);
+        self.types.get_or_insert(&address, |known| known.as_ptr() == address, || (Arc::downgrade(tool), make()))
     }
 
     pub(crate) fn id(&self, number: usize) -> Arc<str> {
         self.policies.entries.get(number).map_or_else(|| Arc::from("unknown"), |entry| Arc::clone(&entry.id))
     }
 
-    fn ids(&self, numbers: &[usize]) -> Arc<[Arc<str>]> {
-        numbers.iter().map(|number| self.id(*number)).collect()
-    }
-
     /// Whether some permit that could apply looks at these facts.
     pub(crate) fn permits_look_at(&self, prepared: &Prepared, facts: &[&str]) -> bool {
         let entries = prepared.candidates.iter().filter_map(|number| self.policies.entries.get(*number));
-        entries.filter(|entry| entry.effect == Effect::Permit).any(|entry| entry.needs.mentions_any(facts))
+        entries.filter(|entry| entry.effect == Effect::Permit).any(|entry| entry.full.needs.mentions_any(facts))
     }
+}
+
+impl Prepared {
+    const fn may(&self, unknown: Unknown) -> &May {
+        match unknown {
+            Unknown::Call => &self.may_call,
+            Unknown::Subject => &self.may_subject,
+        }
+    }
+}
+
+fn entry(uid: EntityUid) -> EntityUIDEntry {
+    EntityUIDEntry::known(uid.into(), None)
+}
+
+fn ask_cedar(prepared: &Prepared, slice: &Slice, context: Context) -> Tally {
+    let Prepared { principal, action, resource, entities, .. } = prepared;
+    let request = Request::new_unchecked(principal.clone(), action.clone(), resource.clone(), Some(context));
+    tally(request, entities.as_ref(), &slice.rules)
 }
 
 impl std::fmt::Debug for Judge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Judge").field("policies", &self.policies.entries.len()).finish_non_exhaustive()
-    }
-}
-
-/// Cedar's own messages may quote values, and the log must not hold any.
-const fn kind_of(error: &EvaluationError) -> &'static str {
-    match error {
-        EvaluationError::EntityDoesNotExist(_) => "an entity does not exist",
-        EvaluationError::EntityAttrDoesNotExist(_) => "an entity does not have the attribute",
-        EvaluationError::RecordAttrDoesNotExist(_) => "a mentioned value is absent",
-        EvaluationError::FailedExtensionFunctionLookup(_) => "an extension function does not exist",
-        EvaluationError::TypeError(_) => "values of the wrong type",
-        EvaluationError::WrongNumArguments(_) => "an extension function has the wrong number of arguments",
-        EvaluationError::IntegerOverflow(_) => "integer overflow",
-        EvaluationError::UnlinkedSlot(_) => "a template that was not linked",
-        EvaluationError::FailedExtensionFunctionExecution(_) => "an extension function failed",
-        EvaluationError::NonValue(_) => "a value is unknown",
-        EvaluationError::RecursionLimit(_) => "the condition nests too deep",
-        #[expect(unreachable_patterns, reason = "variants exist only with features this build does not use")]
-        _ => "not evaluable",
     }
 }
 

@@ -16,9 +16,9 @@ mod policies; // the loaded set
 mod presets; // policies that come with the binary
 mod schema; // tools' JSON Schemas -> Cedar types -> Cedar schema
 mod source; // policy texts and findings
-mod table;
+mod table; // policy tests
 mod visibility; // policies while the call's facts are still unknown
-mod vocabulary; // methods as actions, their groups, what their context holds // policy tests
+mod vocabulary; // methods as actions, their groups, what their context holds
 
 pub use self::{
     explain::{Explained, Verdict, explain},

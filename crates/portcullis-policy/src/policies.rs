@@ -4,10 +4,10 @@ mod load;
 
 pub(crate) use self::load::first_label;
 
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
+use cedar_policy::Effect;
+use cedar_policy_core::ast::Expr;
 
 use crate::bounded::Bounded;
 use crate::index::{Index, Scope, Target};
@@ -24,6 +24,7 @@ pub struct Policies {
     pub(crate) index: Index,
     digest: String,
     files: usize,
+    /// By form and numbers.
     slices: Bounded<(View, Vec<usize>), Arc<Slice>>,
 }
 
@@ -60,22 +61,26 @@ pub struct Summary {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: Arc<str>,
-    pub(crate) policy: Policy,
+    /// The id as the list that a call permitted by this policy alone is recorded with: the commonest outcome.
+    pub(crate) alone: Arc<[Arc<str>]>,
     pub(crate) effect: Effect,
     pub(crate) reason: Option<Arc<str>>,
     pub(crate) ask: Option<Ask>,
     pub(crate) scope: Scope,
-    pub(crate) needs: Needs,
+    pub(crate) full: Form,
     /// Weakened forms; `None`: says nothing while these facts are unknown.
-    pub(crate) may_call: Option<Weakened>,
-    pub(crate) may_subject: Option<Weakened>,
+    pub(crate) may_call: Option<Form>,
+    pub(crate) may_subject: Option<Form>,
     pub(crate) file: String,
     pub(crate) line: usize,
 }
 
-#[derive(Debug)]
-pub(crate) struct Weakened {
-    pub(crate) policy: Policy,
+/// One form of a policy.
+#[derive(Clone, Debug)]
+pub(crate) struct Form {
+    /// Scope and conditions as one expression, which Cedar would assemble anew for every request. Without source places: those are
+    /// counted references that every step of an evaluation would copy.
+    pub(crate) condition: Arc<Expr>,
     pub(crate) needs: Needs,
 }
 
@@ -101,18 +106,20 @@ impl From<Unknown> for View {
     }
 }
 
-/// The policies that can apply to one kind of request, as Cedar takes them.
-#[derive(Debug)]
+/// The policies that can apply to one kind of request.
+#[derive(Debug, Default)]
 pub(crate) struct Slice {
-    /// Numbers into [`Policies::entries`].
-    pub(crate) members: Vec<usize>,
-    pub(crate) set: PolicySet,
+    pub(crate) rules: Vec<Rule>,
     pub(crate) needs: Needs,
-    pub(crate) by_id: HashMap<PolicyId, usize>,
-    /// A policy is missing: nothing may be decided with this.
-    pub(crate) broken: bool,
-    /// Ids of single permits, ready to be handed out: the commonest outcome.
-    pub(crate) reasons: HashMap<usize, OnceLock<Arc<[Arc<str>]>>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// Into [`Policies::entries`].
+    pub(crate) number: usize,
+    pub(crate) effect: Effect,
+    pub(crate) condition: Arc<Expr>,
 }
 
 impl Policies {
@@ -143,43 +150,30 @@ impl Policies {
 
     /// The slice of these policies in this form.
     pub(crate) fn slice(&self, view: View, candidates: &[usize]) -> Arc<Slice> {
-        let key = (view, candidates.to_vec());
-        self.slices.get_or_insert(key, |(view, members)| Arc::new(self.make_slice(*view, members)))
-    }
-
-    /// A slice of its own, shared with nobody.
-    #[cfg(test)]
-    pub(crate) fn slice_anew(&self, view: View, members: &[usize]) -> Arc<Slice> {
-        Arc::new(self.make_slice(view, members))
+        self.slices.get_or_insert(
+            &(view, candidates),
+            |known| known.0 == view && known.1 == candidates,
+            || ((view, candidates.to_vec()), Arc::new(self.make_slice(view, candidates))),
+        )
     }
 
     fn make_slice(&self, view: View, candidates: &[usize]) -> Slice {
-        let mut slice = Slice {
-            members: Vec::new(),
-            set: PolicySet::new(),
-            needs: Needs::default(),
-            by_id: HashMap::new(),
-            broken: false,
-            reasons: HashMap::new(),
-        };
-        for at in candidates {
-            let Some(entry) = self.entries.get(*at) else { continue };
+        let mut slice = Slice::default();
+        for number in candidates {
+            let Some(entry) = self.entries.get(*number) else { continue };
             // What a person may lift hides nothing: only the full view has it.
             if entry.ask.is_some() && view != View::Full {
                 continue;
             }
-            let (policy, needs) = match (view, &entry.may_call, &entry.may_subject) {
-                (View::Full | View::WithoutAsk, ..) => (&entry.policy, &entry.needs),
-                (View::MayCall, Some(may), _) | (View::MaySubject, _, Some(may)) => (&may.policy, &may.needs),
-                (View::MayCall | View::MaySubject, ..) => continue,
+            let form = match view {
+                View::Full | View::WithoutAsk => Some(&entry.full),
+                View::MayCall => entry.may_call.as_ref(),
+                View::MaySubject => entry.may_subject.as_ref(),
             };
-            // Ids are unique, so this cannot fail. If it did, the policy left out could be the one that denies.
-            slice.broken |= slice.set.add(policy.clone()).is_err();
-            if !slice.broken {
-                slice.members.push(*at);
-                slice.by_id.insert(policy.id().clone(), *at);
-                slice.reasons.insert(*at, OnceLock::new());
-                slice.needs.merge(needs);
+            if let Some(form) = form {
+                slice.needs.merge(&form.needs);
+                let condition = Arc::clone(&form.condition);
+                slice.rules.push(Rule { number: *number, effect: entry.effect, condition });
             }
         }
         slice

@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use cedar_policy::pst::{BinaryOp, Clause, Effect, Expr, StaticPolicy, Template, UnaryOp};
-use cedar_policy::{Policy, pst};
+use cedar_policy::pst::{BinaryOp, Clause, Effect, Expr, PstConstructionError, Template, UnaryOp};
 
 use crate::mentions::needs_of;
 
@@ -31,7 +30,7 @@ impl Unknown {
 
 /// The policy as far as known facts decide it; `None` when it says nothing then. `Err` when Cedar cannot express it, which the
 /// caller must treat as "may allow".
-pub(crate) fn may(policy: &Template, unknown: Unknown) -> Result<Option<Policy>, pst::PstConstructionError> {
+pub(crate) fn may(policy: &Template, unknown: Unknown) -> Result<Option<Template>, PstConstructionError> {
     let mut kept = Vec::new();
     let mut dropped = false;
     for clause in policy.clauses() {
@@ -50,16 +49,18 @@ pub(crate) fn may(policy: &Template, unknown: Unknown) -> Result<Option<Policy>,
     if dropped && policy.effect == Effect::Forbid {
         return Ok(None);
     }
-    let weakened = Template::new(
+    bare(policy).try_with_clauses(kept).map(Some)
+}
+
+/// The policy without its conditions.
+pub(crate) fn bare(policy: &Template) -> Template {
+    Template::new(
         policy.id.clone(),
         policy.effect,
         policy.principal.clone(),
         policy.action.clone(),
         policy.resource.clone(),
     )
-    .try_with_clauses(kept)?;
-    let weakened = StaticPolicy::try_from(weakened)?;
-    Policy::from_pst(pst::Policy::Static(weakened)).map(Some)
 }
 
 fn not(expr: Arc<Expr>) -> Arc<Expr> {

@@ -1,11 +1,11 @@
 //! Cedar values, made directly. Cedar's public way (`RestrictedExpression`) builds an expression tree and evaluates it again, which took
 //! half of a whole decision. Values from here are plain data: there is nothing in them to evaluate.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy::Context;
-use cedar_policy_core::ast::{self, ExtensionFunction, PartialValue, Value};
+use cedar_policy_core::ast::{Context, ExtensionFunction, PartialValue, Value};
 use cedar_policy_core::extensions::Extensions;
 
 use super::Unfit;
@@ -15,7 +15,7 @@ use super::Unfit;
 pub(super) struct Fact(Value);
 
 /// Names and values of a record.
-pub(super) type Fields = Vec<(String, Fact)>;
+pub(super) type Fields<'a> = Vec<(Cow<'a, str>, Fact)>;
 
 static DECIMAL: LazyLock<Option<&'static ExtensionFunction>> = LazyLock::new(|| constructor("decimal"));
 static DATETIME: LazyLock<Option<&'static ExtensionFunction>> = LazyLock::new(|| constructor("datetime"));
@@ -60,7 +60,7 @@ impl Fact {
 
     /// # Errors
     /// The same name twice.
-    pub(super) fn record(fields: Fields) -> Result<Self, Unfit> {
+    pub(super) fn record(fields: Fields<'_>) -> Result<Self, Unfit> {
         let count = fields.len();
         let map: BTreeMap<_, _> = fields.into_iter().map(|(name, Self(value))| (name.into(), value)).collect();
         if map.len() != count {
@@ -72,31 +72,31 @@ impl Fact {
 
 /// # Errors
 /// The same name twice.
-pub(super) fn context(fields: Fields) -> Result<Context, Unfit> {
+pub(super) fn context(fields: Fields<'_>) -> Result<Context, Unfit> {
     let count = fields.len();
     let map: BTreeMap<_, _> = fields.into_iter().map(|(name, Fact(value))| (name.into(), value)).collect();
     if map.len() != count {
         return Err(Unfit::new("context", "the same fact twice"));
     }
-    Ok(Context::from(ast::Context::Value(Arc::new(map))))
+    Ok(Context::Value(Arc::new(map)))
 }
 
 #[cfg(test)]
 mod tests {
-    use cedar_policy::RestrictedExpression;
+    use cedar_policy::{Context, RestrictedExpression};
 
     use super::*;
 
     #[test]
     fn values_made_directly_are_what_cedar_itself_makes() {
         let ours = context(vec![
-            ("text".to_owned(), Fact::string("a\"b")),
-            ("long".to_owned(), Fact::long(-7)),
-            ("truth".to_owned(), Fact::bool(true)),
-            ("money".to_owned(), Fact::decimal("-12.5000").unwrap()),
-            ("now".to_owned(), Fact::datetime("2026-07-28T09:30:00.000Z").unwrap()),
-            ("set".to_owned(), Fact::set(vec![Fact::long(1), Fact::long(1), Fact::string("x")])),
-            ("record".to_owned(), Fact::record(vec![("b".to_owned(), Fact::bool(false))]).unwrap()),
+            ("text".into(), Fact::string("a\"b")),
+            ("long".into(), Fact::long(-7)),
+            ("truth".into(), Fact::bool(true)),
+            ("money".into(), Fact::decimal("-12.5000").unwrap()),
+            ("now".into(), Fact::datetime("2026-07-28T09:30:00.000Z").unwrap()),
+            ("set".into(), Fact::set(vec![Fact::long(1), Fact::long(1), Fact::string("x")])),
+            ("record".into(), Fact::record(vec![("b".into(), Fact::bool(false))]).unwrap()),
         ]);
         let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
         let long = RestrictedExpression::new_long;
@@ -111,8 +111,8 @@ mod tests {
             ("set".to_owned(), RestrictedExpression::new_set([long(1), long(1), text("x")])),
             ("record".to_owned(), record),
         ]);
-        assert_eq!(ours.unwrap().to_string(), theirs.unwrap().to_string());
+        assert_eq!(Context::from(ours.unwrap()).to_string(), theirs.unwrap().to_string());
         assert!(Fact::decimal("1").is_none() && Fact::datetime("today").is_none());
-        assert!(Fact::record(vec![("a".to_owned(), Fact::long(1)), ("a".to_owned(), Fact::long(2))]).is_err());
+        assert!(Fact::record(vec![("a".into(), Fact::long(1)), ("a".into(), Fact::long(2))]).is_err());
     }
 }

@@ -2,9 +2,10 @@
 //! converted before a policy asks for it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use portcullis_core::call::{self, Call, Subject};
-use portcullis_core::catalogue::Annotations;
+use portcullis_core::catalogue::{Annotations, Tool};
 use portcullis_core::wire::{Direction, Kind, View};
 
 use super::Unfit;
@@ -24,6 +25,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) listed: bool,
     pub(crate) shape: Shape,
     pub(crate) name: Option<Cow<'a, str>>,
+    /// The tool of that name, as the catalogue knows it.
+    pub(crate) tool: Option<&'a Arc<Tool>>,
     /// What the server says of the tool. `None` while nothing is known of any tool: no hints is not the same as not knowing.
     pub(crate) hints: Option<Annotations>,
     pub(crate) params: Option<View<'a>>,
@@ -45,7 +48,13 @@ impl<'a> Facts<'a> {
         let shape = shape(action);
         let params = message.and_then(|message| message.params());
         let reference = || params?.path(&["ref", "type"])?.as_str();
-        let mut facts = Self {
+        let name = call.name();
+        let tool = name.as_deref().filter(|_| shape == Shape::Tool).and_then(|name| call.context.catalogue.tool(name));
+        let hints = match tool {
+            Some(tool) => Some(tool.annotations),
+            None => call.context.catalogue.is_read().then(Annotations::default),
+        };
+        Self {
             context: &call.context,
             method,
             action,
@@ -53,19 +62,13 @@ impl<'a> Facts<'a> {
             answer,
             listed: false,
             shape,
-            name: call.name(),
-            hints: None,
+            name,
+            tool,
+            hints,
             params,
             arguments: call.arguments(),
             completes_resource: shape == Shape::Completion && reference().is_some_and(|kind| kind == "ref/resource"),
-        };
-        if shape == Shape::Tool {
-            facts.hints = match call.tool() {
-                Some(tool) => Some(tool.annotations),
-                None => call.context.catalogue.is_read().then(Annotations::default),
-            };
         }
-        facts
     }
 
     /// One item of a list, as the call that would use it.
@@ -79,6 +82,7 @@ impl<'a> Facts<'a> {
             listed: true,
             shape: shape(action),
             name,
+            tool: None,
             hints: None,
             params: None,
             arguments: None,
@@ -119,7 +123,6 @@ impl<'a> Facts<'a> {
 
     /// Whether the tool may exist as far as anyone knows; an unread catalogue rules nothing out.
     pub(crate) fn exists(&self) -> bool {
-        let catalogue = &self.context.catalogue;
-        !catalogue.is_read() || self.name.as_deref().is_some_and(|name| catalogue.tool(name).is_some())
+        self.tool.is_some() || !self.context.catalogue.is_read()
     }
 }

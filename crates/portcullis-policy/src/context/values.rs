@@ -79,12 +79,11 @@ pub(super) fn record(
                 place.inside(&name).unfit("a policy mentions it and the tool does not declare it")
             });
         };
-        let place = place.inside(&name);
         if value.is_null() && *nullable {
             continue;
         }
-        let value = value_of(value, ty, below, place, budget)?;
-        fields.push((name.into_owned(), value));
+        let value = value_of(value, ty, below, place.inside(&name), budget)?;
+        fields.push((name, value));
     }
     Fact::record(fields)
 }

@@ -10,25 +10,25 @@ use crate::mentions::Needs;
 use crate::vocabulary::Shape;
 
 /// Adds `url` and `host`.
-pub(super) fn push(facts: &Facts<'_>, needs: &Needs, pairs: &mut Fields) -> Result<(), Unfit> {
+pub(super) fn push(facts: &Facts<'_>, needs: &Needs, pairs: &mut Fields<'_>) -> Result<(), Unfit> {
     let Some(text) = text(facts)? else { return Ok(()) };
     let url = Url::parse(&text).map_err(|_| Unfit::new("url", "not an absolute URL"))?;
     let host = host(&url);
     if let (true, Some(host)) = (needs.below("host").is_some(), &host) {
-        pairs.push(("host".to_owned(), Fact::string(host)));
+        pairs.push(("host".into(), Fact::string(host)));
     }
     let Some(wanted) = needs.below("url") else { return Ok(()) };
-    let mut fields = vec![("scheme".to_owned(), Fact::string(url.scheme()))];
+    let mut fields = vec![("scheme".into(), Fact::string(url.scheme()))];
     if let Some(host) = host {
-        fields.push(("host".to_owned(), Fact::string(&host)));
+        fields.push(("host".into(), Fact::string(&host)));
     }
     if let Some(port) = url.port_or_known_default() {
-        fields.push(("port".to_owned(), Fact::long(i64::from(port))));
+        fields.push(("port".into(), Fact::long(i64::from(port))));
     }
     if wanted.below("path").is_some() {
-        fields.push(("path".to_owned(), Fact::string(path(&url)?)));
+        fields.push(("path".into(), Fact::string(path(&url)?)));
     }
-    pairs.push(("url".to_owned(), Fact::record(fields)?));
+    pairs.push(("url".into(), Fact::record(fields)?));
     Ok(())
 }
 

@@ -282,6 +282,14 @@ fn a_modern_listen_is_judged_for_each_resource_it_subscribes_to() {
     assert!(passes(&guard, &listen(json!(["notes://a", "notes://b"]))));
     assert!(!passes(&guard, &listen(json!(["notes://a", "secrets://b"]))));
     assert!(!passes(&guard, &listen(json!(["notes://a", 7]))));
+    assert!(!passes(&guard, &listen(json!("secrets://b"))), "a lenient server may take one URI for a list");
+    assert!(!passes(&guard, &listen(json!({"0": "secrets://b"}))));
+    let beside =
+        json!({"notifications": {"resourceSubscriptions": ["notes://a"]}, "resourceSubscriptions": ["secrets://b"]});
+    assert!(!passes(
+        &guard,
+        &call(json!({"method": "subscriptions/listen", "version": "2026-07-28", "params": beside}))
+    ));
 }
 
 #[test]

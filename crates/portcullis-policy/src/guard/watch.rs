@@ -182,7 +182,7 @@ impl Reply {
     }
 
     fn refuses_as(&self, method: &str, params: Option<View<'_>>) -> Option<Box<Denial>> {
-        match self.judge.check(&Facts::of_embedded(&self.context, method, params), None) {
+        match self.judge.check(&Facts::of_embedded(&self.context, method, params)) {
             Decision::Pass(_) => None,
             // Nobody can approve in the middle of a reply: the tool's call could be held, its answer cannot.
             Decision::Hold(denial) | Decision::Deny(denial) => Some(denial),

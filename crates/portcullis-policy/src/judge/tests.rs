@@ -1,10 +1,12 @@
 #![expect(clippy::disallowed_methods, reason = "one test prints how long decisions take")]
 
+use cedar_policy::{AuthorizationError, Authorizer, Decision, PolicyId};
 use portcullis_core::call::Call;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::mentions::Needs;
 use crate::testing::{call, call_in, catalogue};
 
 const PRINCIPALS: [&str; 6] = [
@@ -95,12 +97,34 @@ fn request() -> impl Strategy<Value = Call> {
     })
 }
 
-/// Every policy, with the whole context: what Cedar itself says.
-fn by_the_full_set(judge: &Judge, prepared: &Prepared, call: &Call) -> Outcome {
-    let all: Vec<usize> = (0..judge.policies.entries.len()).collect();
-    let mut slice = Arc::into_inner(judge.policies.slice_anew(View::Full, &all)).unwrap();
-    slice.needs = crate::mentions::Needs { whole: true, inner: std::collections::BTreeMap::new() };
-    judge.evaluate(prepared, &slice, &Facts::of_call(call), call.tool())
+/// Every policy as written, with the whole context and everything about the caller: what Cedar's own authorizer says.
+fn by_the_full_set(judge: &Judge, text: &str, prepared: &Prepared, call: &Call) -> Outcome {
+    let facts = Facts::of_call(call);
+    let everything = Needs { whole: true, inner: std::collections::BTreeMap::new() };
+    let types = call.tool().map(|tool| judge.types_of(tool));
+    let context = match build(&facts, &everything, types.as_deref()) {
+        Ok(context) => cedar_policy::Context::from(context),
+        Err(unfit) => return Outcome::Unfit(unfit),
+    };
+    let uid = |entry: &EntityUIDEntry| EntityUid::from(entry.uid().unwrap().clone());
+    let Prepared { principal, action, resource, entities, .. } = prepared;
+    let request = cedar_policy::Request::new(uid(principal), uid(action), uid(resource), context, None).unwrap();
+    let response = Authorizer::new().is_authorized(&request, &text.parse().unwrap(), entities);
+    let number = |id: &PolicyId| -> usize { id.to_string().strip_prefix("policy").unwrap().parse().unwrap() };
+    let errors = response.diagnostics().errors();
+    let failed: Vec<_> = errors
+        .map(|AuthorizationError::PolicyEvaluationError(error)| {
+            (number(error.policy_id()), tally::kind_of(error.inner()))
+        })
+        .collect();
+    let mut reasons: Vec<usize> = response.diagnostics().reason().map(number).collect();
+    reasons.sort_by_key(|number| judge.id(*number));
+    match response.decision() {
+        _ if !failed.is_empty() => Outcome::Failed(failed),
+        Decision::Allow => Outcome::Permitted(reasons.iter().map(|number| judge.id(*number)).collect()),
+        Decision::Deny if reasons.is_empty() => Outcome::NotPermitted,
+        Decision::Deny => Outcome::Forbidden(reasons),
+    }
 }
 
 /// Errors come in no particular order.
@@ -118,13 +142,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_slice_decides_like_the_full_set(policies in prop::collection::vec(policy(), 0..8), calls in prop::collection::vec(request(), 1..4)) {
-        let judge = Judge::new(Arc::new(Policies::unchecked(&policies.join("\n"))), Limits::default());
+    fn the_slice_decides_like_cedar_with_the_full_set(policies in prop::collection::vec(policy(), 0..8), calls in prop::collection::vec(request(), 1..4)) {
+        let text = policies.join("\n");
+        let judge = Judge::new(Arc::new(Policies::unchecked(&text)), Limits::default());
         for call in calls {
             let facts = Facts::of_call(&call);
             let prepared = judge.prepare(&facts).unwrap();
-            let sliced = judge.decide(&prepared, &facts, call.tool());
-            prop_assert_eq!(sorted(sliced), sorted(by_the_full_set(&judge, &prepared, &call)));
+            let sliced = judge.decide(&prepared, &facts);
+            prop_assert_eq!(sorted(sliced), sorted(by_the_full_set(&judge, &text, &prepared, &call)));
         }
     }
 
@@ -134,7 +159,7 @@ proptest! {
         for call in calls {
             let facts = Facts::of_call(&call);
             let prepared = judge.prepare(&facts).unwrap();
-            if matches!(judge.decide(&prepared, &facts, call.tool()), Outcome::Permitted(_)) {
+            if matches!(judge.decide(&prepared, &facts), Outcome::Permitted(_)) {
                 prop_assert!(judge.visible(&facts, Unknown::Call));
                 prop_assert!(judge.visible(&facts, Unknown::Subject));
             }
@@ -155,7 +180,7 @@ fn a_thousand_policies_cost_what_the_relevant_few_cost() {
     let look = |case: serde_json::Value| {
         let call = call(case);
         let prepared = judge.prepare(&Facts::of_call(&call)).unwrap();
-        (prepared.full.members.len(), prepared.full.needs.inner.len())
+        (prepared.full.rules.len(), prepared.full.needs.inner.len())
     };
     assert_eq!(judge.policies.entries.len(), 2001);
     assert_eq!(look(json!({"tool": "list_notes"})), (1, 0));
@@ -176,7 +201,7 @@ fn one_caller_never_gets_what_was_remembered_for_another() {
         let call = call(case);
         let facts = Facts::of_call(&call);
         let prepared = judge.prepare(&facts).unwrap();
-        matches!(judge.decide(&prepared, &facts, call.tool()), Outcome::Permitted(_))
+        matches!(judge.decide(&prepared, &facts), Outcome::Permitted(_))
     };
     for _ in 0..2 {
         assert!(decide(json!({"method": "ping", "caller": {"name": "a", "groups": ["g0"]}})));
@@ -190,9 +215,36 @@ fn one_caller_never_gets_what_was_remembered_for_another() {
 fn the_memory_of_prepared_requests_is_bounded() {
     let bounded = Bounded::new(64);
     for number in 0..100_000_u32 {
-        bounded.insert(number, number);
+        let value = bounded.get_or_insert(&number, |known| *known == number, || (number, number));
+        assert_eq!(value, number);
     }
     assert!(bounded.len() <= 64);
+}
+
+#[test]
+fn what_was_remembered_under_the_same_hash_for_another_key_is_not_given_out() {
+    let bounded = Bounded::new(64);
+    let same_hash = ();
+    for key in ["a", "b", "a"] {
+        assert_eq!(bounded.get_or_insert(&same_hash, |known| *known == key, || (key, key)), key);
+    }
+    let remembered = bounded.get_or_insert(&same_hash, |known| *known == "a", || ("made", "made"));
+    assert_eq!(remembered, "a");
+}
+
+#[test]
+fn types_of_a_definition_that_is_gone_are_never_those_of_another() {
+    let judge = Judge::new(Arc::new(Policies::unchecked("permit (principal, action, resource);")), Limits::default());
+    for number in 0..200 {
+        let tools = json!([{"name": "t", "inputSchema": {"type": "object", "properties": {format!("p{number}"): {"type": "string"}}}}]);
+        let catalogue =
+            portcullis_core::catalogue::Catalogue::from_saved(tools.to_string().as_bytes(), &Limits::default());
+        let tool = Arc::clone(catalogue.unwrap().tool("t").unwrap());
+        for _ in 0..2 {
+            let Type::Record(record) = &*judge.types_of(&tool) else { panic!("not a record") };
+            assert!(record.fields.keys().eq([&format!("p{number}")]));
+        }
+    }
 }
 
 /// Best time of a few calls, in µs: short batches, so that other processes do not get in between.
@@ -226,19 +278,16 @@ fn costs() {
     for (name, call) in [("5 arguments", pay), ("1 argument", read), ("ping", call(json!({"method": "ping"})))] {
         let facts = Facts::of_call(&call);
         let prepared = judge.prepare(&facts).unwrap();
-        let types = call.tool().map(|tool| judge.types_of(tool));
+        let types = facts.tool.map(|tool| judge.types_of(tool));
         let context = || build(&facts, &prepared.full.needs, types.as_deref()).unwrap();
         let ready = context();
         println!(
             "{name}: {:.2} µs; of it facts {:.2}, prepare {:.2}, context {:.2}, Cedar {:.2}",
-            best(|| assert!(matches!(
-                judge.check(&Facts::of_call(&call), call.tool()),
-                portcullis_core::guard::Decision::Pass(_)
-            ))),
+            best(|| assert!(matches!(judge.check(&Facts::of_call(&call)), portcullis_core::guard::Decision::Pass(_)))),
             best(|| assert!(Facts::of_call(&call).params.is_some())),
             best(|| assert!(judge.prepare(&facts).is_some())),
             best(|| drop(context())),
-            best(|| assert!(judge.ask_cedar(&prepared, &prepared.full, ready.clone()).is_some())),
+            best(|| assert!(!ask_cedar(&prepared, &prepared.full, ready.clone()).permits.is_empty())),
         );
     }
 }

@@ -4,20 +4,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy::pst::{self, Template};
+use cedar_policy::pst::{self, PstConstructionError, StaticPolicy, Template};
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
 use miette::Diagnostic;
 use portcullis_core::catalogue::Catalogue;
 use sha2::{Digest as _, Sha256};
 
-use super::{Ask, Entry, MOST_SLICES, Policies, Weakened};
+use super::{Ask, Entry, Form, MOST_SLICES, Policies};
 use crate::bounded::Bounded;
 use crate::check::{Parsed, check};
 use crate::index::{Index, Scope};
-use crate::mentions::{Needs, needs_of, needs_of_policy};
+use crate::mentions::needs_of_policy;
 use crate::names::nearest;
 use crate::source::{Finding, Severity, Source};
-use crate::visibility::{Unknown, may};
+use crate::visibility::{Unknown, bare, may};
 
 /// Annotations that mean something here.
 const ANNOTATIONS: [&str; 4] = ["id", "reason", "ask", "note"];
@@ -110,7 +110,11 @@ fn parse(file: usize, source: &Source, parsed: &mut Vec<Parsed>, findings: &mut 
     }
     // Cedar numbers the policies of a text in their order.
     for number in 0..set.num_of_policies() {
-        let Some(policy) = set.policy(&PolicyId::new(format!("policy{number}"))) else { continue };
+        let Some(policy) = set.policy(&PolicyId::new(format!("policy{number}"))) else {
+            // A policy that is passed over could be the one that denies.
+            findings.push(source.finding(Severity::Error, None, None, format!("policy {} is not usable", number + 1)));
+            continue;
+        };
         let start = policy.as_ref().loc().map(|loc| loc.start());
         let derived = format!("{}:{}", source.file, number + 1);
         let id = policy.annotation("id").unwrap_or(&derived).to_owned();
@@ -134,10 +138,14 @@ fn parse(file: usize, source: &Source, parsed: &mut Vec<Parsed>, findings: &mut 
             }
         };
         let policy = policy.new_id(PolicyId::new(&id));
-        match policy.to_pst() {
-            Ok(tree) => {
+        let usable = policy.to_pst().and_then(|tree| {
+            let tree = tree.body().clone();
+            Ok((form(&tree)?, tree))
+        });
+        match usable {
+            Ok((full, tree)) => {
                 warn_annotations(source, start, &id, &policy, findings);
-                parsed.push(Parsed { file, start, id, ask, tree: tree.body().clone(), policy });
+                parsed.push(Parsed { file, start, id, ask, tree, full, policy });
             }
             Err(error) => {
                 findings.push(source.finding(Severity::Error, start, Some(&id), format!("not usable: {error}")))
@@ -207,44 +215,37 @@ fn sort(sources: &[Source], findings: &mut Vec<Finding>) {
 }
 
 fn entry(parsed: Parsed, sources: &[Source]) -> Entry {
-    let Parsed { file, start, id, ask, tree, policy } = parsed;
+    let Parsed { file, start, id, ask, tree, full, policy } = parsed;
     let source = sources.get(file);
+    let id: Arc<str> = Arc::from(id);
     Entry {
-        id: Arc::from(id),
+        alone: Arc::from([Arc::clone(&id)]),
+        id,
         effect: policy.effect(),
         reason: policy.annotation("reason").filter(|reason| !reason.is_empty()).map(Arc::from),
         ask,
         scope: Scope::of(&tree),
-        needs: needs_of_policy(&tree),
+        full,
         may_call: weakened(&tree, Unknown::Call),
         may_subject: weakened(&tree, Unknown::Subject),
         file: source.map(|source| source.file.clone()).unwrap_or_default(),
         line: source.map_or(0, |source| source.position(start.unwrap_or_default()).0),
-        policy,
     }
 }
 
-fn weakened(tree: &Template, unknown: Unknown) -> Option<Weakened> {
-    let policy = match may(tree, unknown) {
-        Ok(weakened) => weakened?,
+fn weakened(tree: &Template, unknown: Unknown) -> Option<Form> {
+    match may(tree, unknown).and_then(|weak| weak.as_ref().map(form).transpose()) {
+        Ok(form) => form,
         // Not expressible: a permit then may allow anything in its scope, a forbid may forbid nothing. Both show too much, never too little.
-        Err(_) => bare_permit(tree)?,
-    };
-    let needs = policy.to_pst().map_or_else(|_| everything(), |tree| needs_of_policy(tree.body()));
-    Some(Weakened { policy, needs })
-}
-
-fn bare_permit(tree: &Template) -> Option<Policy> {
-    if tree.effect != pst::Effect::Permit {
-        return None;
+        Err(_) if tree.effect == pst::Effect::Permit => form(&bare(tree)).ok(),
+        Err(_) => None,
     }
-    let bare =
-        Template::new(tree.id.clone(), tree.effect, tree.principal.clone(), tree.action.clone(), tree.resource.clone());
-    Policy::from_pst(pst::Policy::Static(pst::StaticPolicy::try_from(bare).ok()?)).ok()
 }
 
-fn everything() -> Needs {
-    needs_of(&pst::Expr::Var(pst::Var::Context))
+fn form(tree: &Template) -> Result<Form, PstConstructionError> {
+    let policy = Policy::from_pst(pst::Policy::Static(StaticPolicy::try_from(tree.clone())?))?;
+    let policy: &cedar_policy_core::ast::Policy = policy.as_ref();
+    Ok(Form { condition: Arc::new(policy.condition()), needs: needs_of_policy(tree) })
 }
 
 /// Texts only, in order, each with its length in front so that no two sets share an input. The same policies in another folder are the same policies.
