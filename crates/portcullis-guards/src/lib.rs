@@ -5,6 +5,7 @@
 //! No guard may do input or output, ask the time, or keep state without a bound.
 
 pub mod registry; // what a registration is; settings; the reference page
+mod remembered; // tasks that answers made: shared by the guards that must know them again
 mod schema; // JSON Schema, compiled once and bounded: shared by the guards that validate
 
 mod arguments;

@@ -1,9 +1,12 @@
-//! Validates a tool's `structuredContent` against the tool's own `outputSchema` (A48, I15). Looks at nothing else of the answer.
+//! Validates a tool's `structuredContent` against the tool's own `outputSchema` (A48, I15), whichever way the result comes: as the answer to
+//! the call, on a stream that was resumed, or as the result of a task (I23). Looks at nothing else of the answer.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use portcullis_core::call::Call;
-use portcullis_core::guard::{About, Decision, Guard, Mode, Pass, Phase, Sight, Watch};
+use portcullis_core::call::{Call, Context};
+use portcullis_core::catalogue::Tool;
+use portcullis_core::guard::{About, Decision, Effect, Finding, Guard, Mode, Pass, Phase, Sight, Watch};
 use portcullis_core::refusal::{Denial, DenialCode, Manner};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Direction, JsonKind, Kind, Message, View};
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arguments::unusable_schema;
 use crate::registry::Configured;
+use crate::remembered::{Bound, Memory, Remembered, made};
 use crate::schema::{Cache, Compiled};
 
 static ABOUT: About = About {
@@ -40,6 +44,20 @@ impl Default for OutputsSettings {
 pub(crate) struct Outputs {
     settings: OutputsSettings,
     schemas: Cache,
+    /// What the results of tasks must fit, for tasks of tools with a schema.
+    tasks: Memory<Promise>,
+}
+
+/// Noted when the result of a task cannot be held to the schema of the tool that made it.
+const UNBOUND: &str = "task_unbound";
+
+/// What a tool says of its results.
+#[derive(Clone, Debug)]
+struct Promise {
+    tool: Arc<str>,
+    schema: Arc<Compiled>,
+    version: Version,
+    max_bytes: usize,
 }
 
 impl Configured for Outputs {
@@ -50,7 +68,7 @@ impl Configured for Outputs {
     type Settings = OutputsSettings;
 
     fn new(settings: OutputsSettings) -> Self {
-        Self { settings, schemas: Cache::default() }
+        Self { settings, schemas: Cache::default(), tasks: Memory::default() }
     }
 }
 
@@ -59,10 +77,13 @@ impl Guard for Outputs {
         &ABOUT
     }
 
-    /// A tool whose answer could not be judged is refused before it acts, not after.
+    /// A tool whose answer could not be judged is refused before it acts, not after; the result that a notification about a task
+    /// brings is judged here, since it may come in the reply to anything.
     fn check(&self, call: &Call) -> Decision {
-        if call.method() != "tools/call" || call.direction() != Direction::ToServer {
-            return Decision::pass();
+        match (call.direction(), call.method()) {
+            (Direction::ToServer, "tools/call") => {}
+            (Direction::ToClient, "notifications/tasks" | "notifications/tasks/status") => return self.notified(call),
+            _ => return Decision::pass(),
         }
         let Some((tool, text)) = call.tool().and_then(|tool| Some((tool, tool.output_schema.as_ref()?))) else {
             return Decision::Pass(Pass::default());
@@ -74,23 +95,70 @@ impl Guard for Outputs {
     }
 
     fn watch(&self, call: &Call) -> Option<Box<dyn Watch>> {
-        if !call.expects_response() {
+        if !call.expects_response() || call.direction() != Direction::ToServer {
             return None;
         }
-        let tool = call.tool()?;
-        // Unusable schemas were denied above; in shadow mode there is nothing to hold the answer against.
-        let schema = self.schemas.compiled(tool.output_schema.as_ref()?).ok()?;
-        let version = call.context.version;
-        Some(Box::new(OutputsWatch { tool: tool.name.clone(), schema, version, max_bytes: self.settings.max_bytes }))
+        let (promise, brings) = match call.method() {
+            "tools/call" => (self.promise(call.tool()?, call.context.version)?, Brings::Answer),
+            "tasks/result" => (self.of_task(call)?, Brings::Result),
+            "tasks/get" => (self.of_task(call)?, Brings::Task),
+            _ => return None,
+        };
+        let (tasks, context) = (Arc::clone(self.tasks.get()), Arc::clone(&call.context));
+        Some(Box::new(OutputsWatch { promise, brings, tasks, context }))
     }
+
+    fn memory(&self) -> Option<&dyn Any> {
+        Some(self.tasks.get())
+    }
+
+    fn inherit(&self, memory: &dyn Any) {
+        self.tasks.inherit(memory);
+    }
+}
+
+impl Outputs {
+    fn promise(&self, tool: &Tool, version: Version) -> Option<Promise> {
+        // Unusable schemas were denied before; in shadow mode there is nothing to hold the answer against.
+        let schema = self.schemas.compiled(tool.output_schema.as_ref()?).ok()?;
+        Some(Promise { tool: tool.name.as_str().into(), schema, version, max_bytes: self.settings.max_bytes })
+    }
+
+    /// Whoever asks: whose the task is, is judged elsewhere.
+    fn of_task(&self, call: &Call) -> Option<Promise> {
+        self.tasks.get().of(&call.context.server, &call.name()?).map(|(_, promise)| promise)
+    }
+
+    fn notified(&self, call: &Call) -> Decision {
+        let judged = self
+            .of_task(call)
+            .zip(call.message())
+            .and_then(|(promise, message)| promise.refuses(message.param("result")?, true));
+        match judged {
+            Some(denial) => Decision::Deny(denial),
+            // The next one may be about another task.
+            None => Decision::Pass(Pass::default()),
+        }
+    }
+}
+
+/// What the answer that is watched brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Brings {
+    /// The result of the call, or a task in its place.
+    Answer,
+    /// The result of a task, as its call would have brought it (A53).
+    Result,
+    /// A task, which holds its result once it has one (C77).
+    Task,
 }
 
 #[derive(Debug)]
 struct OutputsWatch {
-    tool: String,
-    schema: Arc<Compiled>,
-    version: Version,
-    max_bytes: usize,
+    promise: Promise,
+    brings: Brings,
+    tasks: Arc<Remembered<Promise>>,
+    context: Arc<Context>,
 }
 
 impl Watch for OutputsWatch {
@@ -98,27 +166,58 @@ impl Watch for OutputsWatch {
         let Some(result) = message.result().filter(|_| message.kind() == Kind::Result) else {
             return Sight::Keep;
         };
-        match self.judge(result) {
-            Ok(()) => Sight::Keep,
-            Err(what) => Sight::Cut(Box::new(Denial {
-                code: DenialCode::OutputInvalid,
-                guard: ABOUT.name,
-                public: "the tool's answer does not fit its own output schema".into(),
-                detail: format!("tool `{}`: {what}", self.tool),
-                policies: Vec::new(),
-                manner: Manner::Plain,
-            })),
-        }
+        let refused = match self.brings {
+            Brings::Answer => {
+                if let Some(id) = made(message, self.context.version.era()).and_then(View::as_str) {
+                    return self.remember(&id, result);
+                }
+                self.promise.refuses(result, false)
+            }
+            Brings::Result => self.promise.refuses(result, true),
+            Brings::Task => result.get("result").and_then(|result| self.promise.refuses(result, true)),
+        };
+        refused.map_or(Sight::Keep, Sight::Cut)
     }
 }
 
 impl OutputsWatch {
-    fn judge(&self, result: View<'_>) -> Result<(), String> {
+    /// A task in place of the result. What stands beside it must fit all the same: a client could take that for the result.
+    fn remember(&self, id: &str, answer: View<'_>) -> Sight {
+        let owner = self.context.caller.owner().into();
+        let bound = self.tasks.bind(&self.context.server, id, &owner, self.promise.clone());
+        if let Some(denial) = self.promise.refuses(answer, false) {
+            return Sight::Cut(denial);
+        }
+        match bound {
+            Bound::New | Bound::TakenOver => Sight::Keep,
+            Bound::NotKept => {
+                let detail = "no room to remember what the task's result must fit".to_owned();
+                Sight::Note(Finding { guard: ABOUT.name, code: UNBOUND, detail, effect: Effect::Noted })
+            }
+        }
+    }
+}
+
+impl Promise {
+    /// `last`: nothing comes after this result, so that it must have what the schema speaks of.
+    fn refuses(&self, result: View<'_>, last: bool) -> Option<Box<Denial>> {
+        let what = self.judge(result, last).err()?;
+        Some(Box::new(Denial {
+            code: DenialCode::OutputInvalid,
+            guard: ABOUT.name,
+            public: "the tool's answer does not fit its own output schema".into(),
+            detail: format!("tool `{}`: {what}", self.tool),
+            policies: Vec::new(),
+            manner: Manner::Plain,
+        }))
+    }
+
+    fn judge(&self, result: View<'_>, last: bool) -> Result<(), String> {
         if result.get("isError").and_then(View::as_bool) == Some(true) {
             return Ok(());
         }
         let Some(content) = result.get("structuredContent") else {
-            return if self.may_be_absent(result) {
+            return if !last && self.may_be_absent(result) {
                 Ok(())
             } else {
                 Err("no `structuredContent`, although the tool has an `outputSchema`".to_owned())

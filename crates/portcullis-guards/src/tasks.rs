@@ -2,10 +2,8 @@
 //! server thinks of it. What nobody is known to have made does not exist either. Ids are not secrets here and prove nothing; what a
 //! task brings is judged elsewhere.
 
-mod owners;
-
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use portcullis_core::call::{Call, Context, STREAM_OPEN};
 use portcullis_core::guard::{About, Decision, Effect, Finding, Guard, Mode, Pass, Phase, Sight, Watch};
@@ -15,8 +13,8 @@ use portcullis_core::wire::{Direction, JsonKind, Kind, Limits, Message, View};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::owners::{Bound, Owners};
 use crate::registry::Configured;
+use crate::remembered::{Bound, Memory, Remembered, made};
 
 static ABOUT: About = About {
     code: "G004",
@@ -39,8 +37,7 @@ pub(crate) struct TasksSettings {}
 
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
-    /// Set once: anew, or shared with the guard of the plan before.
-    owners: OnceLock<Arc<Owners>>,
+    owners: Memory<()>,
 }
 
 impl Configured for Tasks {
@@ -90,32 +87,29 @@ impl Guard for Tasks {
         if !listing && method.starts_with("tasks/") {
             return None;
         }
-        Some(Box::new(TasksWatch { owners: Arc::clone(self.owners()), context: Arc::clone(&call.context), listing }))
+        Some(Box::new(TasksWatch {
+            owners: Arc::clone(self.owners.get()),
+            context: Arc::clone(&call.context),
+            listing,
+        }))
     }
 
     fn memory(&self) -> Option<&dyn Any> {
-        Some(self.owners())
+        Some(self.owners.get())
     }
 
     fn inherit(&self, memory: &dyn Any) {
-        if let Some(owners) = memory.downcast_ref::<Arc<Owners>>() {
-            // A guard that was in use already keeps what it has.
-            let _in_use = self.owners.set(Arc::clone(owners));
-        }
+        self.owners.inherit(memory);
     }
 }
 
 impl Tasks {
-    fn owners(&self) -> &Arc<Owners> {
-        self.owners.get_or_init(Arc::default)
-    }
-
     fn judge<'a>(&self, call: &Call, ids: impl Iterator<Item = &'a str>) -> Decision {
         let caller = call.context.caller.owner();
         let mut unbound = 0_u32;
         for id in ids {
-            match self.owners().of(&call.context.server, id) {
-                Some(owner) if *owner == *caller => {}
+            match self.owners.get().of(&call.context.server, id) {
+                Some((owner, ())) if *owner == *caller => {}
                 Some(_) => {
                     return Decision::Deny(Box::new(not_owner(call.method(), "the task is another caller's (A56)")));
                 }
@@ -150,7 +144,7 @@ fn not_owner(method: &str, why: &str) -> Denial {
 
 #[derive(Debug)]
 struct TasksWatch {
-    owners: Arc<Owners>,
+    owners: Arc<Remembered<()>>,
     context: Arc<Context>,
     /// Whether this may bring an answer to `tasks/list`.
     listing: bool,
@@ -164,9 +158,9 @@ impl Watch for TasksWatch {
         if let Some(tasks) = self.listed(message) {
             return self.filter(message, tasks);
         }
-        let Some(id) = self.made(message).and_then(View::as_str) else { return Sight::Keep };
+        let Some(id) = made(message, self.context.version.era()).and_then(View::as_str) else { return Sight::Keep };
         let owner = self.context.caller.owner().into();
-        let (code, detail) = match self.owners.bind(&self.context.server, &id, &owner) {
+        let (code, detail) = match self.owners.bind(&self.context.server, &id, &owner, ()) {
             Bound::New => return Sight::Keep,
             Bound::TakenOver => (REBOUND, "the server gave a new task the id of another caller's task"),
             Bound::NotKept => (UNBOUND, "no room to remember the task's owner, or its id is too long to be asked for"),
@@ -176,18 +170,6 @@ impl Watch for TasksWatch {
 }
 
 impl TasksWatch {
-    /// The id of the task that this answer made.
-    fn made<'a>(&self, message: &'a Message) -> Option<View<'a>> {
-        match self.context.version.era() {
-            Era::Legacy => message.result_member("task")?.get("taskId"),
-            Era::Modern => {
-                let kind = message.result_member("resultType")?;
-                kind.as_str().filter(|kind| kind == "task")?;
-                message.result_member("taskId")
-            }
-        }
-    }
-
     fn listed<'a>(&self, message: &'a Message) -> Option<View<'a>> {
         message.result_member("tasks").filter(|tasks| self.listing && tasks.kind() == JsonKind::Array)
     }
@@ -197,7 +179,7 @@ impl TasksWatch {
         let caller = self.context.caller.owner();
         let own = |task: View<'_>| {
             let id = task.get("taskId").and_then(View::as_str)?;
-            self.owners.of(&self.context.server, &id).filter(|owner| **owner == *caller)
+            self.owners.of(&self.context.server, &id).filter(|(owner, ())| **owner == *caller)
         };
         let kept: Vec<bool> = tasks.elements().map(|task| own(task).is_some()).collect();
         let dropped = kept.iter().filter(|kept| !**kept).count();
@@ -226,12 +208,12 @@ mod tests {
     #[test]
     fn a_reload_forgets_nothing() {
         let (before, after) = (Tasks::default(), Tasks::default());
-        before.owners().bind("s", "t", &Arc::from("ada"));
+        before.owners.get().bind("s", "t", &Arc::from("ada"), ());
         after.inherit(before.memory().unwrap());
         // Replies still under way are watched by the guard of the plan before.
-        before.owners().bind("s", "late", &Arc::from("ada"));
+        before.owners.get().bind("s", "late", &Arc::from("ada"), ());
         for id in ["t", "late"] {
-            assert_eq!(after.owners().of("s", id).as_deref(), Some("ada"));
+            assert_eq!(after.owners.get().of("s", id), Some((Arc::from("ada"), ())));
         }
     }
 }
