@@ -44,6 +44,20 @@ pub struct Annotations {
     pub open_world: Option<bool>,
 }
 
+impl Annotations {
+    /// From the `annotations` of a tool; what is not a boolean counts as absent.
+    #[must_use]
+    pub fn from_view(view: View<'_>) -> Self {
+        let hint = |key: &str| view.get(key).and_then(View::as_bool);
+        Self {
+            read_only: hint("readOnlyHint"),
+            destructive: hint("destructiveHint"),
+            idempotent: hint("idempotentHint"),
+            open_world: hint("openWorldHint"),
+        }
+    }
+}
+
 /// Why a list of tools cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CatalogueError {
@@ -140,18 +154,12 @@ impl Tool {
         let schema = |key: &str| {
             view.get(key).filter(|schema| !schema.is_null()).map(|schema| Bytes::copy_from_slice(schema.raw()))
         };
-        let hint = |key: &str| view.path(&["annotations", key]).and_then(View::as_bool);
         let header_params = view.get("inputSchema").map(mirror::header_params).transpose();
         Some(Self {
             definition: Bytes::copy_from_slice(view.raw()),
             input_schema: schema("inputSchema"),
             output_schema: schema("outputSchema"),
-            annotations: Annotations {
-                read_only: hint("readOnlyHint"),
-                destructive: hint("destructiveHint"),
-                idempotent: hint("idempotentHint"),
-                open_world: hint("openWorldHint"),
-            },
+            annotations: view.get("annotations").map(Annotations::from_view).unwrap_or_default(),
             header_params_valid: header_params.is_ok(),
             header_params: header_params.ok().flatten().unwrap_or_default(),
             name,

@@ -67,10 +67,17 @@ pub(super) fn record(
         return Err(place.unfit("not an object"));
     }
     budget.spend(place)?;
-    let mut fields = Vec::with_capacity(if needs.whole { ty.fields.len() } else { needs.inner.len() });
-    // One pass over the members whatever is needed: looking each name up would scan the object once per name.
-    for (name, value) in view.members() {
+    let most = if needs.whole { usize::MAX } else { needs.inner.len() };
+    let mut fields = Vec::with_capacity(most.min(ty.fields.len()));
+    let mut found = 0;
+    // One pass over the members whatever is needed: looking each name up would scan the object once per name. It ends with the last
+    // that is mentioned, because the reader lets no name occur twice.
+    let mut members = view.members();
+    while found < most
+        && let Some((name, value)) = members.next()
+    {
         let Some(below) = needs.below(&name) else { continue };
+        found += 1;
         let Some(Field { ty, nullable, .. }) = ty.fields.get(name.as_ref()) else {
             // A name that no policy knows is the client's own text, which stays out of the log.
             return Err(if needs.whole {

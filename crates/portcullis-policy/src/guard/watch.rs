@@ -89,32 +89,33 @@ impl Reply {
     /// Replaces lists by the part of them that the caller may use.
     fn filter(&self, message: &Message) -> Sight {
         let mut edit = message.edit();
-        let (mut hidden, mut all) = (0, 0);
+        let (mut hidden, mut all, mut is_list) = (0, 0, false);
         for list in self.lists {
             let Some(items) = message.result_member(list.member) else { continue };
             if items.kind() != JsonKind::Array {
                 return Sight::Cut(garbled("the list is not an array"));
             }
+            is_list = true;
             let keep: Vec<bool> = items.elements().map(|item| self.shows(list, item)).collect();
             all += keep.len();
             hidden += keep.iter().filter(|keep| !**keep).count();
             edit = edit.remove_elements(items, &|index| keep.get(index).copied().unwrap_or_default());
         }
-        if hidden == 0 {
-            return Sight::Keep;
-        }
-        // What was filtered for one caller must not be served to another from a shared cache (C45).
-        if let Some(scope) = message.result_member("cacheScope")
-            && scope.as_str().is_some_and(|scope| scope == "public")
-        {
+        // What one caller may see must not be served to another from a shared cache (C45), be it the whole list: the next caller's may
+        // be shorter, and all pages must say the same (C44).
+        let shared = message
+            .result_member("cacheScope")
+            .filter(|scope| is_list && scope.as_str().is_some_and(|scope| scope == "public"));
+        if let Some(scope) = shared {
             edit = edit.replace(scope, "\"private\"");
         }
+        if hidden == 0 && shared.is_none() {
+            return Sight::Keep;
+        }
+        let detail = format!("{hidden} of {all} hidden");
+        let finding = Finding { guard: NAME, code: "list_filtered", detail, effect: Effect::Replaced };
         match edit.apply(&self.judge.limits) {
-            Ok(filtered) => {
-                let detail = format!("{hidden} of {all} hidden");
-                let finding = Finding { guard: NAME, code: "list_filtered", detail, effect: Effect::Replaced };
-                Sight::Replace(Box::new(filtered), Some(finding))
-            }
+            Ok(filtered) => Sight::Replace(Box::new(filtered), (hidden > 0).then_some(finding)),
             Err(error) => Sight::Cut(garbled(&format!("the filtered list cannot be written: {error}"))),
         }
     }
@@ -125,17 +126,20 @@ impl Reply {
             let facts = Facts::of_item(&self.context, list.action, None);
             return self.judge.visible(&facts, Unknown::Subject);
         };
-        let Some(name) = item.get(member).and_then(View::as_str) else { return false };
-        let mut facts = Facts::of_item(&self.context, list.action, Some(name));
-        if list.action == TOOLS_CALL {
-            let hint = |key: &str| item.path(&["annotations", key]).and_then(View::as_bool);
-            facts.hints = Some(Annotations {
-                read_only: hint("readOnlyHint"),
-                destructive: hint("destructiveHint"),
-                idempotent: hint("idempotentHint"),
-                open_world: hint("openWorldHint"),
-            });
+        let (mut name, mut hints) = (None, Annotations::default());
+        // One pass: looking each member up would scan the schemas once per name.
+        for (key, value) in item.members() {
+            if key == member {
+                name = Some(value);
+            } else if key == "annotations" {
+                hints = Annotations::from_view(value);
+            }
         }
+        // A name that no call could carry (its quotes aside) is not worth remembering a decision for.
+        let most = self.judge.limits.name.saturating_add(2);
+        let Some(name) = name.filter(|name| name.raw().len() <= most).and_then(View::as_str) else { return false };
+        let mut facts = Facts::of_item(&self.context, list.action, Some(name));
+        facts.hints = (list.action == TOOLS_CALL).then_some(hints);
         self.judge.visible(&facts, Unknown::Call)
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogu
     let method =
         case.method.as_deref().or(case.tool.as_ref().map(|_| "tools/call")).ok_or("a case needs `tool` or `method`")?;
     let subject = match method {
-        STREAM_OPEN => Subject::Stream { last_event_id: None },
+        STREAM_OPEN => Subject::Stream { last_event_id: None, request: None },
         SESSION_CLOSE => Subject::Close,
         _ => Subject::Message(message(case, method)?),
     };

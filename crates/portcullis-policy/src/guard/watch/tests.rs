@@ -87,7 +87,25 @@ fn a_filtered_modern_list_is_no_longer_public_c45() {
     let case = json!({"method": "tools/list", "version": "2026-07-28"});
     let expected = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","cacheScope":"private","tools":[]}}"#;
     assert_eq!(replaced(see(&guard, case.clone(), &modern("public"))).0, expected);
-    assert_eq!(replaced(see(&guard, case, &modern("private"))).0, expected);
+    assert_eq!(replaced(see(&guard, case.clone(), &modern("private"))).0, expected);
+
+    // A whole list is one caller's view as well, and so is each page of it (C44).
+    let open = crate::testing::guard("permit (principal, action, resource);");
+    match see(&open, case.clone(), &modern("public")) {
+        Sight::Replace(message, None) => assert_eq!(message.bytes(), modern("private").as_bytes()),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(see(&open, case, &modern("private")), Sight::Keep));
+}
+
+#[test]
+fn an_item_whose_name_no_call_could_carry_is_not_shown_and_not_remembered() {
+    let open = guard("permit (principal, action, resource);");
+    let list = |name: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{{"name":"{name}"}}]}}}}"#);
+    let most = Limits::default().name;
+    assert!(matches!(see(&open, json!({"method": "tools/list"}), &list(&"a".repeat(most))), Sight::Keep));
+    let (text, _) = replaced(see(&open, json!({"method": "tools/list"}), &list(&"a".repeat(most + 1))));
+    assert_eq!(text, r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#);
 }
 
 #[test]
