@@ -121,7 +121,7 @@ impl AuditLog {
     /// # Errors
     /// Not everything could be written within `patience`.
     pub fn close(&self, patience: Duration) -> Result<(), Unwritable> {
-        self.shared.closing.store(true, Ordering::Release);
+        self.shared.closing.store(true, Ordering::SeqCst);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.as_ref().is_some_and(JoinHandle::is_finished) {
             return self.health();
@@ -168,9 +168,16 @@ impl AuditLog {
             return Err(reason);
         }
         let bytes = weight::of(&record);
-        if self.shared.held_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.queue_bytes {
-            self.shared.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err("the waiting records hold all the memory they may".to_owned());
+        let held = self.shared.held_bytes.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
+        // In this order: the writer's last look is at the bytes, see `Writer::take_the_rest`.
+        let refusal = if self.shared.closing.load(Ordering::SeqCst) {
+            Some("it is closed")
+        } else {
+            (held > self.queue_bytes).then_some("the waiting records hold all the memory they may")
+        };
+        if let Some(refusal) = refusal {
+            self.shared.held_bytes.fetch_sub(bytes, Ordering::SeqCst);
+            return Err(refusal.to_owned());
         }
         // Counted before it is there: the writer may take it, and count it out, before this thread goes on.
         let waiting = self.metrics.log.queue.inc();

@@ -152,8 +152,10 @@ impl Walk<'_> {
             self.verdict.lost = self.verdict.lost.saturating_add(lost);
             self.note(format!("entry {seq}: {lost} records could not be written"));
         }
-        if let ("notice", Some(code @ ("recovered" | "entries_lost" | "chain_broken" | "resumed"))) =
-            (entry.kind.as_str(), entry.code.as_deref())
+        if let (
+            "notice",
+            Some(code @ ("recovered" | "entries_lost" | "head_unreadable" | "chain_broken" | "resumed")),
+        ) = (entry.kind.as_str(), entry.code.as_deref())
         {
             self.note(format!("entry {seq} ({code}): {}", entry.detail.as_deref().unwrap_or_default()));
         }

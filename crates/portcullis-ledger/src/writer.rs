@@ -129,7 +129,7 @@ impl Writer {
         }
     }
 
-    /// Takes what the queue has, waiting for the first; false when the log is to be closed.
+    /// Takes what the queue has, waiting for the first; false when the log is to be closed, and then the queue is empty.
     fn wait(&mut self) -> bool {
         let first = match self.due {
             None => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -142,22 +142,46 @@ impl Writer {
         };
         let mut taken = 0;
         while let Some(command) = next {
-            match command {
-                Command::Record(record, bytes) => {
-                    self.metrics.log.queue.dec();
-                    self.push(Item::Record(record), bytes);
-                }
-                Command::Flush(reply) => self.waiting.push(reply),
-                Command::Close(reply) => {
-                    self.closer = Some(reply);
-                    return false;
-                }
+            if !self.take(command) {
+                self.take_the_rest();
+                return false;
             }
             taken += 1;
             self.drained = taken < BATCH;
             next = if taken < BATCH { self.queue.try_recv().ok() } else { None };
         }
         true
+    }
+
+    /// False when it was the end.
+    fn take(&mut self, command: Command) -> bool {
+        match command {
+            Command::Record(record, bytes) => {
+                self.metrics.log.queue.dec();
+                self.push(Item::Record(record), bytes);
+            }
+            Command::Flush(reply) => self.waiting.push(reply),
+            Command::Close(reply) => {
+                self.closer = Some(reply);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Nothing new is accepted once the log is being closed. What was accepted before that is written, even if it is still on its way into
+    /// the queue: its bytes are counted before it is asked whether the log is closing.
+    fn take_the_rest(&mut self) {
+        loop {
+            while let Ok(command) = self.queue.try_recv() {
+                self.take(command);
+            }
+            let here: usize = self.pending.iter().map(|(_, bytes)| bytes).sum();
+            if self.shared.held_bytes.load(Ordering::SeqCst) == here {
+                return;
+            }
+            thread::yield_now();
+        }
     }
 
     fn push(&mut self, item: Item, bytes: usize) {
@@ -275,6 +299,7 @@ impl Writer {
         }
         while let Ok(command) = self.queue.try_recv() {
             if matches!(command, Command::Record(..)) {
+                self.metrics.log.queue.dec();
                 lost += 1;
                 self.shared.lose(&self.metrics);
             }

@@ -342,6 +342,23 @@ fn two_gateways_cannot_write_one_log() {
 }
 
 #[test]
+fn what_is_accepted_while_the_log_closes_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(open(folder.path(), &AuditSettings { strict: true, ..AuditSettings::default() }, on_disk()));
+    let writers: Vec<_> = (0..2)
+        .map(|_| {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || (0..).take_while(|number| log.append(note(*number)).is_ok()).count())
+        })
+        .collect();
+    until("both write", || log.flush(PATIENCE).is_ok() && text(folder.path()).matches("note 1\"").count() == 2);
+    log.close(PATIENCE).unwrap();
+    let accepted: usize = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
+    good(folder.path());
+    assert_eq!(text(folder.path()).matches("\"detail\":\"note ").count(), accepted);
+}
+
+#[test]
 fn after_close_records_are_lost_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path(), &AuditSettings { strict: true, ..AuditSettings::default() }, on_disk());

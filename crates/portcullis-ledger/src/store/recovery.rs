@@ -75,13 +75,16 @@ pub(super) fn recover(layout: &Layout) -> io::Result<Found> {
             "the newest segment does not verify; `portcullis audit verify` names the first bad entry".to_owned(),
         ));
     }
-    if let Ok(Some(head)) = Head::read(&layout.head())
-        && head.seq > seq
-    {
-        found.notices.push((
+    match Head::read(&layout.head()) {
+        Ok(Some(head)) if head.seq > seq => found.notices.push((
             "entries_lost",
             format!("the head says that entry {head} was durable, but the log ended at entry {seq}"),
-        ));
+        )),
+        Ok(_) => {}
+        Err(error) => found.notices.push((
+            "head_unreadable",
+            format!("nothing tells whether entries were cut off behind entry {seq}: the head cannot be read ({error})"),
+        )),
     }
     Ok(found)
 }

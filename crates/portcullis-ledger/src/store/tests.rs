@@ -127,6 +127,16 @@ fn entries_lost_behind_the_head_are_named_by_verify_and_noted_at_start() {
 }
 
 #[test]
+fn a_head_that_cannot_be_read_is_noted_before_it_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    begun(folder.path(), 3);
+    std::fs::write(folder.path().join("audit.head"), "{").unwrap();
+    drop(open(folder.path()));
+    let verdict = check(folder.path());
+    assert!(verdict.notes.iter().any(|note| note.contains("head_unreadable")), "{verdict}");
+}
+
+#[test]
 fn a_rollback_returns_to_the_last_durable_entry() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path());
