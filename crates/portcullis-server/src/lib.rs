@@ -19,6 +19,7 @@ mod seal; // authenticated encryption of session and event ids
 mod session; // legacy sessions
 mod settings; // what the operator may set
 mod surviving; // a future that outlives its client
+mod workers; // the threads that serve connections
 
 #[cfg(test)]
 mod testing; // canned upstream, memory ledger, a client on a real socket
@@ -28,4 +29,5 @@ pub use self::{
     listener::{Bound, SystemClock},
     origin::OriginRule,
     settings::{ApiKey, IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings},
+    workers::Workers,
 };

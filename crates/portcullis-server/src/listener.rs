@@ -22,6 +22,7 @@ use crate::gateway::Gateway;
 use crate::origin::OriginRule;
 use crate::pipeline;
 use crate::record;
+use crate::workers::Workers;
 
 /// Fields of one request's headers. Twice what SDK clients with thirty `Mcp-Param-*` headers send.
 const HEADER_COUNT: usize = 100;
@@ -74,8 +75,8 @@ impl Gateway {
 
 impl Bound {
     /// Serves until `shutdown`, then drains: no new requests, standing streams end, open calls finish or, after the drain time, are
-    /// answered with an error; then upstreams are shut down. Returns when all that is done.
-    pub async fn serve(self, shutdown: CancellationToken) {
+    /// answered with an error; then upstreams are shut down and the workers end. Returns when all that is done.
+    pub async fn serve(self, workers: Workers, shutdown: CancellationToken) {
         let Self { gateway, listener, .. } = self;
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(gateway.settings.limits.connections));
@@ -88,11 +89,14 @@ impl Bound {
             };
             match accepted {
                 Ok((socket, peer, place)) => {
-                    let conversation = converse(Arc::clone(&gateway), socket, peer, graceful.watcher());
-                    tokio::spawn(async move {
-                        conversation.await;
+                    let (served, watcher) = (Arc::clone(&gateway), graceful.watcher());
+                    let given = workers.serve(socket, |socket| async move {
+                        converse(served, socket, peer, watcher).await;
                         drop(place);
                     });
+                    if let Err(error) = given {
+                        tracing::warn!(%error, "a connection could not be given to a worker");
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
@@ -104,6 +108,7 @@ impl Bound {
         drop(listener);
         expiry.abort();
         drain(&gateway, graceful).await;
+        workers.stop().await;
     }
 }
 

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Gateway, Plan};
 use crate::settings::{Refusals, ServerSettings};
+use crate::workers::Workers;
 
 /// A reply that a test feeds by hand.
 pub(crate) type Feed = mpsc::Sender<Result<Arrived, Fault>>;
@@ -255,7 +256,7 @@ pub(crate) async fn start_with(
     let (done, stopped) = oneshot::channel();
     let signal = shutdown.clone();
     tokio::spawn(async move {
-        bound.serve(signal).await;
+        bound.serve(Workers::here(), signal).await;
         let _ = done.send(());
     });
     Running { addr, gateway, upstream, ledger, clock, shutdown, stopped }

@@ -72,7 +72,7 @@ async fn perform(args: DemoArgs, stage: Stage) -> Result<Exit, Failure> {
     let gateway = bound.local_addr;
     reached.map_err(|fault| Failure::new(format!("the sample server does not answer: {fault}")))?;
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(bound.serve(stop.clone()));
+    let serving = tokio::spawn(bound.serve(run::workers()?, stop.clone()));
 
     opening(gateway, server)?;
     let told = tokio::select! {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::ledger::{Ledger, Notice, Record};
+use portcullis_server::Workers;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::assembly::{Assembly, assemble};
@@ -66,7 +67,7 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
         drop(tokio::spawn(watchman::recover(config.clone(), chosen, Arc::clone(&upstream), stop.clone())));
     }
     // Boxed, so that stopping at once drops it: unpolled, its own end would hold what ours waits for.
-    let mut serving = Box::pin(bound.serve(stop.clone()));
+    let mut serving = Box::pin(bound.serve(workers()?, stop.clone()));
     loop {
         tokio::select! {
             () = &mut serving => break,
@@ -87,6 +88,12 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
     // Already done after a drain; after a second Ctrl-C this is what ends the children.
     let _late = tokio::time::timeout(LAST_WAIT, upstream.shut_down()).await;
     finish(&ledger).await
+}
+
+/// One thread per core that we may use; a limit of the container's counts.
+pub(crate) fn workers() -> Result<Workers, Failure> {
+    let cores = std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN);
+    Workers::threads(cores).map_err(|error| Failure::new(format!("the operating system gives no threads: {error}")))
 }
 
 /// The last entry, durable.
