@@ -57,7 +57,6 @@ struct Inner {
     limits: Limits,
     first_byte: Duration,
     idle: Option<Duration>,
-    probe: Duration,
     sessions: Sessions,
     standing: Standing,
 }
@@ -86,9 +85,8 @@ impl HttpUpstream {
             limits,
             first_byte: Duration::from_millis(settings.first_byte_timeout_ms),
             idle: settings.idle_timeout_ms.map(Duration::from_millis),
-            probe: Duration::from_millis(settings.probe_timeout_ms),
             sessions: Sessions::default(),
-            standing: Standing::new(settings.era),
+            standing: Standing::new(settings.era, Duration::from_millis(settings.probe_timeout_ms)),
         };
         Ok(Arc::new(Self { inner: Arc::new(inner) }))
     }
@@ -101,7 +99,7 @@ impl Upstream for HttpUpstream {
 
     /// For a server that speaks both eras: the newer. [`Upstream::send`] takes both.
     fn era(&self) -> Option<Era> {
-        self.inner.standing.served().map(crate::probe::Served::newest)
+        self.inner.standing.era()
     }
 
     fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>> {
@@ -147,15 +145,15 @@ impl Inner {
         if self.standing.is_closing() {
             return Err(shutting_down());
         }
-        self.know_era().await?;
+        self.standing.know_era(|| self.contact()).await?;
         let admission = self.standing.admit(call.era(), opens(call))?;
         match &call.subject {
             Subject::Message(message) if admission == Admission::Trial => {
                 let outcome = self.post(call, message).await;
-                self.standing.prove(outcome, self.probe).await
+                self.standing.prove(outcome).await
             }
             Subject::Message(message) => self.post(call, message).await,
-            Subject::Stream { last_event_id } => self.listen(call, last_event_id.as_deref()).await,
+            Subject::Stream { last_event_id, .. } => self.listen(call, last_event_id.as_deref()).await,
             Subject::Close => self.close(call).await,
         }
     }
@@ -203,6 +201,7 @@ impl Inner {
             session: key.filter(|_| session.as_ref().is_some_and(|session| session.id.is_some())),
             opening: key.filter(|_| opens).map(Opening::of),
             batches: session.as_ref().is_some_and(|session| session.version.allows_batches()),
+            mirrors: call.era() == Era::Modern && call.method() == "tools/call",
         };
         let response = self.exchange(outbound).await?;
         self.read_reply(expecting, response).await

@@ -15,6 +15,7 @@ use portcullis_core::upstream::Reply;
 use portcullis_core::version::Era;
 use portcullis_core::wire::{JsonKind, Kind, Message, View};
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use crate::probe::Served;
 use crate::settings::EraSetting;
@@ -24,16 +25,20 @@ const MOST_OBSERVED: usize = 10_000;
 /// Bytes of their definitions, as many as our own question may fetch.
 const MOST_OBSERVED_BYTES: usize = 32 << 20;
 
+/// Between two refreshes that refused headers ask for (D5). 1 s, as for `list_changed`: a server that refuses everything costs one list a second.
+const CORRECTED_EVERY: Duration = Duration::from_secs(1);
+
 /// Shared by every call of one upstream.
 #[derive(Debug)]
 pub(crate) struct Standing {
     setting: EraSetting,
+    /// Time for all that one contact asks.
+    patience: Duration,
     served: ArcSwapOption<Served>,
     catalogue: ArcSwap<Catalogue>,
     /// The list our own question was answered with.
     own: ArcSwap<Catalogue>,
-    /// Tools that clients were shown and our own question was not, newest definition.
-    observed: std::sync::Mutex<BTreeMap<String, Arc<Tool>>>,
+    observed: std::sync::Mutex<Observed>,
     /// How many contacts were begun and how many ended; with `flight` they tell a waiter whether someone else's will do.
     begun: AtomicU64,
     ended: AtomicU64,
@@ -41,11 +46,13 @@ pub(crate) struct Standing {
     flight: Mutex<(u64, Result<(), Fault>)>,
     /// A refresh was asked for by the server and did not begin yet.
     due: AtomicBool,
+    /// When the tools were last read because the server refused headers. Locked meanwhile, so that others wait for the answer.
+    corrected: Mutex<Option<Instant>>,
     closing: watch::Sender<bool>,
 }
 
 impl Standing {
-    pub(crate) fn new(setting: EraSetting) -> Self {
+    pub(crate) fn new(setting: EraSetting, patience: Duration) -> Self {
         let served = match setting {
             EraSetting::Auto => None,
             EraSetting::Legacy => Some(Arc::new(Served::LEGACY)),
@@ -53,6 +60,7 @@ impl Standing {
         };
         Self {
             setting,
+            patience,
             served: ArcSwapOption::from(served),
             catalogue: ArcSwap::from_pointee(Catalogue::default()),
             own: ArcSwap::from_pointee(Catalogue::default()),
@@ -61,12 +69,18 @@ impl Standing {
             ended: AtomicU64::new(0),
             flight: Mutex::new((0, Ok(()))),
             due: AtomicBool::new(false),
+            corrected: Mutex::default(),
             closing: watch::Sender::new(false),
         }
     }
 
     pub(crate) fn served(&self) -> Option<Served> {
         self.served.load().as_deref().copied()
+    }
+
+    /// For a server that speaks both eras: the newer.
+    pub(crate) fn era(&self) -> Option<Era> {
+        self.served().map(Served::newest)
     }
 
     /// Remembers what was proven; never overrides the operator.
@@ -90,34 +104,27 @@ impl Standing {
     /// Adds the tools of a list that passed by and that our own list lacks.
     pub(crate) fn observe(&self, listed: &Message) {
         let Some(tools) = listed.result_member("tools").filter(|tools| tools.kind() == JsonKind::Array) else { return };
-        let known = self.catalogue();
+        let (own, known) = (self.own.load_full(), self.catalogue());
         let new = |tool: &View<'_>| {
             let name = tool.get("name").and_then(View::as_str);
-            name.is_some_and(|name| known.tool(&name).is_none_or(|known| known.definition != tool.raw()))
+            name.is_some_and(|name| {
+                // What our own question was answered with stays; it changes when we ask again.
+                own.tool(&name).is_none() && known.tool(&name).is_none_or(|known| known.definition != tool.raw())
+            })
         };
         let new: Vec<Arc<Tool>> = tools.elements().filter(new).filter_map(Tool::from_view).map(Arc::new).collect();
-        if new.is_empty() {
-            return;
-        }
         let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes: usize = observed.values().map(|tool| tool.definition.len()).sum();
-        for tool in new {
-            // What our own question was answered with stays; it changes when we ask again.
-            let ours = known.tool(&tool.name).is_some() && !observed.contains_key(&tool.name);
-            let room = observed.len() < MOST_OBSERVED || observed.contains_key(&tool.name);
-            bytes = bytes.saturating_add(tool.definition.len());
-            if !ours && room && bytes <= MOST_OBSERVED_BYTES {
-                observed.insert(tool.name.clone(), tool);
-            }
+        let learned = new.into_iter().filter(|tool| observed.learn(tool)).count();
+        if learned > 0 {
+            self.catalogue.store(Arc::new(self.own.load().with(observed.tools.values().cloned())));
         }
-        let own = self.own.load();
-        self.catalogue.store(Arc::new(own.with(observed.values().cloned())));
     }
 
     /// A complete list of our own.
     fn listed(&self, own: Catalogue) {
-        let observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
-        self.catalogue.store(Arc::new(own.with(observed.values().cloned())));
+        let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        observed.leave_to(&own);
+        self.catalogue.store(Arc::new(own.with(observed.tools.values().cloned())));
         self.own.store(Arc::new(own));
     }
 
@@ -139,6 +146,21 @@ impl Standing {
         !self.closing.send_replace(true)
     }
 
+    /// Asks for the era if nobody did, or if the last time nobody answered. The tools may stay unread; the era is what sending needs.
+    pub(crate) async fn know_era<F>(&self, contact: impl FnOnce() -> F) -> Result<(), Fault>
+    where
+        F: Future<Output = Result<Catalogue, Fault>>,
+    {
+        if self.served().is_some() {
+            return Ok(());
+        }
+        // A contact that is under way already will do, since an era does not change; for tools it might have read them too early.
+        match self.contact_after(self.ended.load(Ordering::Acquire), contact).await {
+            Err(fault) if self.served().is_none() => Err(Fault { never_left: true, ..fault }),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs `contact`, or takes the outcome of someone else's that began after this call: an older one may have read what
     /// has changed since.
     pub(crate) async fn refresh<F>(&self, contact: impl FnOnce() -> F) -> Result<Arc<Catalogue>, Fault>
@@ -148,12 +170,19 @@ impl Standing {
         self.contact_after(self.begun.load(Ordering::Acquire), contact).await
     }
 
-    /// The same, but a contact that is under way already will do: for what does not change, the era.
-    pub(crate) async fn join<F>(&self, contact: impl FnOnce() -> F) -> Result<Arc<Catalogue>, Fault>
+    /// The server refused the headers of a call: its tools may have changed without a word (D5). Returns when they are known anew, or
+    /// at once when they were read for that reason a moment ago.
+    pub(crate) async fn correct<F>(&self, contact: impl FnOnce() -> F) -> Result<(), Fault>
     where
         F: Future<Output = Result<Catalogue, Fault>>,
     {
-        self.contact_after(self.ended.load(Ordering::Acquire), contact).await
+        let mut latest = self.corrected.lock().await;
+        if latest.is_some_and(|latest| latest.elapsed() < CORRECTED_EVERY) {
+            return Ok(());
+        }
+        let outcome = self.refresh(contact).await;
+        *latest = Some(Instant::now());
+        outcome.map(drop)
     }
 
     async fn contact_after<F>(&self, earlier: u64, contact: impl FnOnce() -> F) -> Result<Arc<Catalogue>, Fault>
@@ -169,7 +198,12 @@ impl Standing {
             return Err(shutting_down());
         }
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
-        let outcome = contact().await.map(|catalogue| self.listed(catalogue));
+        let late = || {
+            let detail = format!("the server did not answer our own questions within {:?}", self.patience);
+            Err(Fault::new(FaultKind::TimedOut, detail))
+        };
+        let answered = tokio::time::timeout(self.patience, self.unless_closing(contact())).await;
+        let outcome = answered.unwrap_or_else(|_| late()).map(|catalogue| self.listed(catalogue));
         *latest = (number, outcome.clone());
         self.ended.store(number, Ordering::Release);
         outcome?;
@@ -202,7 +236,7 @@ impl Standing {
 
     /// Takes the outcome of an `initialize` that was let through on trial: a result proves that the server serves both eras,
     /// anything else that is MCP or nonsense proves that it does not.
-    pub(crate) async fn prove(&self, outcome: Result<Reply, Fault>, patience: Duration) -> Result<Reply, Fault> {
+    pub(crate) async fn prove(&self, outcome: Result<Reply, Fault>) -> Result<Reply, Fault> {
         let refused = || Fault { never_left: false, ..mismatch(Era::Modern) };
         let refusal = |fault: Fault| match fault.kind {
             FaultKind::Garbage | FaultKind::SessionLost | FaultKind::AnswerUnmatched | FaultKind::Died => refused(),
@@ -223,12 +257,40 @@ impl Standing {
             }
             Err(refused())
         };
-        tokio::time::timeout(patience, answered).await.unwrap_or_else(|_| {
+        tokio::time::timeout(self.patience, answered).await.unwrap_or_else(|_| {
             Err(Fault::new(FaultKind::TimedOut, "the server did not answer `initialize` in time"))
         })?;
         self.proven(Served { legacy: true, modern: true });
         let Reply { media, status, arrivals } = reply;
         Ok(Reply { media, status, arrivals: Box::pin(futures_util::stream::iter(items).chain(arrivals)) })
+    }
+}
+
+/// Tools that clients were shown and our own question was not, newest definition. They stay as long as we do, within bounds: a tool that no
+/// list shows any more is refused by the server itself, and one that a later question of ours brings is left to that answer.
+#[derive(Debug, Default)]
+struct Observed {
+    tools: BTreeMap<String, Arc<Tool>>,
+    /// Of their definitions.
+    bytes: usize,
+}
+
+impl Observed {
+    /// Whether there was room for it.
+    fn learn(&mut self, tool: &Arc<Tool>) -> bool {
+        let older = self.tools.get(&tool.name).map(|older| older.definition.len());
+        let bytes = self.bytes.saturating_sub(older.unwrap_or(0)).saturating_add(tool.definition.len());
+        let fits = bytes <= MOST_OBSERVED_BYTES && (older.is_some() || self.tools.len() < MOST_OBSERVED);
+        if fits {
+            self.tools.insert(tool.name.clone(), Arc::clone(tool));
+            self.bytes = bytes;
+        }
+        fits
+    }
+
+    fn leave_to(&mut self, own: &Catalogue) {
+        self.tools.retain(|name, _| own.tool(name).is_none());
+        self.bytes = self.tools.values().map(|tool| tool.definition.len()).sum();
     }
 }
 

@@ -61,7 +61,6 @@ struct Inner {
     launcher: Launcher,
     limits: Limits,
     first_byte: Duration,
-    probe: Duration,
     stall: Duration,
     notes: Notes,
     places: Arc<Semaphore>,
@@ -124,7 +123,6 @@ impl StdioUpstream {
             launcher,
             limits,
             first_byte: Duration::from_millis(settings.first_byte_timeout_ms),
-            probe: Duration::from_millis(settings.probe_timeout_ms),
             stall: Duration::from_millis(settings.stall_timeout_ms),
             notes,
             places: Arc::new(Semaphore::new(usize::from(settings.max_children))),
@@ -133,7 +131,7 @@ impl StdioUpstream {
             backoff: Mutex::default(),
             sessions: Mutex::default(),
             shared: tokio::sync::Mutex::default(),
-            standing: Standing::new(settings.era),
+            standing: Standing::new(settings.era, Duration::from_millis(settings.probe_timeout_ms)),
         });
         Ok(Arc::new(Self { inner }))
     }
@@ -154,7 +152,7 @@ impl Upstream for StdioUpstream {
 
     /// For a server that speaks both eras: the newer. [`Upstream::send`] takes both.
     fn era(&self) -> Option<Era> {
-        self.inner.standing.served().map(crate::probe::Served::newest)
+        self.inner.standing.era()
     }
 
     fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>> {
@@ -197,16 +195,16 @@ impl Inner {
         if self.standing.is_closing() {
             return Err(shutting_down());
         }
-        self.know_era().await?;
+        self.standing.know_era(|| self.contact()).await?;
         let admission = self.standing.admit(call.era(), opens(call))?;
         match (&call.subject, call.era()) {
             (Subject::Message(message), Era::Legacy) if admission == Admission::Trial => {
                 let outcome = self.say_legacy(call, message).await;
-                self.standing.prove(outcome, self.probe).await
+                self.standing.prove(outcome).await
             }
             (Subject::Message(message), Era::Legacy) => self.say_legacy(call, message).await,
             (Subject::Message(message), Era::Modern) => self.say_modern(message).await,
-            (Subject::Stream { last_event_id: None }, Era::Legacy) => {
+            (Subject::Stream { last_event_id: None, .. }, Era::Legacy) => {
                 let inlet = self.session(call)?.session.stand()?;
                 Ok(Reply { media: Media::EventStream, status: None, arrivals: inlet.arrivals() })
             }
@@ -307,6 +305,11 @@ impl Inner {
         let earlier = self.sessions().insert(session.key, Arc::clone(&child));
         if let Some(earlier) = earlier {
             earlier.running.stop();
+        }
+        // A stop that began meanwhile may have ended all sessions before this one was among them.
+        if self.standing.is_closing() {
+            self.end_session(session.key);
+            return Err(shutting_down());
         }
         Ok(child)
     }

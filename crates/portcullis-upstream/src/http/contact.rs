@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode};
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::upstream::Reply;
+use portcullis_core::upstream::{Pending, Reply};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Kind, Message};
 
@@ -23,30 +23,20 @@ pub(super) const REFRESH_DELAY: Duration = Duration::from_secs(1);
 
 impl Inner {
     pub(super) async fn refresh(self: &Arc<Self>) -> Result<Arc<Catalogue>, Fault> {
-        self.standing.refresh(|| self.contact_in_time()).await
+        self.standing.refresh(|| self.contact()).await
     }
 
-    /// Asks for the era if nobody did, or if the last time nobody answered. The tools may stay unread; the era is what sending needs.
-    pub(super) async fn know_era(self: &Arc<Self>) -> Result<(), Fault> {
-        if self.standing.served().is_some() {
-            return Ok(());
-        }
-        match self.standing.join(|| self.contact_in_time()).await {
-            Err(fault) if self.standing.served().is_none() => Err(Fault { never_left: true, ..fault }),
-            _ => Ok(()),
-        }
-    }
-
-    async fn contact_in_time(self: &Arc<Self>) -> Result<Catalogue, Fault> {
-        tokio::time::timeout(self.probe, self.standing.unless_closing(self.contact())).await.unwrap_or_else(|_| {
-            Err(Fault::new(
-                FaultKind::TimedOut,
-                format!("the server did not answer our own questions within {:?}", self.probe),
-            ))
+    /// Asks for the tools anew before a refusal of our headers is passed on, so that the client's own retry is judged, and gets its headers,
+    /// by what the server lists now (D5). Boxed, because our questions are exchanges themselves.
+    pub(super) fn correct(self: &Arc<Self>) -> Pending<'_, ()> {
+        Box::pin(async move {
+            if let Err(fault) = self.standing.correct(|| self.contact()).await {
+                tracing::warn!(server = %self.name, %fault, "headers were refused, and the tool list could not be read anew");
+            }
         })
     }
 
-    async fn contact(self: &Arc<Self>) -> Result<Catalogue, Fault> {
+    pub(super) async fn contact(self: &Arc<Self>) -> Result<Catalogue, Fault> {
         let modern = match self.standing.served() {
             Some(served) => served.modern,
             None => self.discover().await?,
@@ -105,7 +95,8 @@ impl Inner {
 }
 
 fn expecting(question: &Probe, era: Era) -> Expecting {
-    Expecting { awaiting: question.id().cloned().map(Awaiting::new), era, session: None, opening: None, batches: false }
+    let awaiting = question.id().cloned().map(Awaiting::new);
+    Expecting { awaiting, era, session: None, opening: None, batches: false, mirrors: false }
 }
 
 /// The response in a reply; what else is in it is not for us.

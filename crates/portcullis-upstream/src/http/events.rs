@@ -23,7 +23,7 @@ use crate::sse::{SseEvent, SseLimits, SseReader};
 /// Unmatched answers on one stream before it is given up. 16: a confused server is tolerated, a flood is not.
 const MOST_UNMATCHED: u8 = 16;
 
-/// Bytes of one piece after the response that are still looked at. 16 KiB: an answer that came twice, not a flood.
+/// Bytes after the response that are still looked at. 16 KiB: an answer that came twice, not a flood.
 const MOST_BEHIND: usize = 16 << 10;
 /// How long the end of a stream is awaited after its response. 1 s: servers end it at once, or hold it open for no reason of ours.
 const END_AWAITED: Duration = Duration::from_secs(1);
@@ -210,6 +210,7 @@ impl Events {
     /// noticed; and the end is awaited elsewhere for a moment, so that the connection can serve the next call.
     fn look_behind(&mut self) {
         let Some(mut body) = self.body.take() else { return };
+        let mut left = MOST_BEHIND;
         let ended = loop {
             while let Ok(Some(event)) = self.reader.next_event() {
                 let extra = Message::read(event.data, Direction::ToClient, &self.owner.limits);
@@ -220,7 +221,10 @@ impl Events {
             match body.frame().now_or_never() {
                 None => break false,
                 Some(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) if data.len() <= MOST_BEHIND => self.reader.feed(data),
+                    Ok(data) if data.len() <= left => {
+                        left -= data.len();
+                        self.reader.feed(data);
+                    }
                     _ => return,
                 },
                 Some(_) => break true,

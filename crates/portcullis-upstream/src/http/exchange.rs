@@ -22,11 +22,11 @@ impl Outbound {
         Self { method, headers: HeaderMap::new(), body }
     }
 
-    fn address(&self, inner: &Inner) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.method.clone();
+    fn address(self, inner: &Inner) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body));
+        *request.method_mut() = self.method;
         *request.uri_mut() = inner.target.clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = self.headers;
         request
     }
 }
@@ -36,12 +36,13 @@ impl Inner {
     ///
     /// A request that never left, because its kept-alive connection had closed, is sent once more on another one.
     pub(super) async fn exchange(&self, outbound: Outbound) -> Result<Response<Answer>, Fault> {
+        let mut request = outbound.address(self);
         let mut again = true;
         loop {
-            let answer = tokio::time::timeout(self.first_byte, self.lines.request(outbound.address(self))).await;
+            let answer = tokio::time::timeout(self.first_byte, self.lines.request(request)).await;
             match answer {
                 Ok(Ok(response)) => return Ok(response),
-                Ok(Err(LineError::NeverLeft(_))) if again => again = false,
+                Ok(Err(LineError::NeverLeft(_, unsent))) if again => (request, again) = (*unsent, false),
                 Ok(Err(error)) => return Err(fault(&error)),
                 Err(_) => {
                     let detail = format!("no answer began within {:?}", self.first_byte);
@@ -55,7 +56,7 @@ impl Inner {
 fn fault(error: &LineError) -> Fault {
     let detail = chain(error);
     match error {
-        LineError::Connect(_) | LineError::NeverLeft(_) => Fault::before_sending(FaultKind::Unreachable, detail),
+        LineError::Connect(_) | LineError::NeverLeft(..) => Fault::before_sending(FaultKind::Unreachable, detail),
         LineError::Http(http) if http.is_parse() => Fault::new(FaultKind::Garbage, detail),
         LineError::Http(http) if http.is_timeout() => Fault::new(FaultKind::TimedOut, detail),
         LineError::Http(_) | LineError::Ended => Fault::new(FaultKind::Died, detail),

@@ -31,6 +31,14 @@ const RESERVED: [&str; 15] = [
     "upgrade",
 ];
 
+static VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+static SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+static PARENT: HeaderName = HeaderName::from_static("traceparent");
+static STATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Fields that an ordinary request adds to the fixed ones, so that its map need not grow.
+const ADDED: usize = 6;
+
 /// The same with every request: what the operator configured, and what B1 asks for.
 pub(super) struct Fixed {
     post: HeaderMap,
@@ -62,7 +70,9 @@ impl Fixed {
     }
 
     pub(super) fn post(&self) -> HeaderMap {
-        self.post.clone()
+        let mut headers = HeaderMap::with_capacity(self.post.len() + ADDED);
+        headers.extend(self.post.iter().map(|(name, value)| (name.clone(), value.clone())));
+        headers
     }
 
     pub(super) fn get(&self) -> HeaderMap {
@@ -71,24 +81,24 @@ impl Fixed {
 }
 
 pub(super) fn version(headers: &mut HeaderMap, version: Version) {
-    headers.insert("mcp-protocol-version", HeaderValue::from_static(version.as_str()));
+    headers.insert(VERSION.clone(), HeaderValue::from_static(version.as_str()));
 }
 
 pub(super) fn session(headers: &mut HeaderMap, session: Option<&UpstreamSession>) {
     if let Some(id) = session.and_then(|session| session.id.as_ref()) {
-        headers.insert("mcp-session-id", id.clone());
+        headers.insert(SESSION.clone(), id.clone());
     }
 }
 
 /// W3C trace context; the body carries the same, spliced in before the call was judged.
 pub(super) fn trace(headers: &mut HeaderMap, trace: &TraceContext) {
     if let Ok(parent) = HeaderValue::try_from(trace.traceparent()) {
-        headers.insert("traceparent", parent);
+        headers.insert(PARENT.clone(), parent);
     }
     if let Some(state) = &trace.state
         && let Ok(state) = HeaderValue::from_str(state)
     {
-        headers.insert("tracestate", state);
+        headers.insert(STATE.clone(), state);
     }
 }
 

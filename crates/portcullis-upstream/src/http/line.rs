@@ -54,8 +54,8 @@ struct Idle {
 pub(super) enum LineError {
     /// No connection could be opened.
     Connect(Box<dyn Error + Send + Sync>),
-    /// A kept connection had closed before a byte of the request was written.
-    NeverLeft(hyper::Error),
+    /// A kept connection had closed before a byte of the request was written; here it is back.
+    NeverLeft(hyper::Error, Box<Request<Full<Bytes>>>),
     Http(hyper::Error),
     /// The connection ended without saying why.
     Ended,
@@ -65,7 +65,7 @@ impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect(_) => "no connection to the server",
-            Self::NeverLeft(_) => "the connection had closed before the request was sent",
+            Self::NeverLeft(..) => "the connection had closed before the request was sent",
             Self::Http(_) => "the exchange with the server failed",
             Self::Ended => "the connection ended",
         })
@@ -76,7 +76,7 @@ impl Error for LineError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Connect(error) => Some(error.as_ref()),
-            Self::NeverLeft(error) | Self::Http(error) => Some(error),
+            Self::NeverLeft(error, _) | Self::Http(error) => Some(error),
             Self::Ended => None,
         }
     }
@@ -193,7 +193,7 @@ impl Line {
             match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
                 Poll::Ready(Err(mut error)) => Poll::Ready(Err(match error.take_message() {
-                    Some(_) => LineError::NeverLeft(error.into_error()),
+                    Some(unsent) => LineError::NeverLeft(error.into_error(), Box::new(unsent)),
                     None => LineError::Http(error.into_error()),
                 })),
                 Poll::Pending if ended => Poll::Ready(Err(LineError::Ended)),

@@ -36,6 +36,8 @@ pub(super) struct Expecting {
     pub(super) opening: Option<Opening>,
     /// The negotiated version has batches.
     pub(super) batches: bool,
+    /// Arguments were repeated in headers, as the tool's definition asks.
+    pub(super) mirrors: bool,
 }
 
 /// Media types we asked for.
@@ -58,7 +60,7 @@ impl Inner {
             return if head.status.is_success() { Ok(accepted()) } else { Err(unexpected(head.status, &form)) };
         };
         if !head.status.is_success() {
-            return self.read_refusal(awaiting, expecting.opening.is_some(), head.status, form, body).await;
+            return self.read_refusal(expecting, awaiting, head.status, form, body).await;
         }
         if let Some(opening) = &mut expecting.opening {
             opening.id = sessions::session_id(&head.headers)?;
@@ -127,9 +129,9 @@ impl Inner {
 
     /// A 4xx or 500: a JSON-RPC error about our request, or nothing of MCP (H1).
     async fn read_refusal(
-        &self,
+        self: &Arc<Self>,
+        expecting: Expecting,
         mut awaiting: Awaiting,
-        opens: bool,
         status: StatusCode,
         form: Form,
         body: Answer,
@@ -143,7 +145,10 @@ impl Inner {
             .ok()
             .filter(|message| message.kind() == Kind::Error);
         let Some(message) = message else { return Err(unexpected(status, &form)) };
-        self.doubt(&message, opens);
+        self.doubt(&message, expecting.opening.is_some());
+        if expecting.mirrors && message.error_code() == Some(-32020) {
+            self.correct().await;
+        }
         match awaiting.step(message, &self.limits) {
             Step::Last(message) => Ok(one(message, Some(status.as_u16()))),
             Step::Give(_) => Err(unexpected(status, &form)),

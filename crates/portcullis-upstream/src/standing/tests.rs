@@ -1,18 +1,25 @@
 //! Asking is single flight, also when it fails; the operator's setting is never overridden.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Direction, Limits, Message};
 use tokio::sync::Notify;
 
-use super::{Admission, Standing};
+use super::{Admission, CORRECTED_EVERY, Standing};
 use crate::probe::Served;
 use crate::settings::EraSetting;
 
+fn standing(setting: EraSetting) -> Standing {
+    Standing::new(setting, Duration::from_secs(20))
+}
+
 #[test]
 fn what_was_proven_holds_until_it_is_contradicted_and_never_over_the_operator() {
-    let auto = Standing::new(EraSetting::Auto);
+    let auto = standing(EraSetting::Auto);
     assert!(matches!(auto.admit(Era::Legacy, true), Err(Fault { kind: FaultKind::Unreachable, never_left: true, .. })));
     auto.proven(Served::MODERN);
     assert_eq!(auto.admit(Era::Modern, false), Ok(Admission::Known));
@@ -22,7 +29,7 @@ fn what_was_proven_holds_until_it_is_contradicted_and_never_over_the_operator() 
     assert_eq!(auto.served(), Some(Served::MODERN), "nothing was believed of that era");
     auto.contradicted(Era::Modern);
     assert_eq!(auto.served(), None);
-    let set = Standing::new(EraSetting::Legacy);
+    let set = standing(EraSetting::Legacy);
     set.proven(Served::MODERN);
     set.contradicted(Era::Legacy);
     assert!(set.admit(Era::Modern, false).is_err());
@@ -31,27 +38,28 @@ fn what_was_proven_holds_until_it_is_contradicted_and_never_over_the_operator() 
 
 #[tokio::test]
 async fn those_who_wait_for_a_failing_contact_share_its_failure() {
-    let (standing, begun, go) = (Standing::new(EraSetting::Auto), Notify::new(), Notify::new());
-    let contacts = std::sync::atomic::AtomicU32::new(0);
+    let (standing, begun, go) = (standing(EraSetting::Auto), Notify::new(), Notify::new());
+    let contacts = AtomicU32::new(0);
     let contact = || async {
-        contacts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        contacts.fetch_add(1, Ordering::Relaxed);
         begun.notify_one();
         go.notified().await;
         Err::<Catalogue, _>(Fault::new(FaultKind::TimedOut, "x"))
     };
-    let (a, b, c, ()) = tokio::join!(standing.join(contact), standing.join(contact), standing.join(contact), async {
+    let know = || standing.know_era(contact);
+    let (a, b, c, ()) = tokio::join!(know(), know(), know(), async {
         begun.notified().await;
         go.notify_one();
     });
     assert!(a.is_err() && b.is_err() && c.is_err());
-    assert_eq!(contacts.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(contacts.load(Ordering::Relaxed), 1);
     standing.close();
     assert_eq!(standing.refresh(contact).await.unwrap_err().kind, FaultKind::ShuttingDown);
 }
 
 #[tokio::test]
 async fn stopping_ends_a_contact_under_way() {
-    let standing = Standing::new(EraSetting::Auto);
+    let standing = standing(EraSetting::Auto);
     let (outcome, first) =
         tokio::join!(standing.unless_closing(std::future::pending::<Result<(), Fault>>()), async { standing.close() });
     assert!(first && outcome.unwrap_err().kind == FaultKind::ShuttingDown);
@@ -65,7 +73,7 @@ async fn tools_that_only_clients_are_shown_are_known_and_stay_known_when_we_ask_
         let list = list(r#"{"name":"a","description":"ours"}"#);
         Catalogue::from_tools(list.result_member("tools").unwrap().elements()).unwrap()
     };
-    let standing = Standing::new(EraSetting::Legacy);
+    let standing = standing(EraSetting::Legacy);
     standing.refresh(|| async { Ok(own()) }).await.unwrap();
     standing.observe(&list(r#"{"name":"a","description":"other"},{"name":"b"}"#));
     let known = |name: &str| standing.catalogue().tool(name).map(|tool| tool.definition.clone());
@@ -77,4 +85,20 @@ async fn tools_that_only_clients_are_shown_are_known_and_stay_known_when_we_ask_
     let flood: Vec<String> = (0..20_000).map(|number| format!(r#"{{"name":"t{number}"}}"#)).collect();
     standing.observe(&list(&flood.join(",")));
     assert_eq!(standing.catalogue().tools().len(), super::MOST_OBSERVED + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_headers_have_the_tools_read_anew_but_not_for_every_refusal_d5() {
+    let (standing, contacts) = (standing(EraSetting::Modern), AtomicU32::new(0));
+    let contact = || async {
+        contacts.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        Ok(Catalogue::default())
+    };
+    let (a, b) = tokio::join!(standing.correct(contact), standing.correct(contact));
+    assert!(a.is_ok() && b.is_ok());
+    assert_eq!(contacts.load(Ordering::Relaxed), 1, "the second waited for the first");
+    tokio::time::advance(CORRECTED_EVERY).await;
+    standing.correct(contact).await.unwrap();
+    assert_eq!(contacts.load(Ordering::Relaxed), 2);
 }

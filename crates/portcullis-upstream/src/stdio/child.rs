@@ -19,7 +19,7 @@ use super::{Notes, stderr};
 /// Messages waiting to be written. 8: the pipe holds more small ones than that, and eight of the largest are still bearable.
 const UNWRITTEN: usize = 8;
 /// How long a caller waits for room among them. 30 s: a child that takes nothing for that long hangs.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a child has to end by itself, and again after SIGTERM. 2 s: servers that save state do it well within, and Ctrl-C must not feel stuck.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long output may still come after a child's end. 1 s: what is in the pipe is there already.

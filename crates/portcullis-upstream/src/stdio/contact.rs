@@ -29,29 +29,10 @@ const LIST: i64 = 3;
 
 impl Inner {
     pub(super) async fn refresh(&self) -> Result<Arc<Catalogue>, Fault> {
-        self.standing.refresh(|| self.contact_in_time()).await
+        self.standing.refresh(|| self.contact()).await
     }
 
-    pub(super) async fn know_era(&self) -> Result<(), Fault> {
-        if self.standing.served().is_some() {
-            return Ok(());
-        }
-        match self.standing.join(|| self.contact_in_time()).await {
-            Err(fault) if self.standing.served().is_none() => Err(Fault { never_left: true, ..fault }),
-            _ => Ok(()),
-        }
-    }
-
-    async fn contact_in_time(&self) -> Result<Catalogue, Fault> {
-        tokio::time::timeout(self.probe, self.standing.unless_closing(self.contact())).await.unwrap_or_else(|_| {
-            Err(Fault::new(
-                FaultKind::TimedOut,
-                format!("the server did not answer our own questions within {:?}", self.probe),
-            ))
-        })
-    }
-
-    async fn contact(&self) -> Result<Catalogue, Fault> {
+    pub(super) async fn contact(&self) -> Result<Catalogue, Fault> {
         match self.standing.served() {
             Some(served) if served.modern => probe::list_tools(&mut Shared(self), Era::Modern, LIST).await,
             Some(_) => {
@@ -78,7 +59,7 @@ impl Inner {
 
     async fn detect(&self, line: &mut Line) -> Result<Catalogue, Fault> {
         line.tell(Probe::discover(DISCOVER)).await?;
-        let answer = tokio::time::timeout(SILENCE, line.answer(&[DISCOVER])).await;
+        let answer = tokio::time::timeout(SILENCE, line.answer(&[Id::number(DISCOVER)])).await;
         let proven = match answer {
             Ok(Ok(answer)) => verdict(&answer)?,
             // Dying of an unknown method is a legacy server's answer too; a fresh one is asked to `initialize`.
@@ -131,14 +112,14 @@ struct Line {
 
 impl Line {
     /// The first answer to one of these questions.
-    async fn answer(&mut self, ids: &[i64]) -> Result<Message, Fault> {
+    async fn answer(&mut self, ids: &[Id]) -> Result<Message, Fault> {
         loop {
             let message = self.incoming.recv().await;
             let message = message.ok_or_else(|| {
                 Fault::new(FaultKind::Died, "the server process ended before it answered our questions")
             })?;
             // An error without an id is about the latest question, which is all this child was asked.
-            if message.id().is_none_or(|id| ids.iter().any(|asked| *id == Id::number(*asked))) {
+            if message.id().is_none_or(|id| ids.contains(id)) {
                 return Ok(message);
             }
         }
@@ -146,14 +127,14 @@ impl Line {
 
     async fn greet_and_list(&mut self, inner: &Inner) -> Result<Catalogue, Fault> {
         self.tell(Probe::initialize(INITIALIZE)).await?;
-        let mut answer = self.answer(&[INITIALIZE, DISCOVER]).await?;
+        let mut answer = self.answer(&[Id::number(INITIALIZE), Id::number(DISCOVER)]).await?;
         if answer.id().is_some_and(|id| *id == Id::number(DISCOVER)) {
             // A slow starter answers our first question now.
             if let Some(served) = verdict(&answer)? {
                 inner.standing.proven(served);
                 return probe::list_tools(self, Era::Modern, LIST).await;
             }
-            answer = self.answer(&[INITIALIZE]).await?;
+            answer = self.answer(&[Id::number(INITIALIZE)]).await?;
         }
         let hello = probe::greeted(&answer)?;
         inner.standing.proven(Served::LEGACY);
@@ -166,15 +147,7 @@ impl Ask for Line {
     async fn ask(&mut self, question: Probe) -> Result<Message, Fault> {
         let id = question.id().cloned();
         self.tell(question).await?;
-        loop {
-            let message = self.incoming.recv().await;
-            let message = message.ok_or_else(|| {
-                Fault::new(FaultKind::Died, "the server process ended before it answered our questions")
-            })?;
-            if message.id() == id.as_ref() {
-                return Ok(message);
-            }
-        }
+        self.answer(id.as_slice()).await
     }
 
     async fn tell(&mut self, question: Probe) -> Result<(), Fault> {

@@ -264,13 +264,7 @@ impl Router for Session {
     fn lost(&self, fault: &Fault, texts: &[&[u8]]) -> bool {
         let mut desk = self.desk();
         let before = desk.pending.len();
-        desk.pending.retain(|pending| {
-            let suspect = owners::may_answer(texts, &pending.id);
-            if suspect {
-                pending.outlet.end(fault.clone());
-            }
-            !suspect
-        });
+        desk.pending.retain(|pending| !owners::end_suspect(texts, &pending.id, &pending.outlet, fault));
         desk.pending.len() < before
     }
 

@@ -11,7 +11,7 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::wire::{Id, Kind, Limits, Malformed, Message};
 use tokio::sync::mpsc;
 
-use super::child::Router;
+use super::child::{Router, WRITE_PATIENCE};
 use super::outlet::{Delivered, Inlet, Outlet};
 use super::{Notes, Watcher, outlet, owners};
 
@@ -130,15 +130,16 @@ impl Switchboard {
 
     /// The caller is gone or out of patience: the server must hear of it (D11), if it does not know better.
     fn cancel(&self, number: i64) {
-        let Some(open) = self.calls().open.remove(&number) else { return };
+        if self.calls().open.remove(&number).is_none() {
+            return;
+        }
         let params = format!(r#"{{"requestId":{number},"reason":"the caller no longer waits"}}"#);
         let cancelled = own::notification("notifications/cancelled", &params);
-        drop(open);
         if let Err(mpsc::error::TrySendError::Full(cancelled)) = self.input.try_send(cancelled)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let input = self.input.clone();
-            runtime.spawn(async move { tokio::time::timeout(Duration::from_secs(30), input.send(cancelled)).await });
+            runtime.spawn(async move { tokio::time::timeout(WRITE_PATIENCE, input.send(cancelled)).await });
         }
     }
 
@@ -240,13 +241,7 @@ impl Router for Switchboard {
     fn lost(&self, fault: &Fault, texts: &[&[u8]]) -> bool {
         let mut calls = self.calls();
         let before = calls.open.len();
-        calls.open.retain(|number, open| {
-            let suspect = owners::may_answer(texts, &Id::number(*number));
-            if suspect {
-                open.outlet.end(fault.clone());
-            }
-            !suspect
-        });
+        calls.open.retain(|number, open| !owners::end_suspect(texts, &Id::number(*number), &open.outlet, fault));
         calls.open.len() < before
     }
 

@@ -1,10 +1,22 @@
 //! Whose answer a spoiled line may have been. A hint for failing calls early, never a ground to deliver anything: the strict
 //! reader refused the line, and nothing of it is passed on.
 
+use portcullis_core::refusal::Fault;
 use portcullis_core::wire::Id;
 
+use super::outlet::Outlet;
+
+/// Ends the reply to `id` if one of the texts may have answered it, and says so.
+pub(super) fn end_suspect(texts: &[&[u8]], id: &Id, outlet: &Outlet, fault: &Fault) -> bool {
+    let suspect = may_answer(texts, id);
+    if suspect {
+        outlet.end(fault.clone());
+    }
+    suspect
+}
+
 /// Whether one of the texts has a member `id` with exactly this value, at whatever depth.
-pub(super) fn may_answer(texts: &[&[u8]], id: &Id) -> bool {
+fn may_answer(texts: &[&[u8]], id: &Id) -> bool {
     texts.iter().any(|text| {
         memchr::memmem::find_iter(text, b"\"id\"").any(|at| {
             let rest = text.get(at + 4..).unwrap_or_default().trim_ascii_start();

@@ -112,13 +112,13 @@ async fn failures_are_no_answer_and_nothing_is_remembered_of_them_g4() {
         (401, FaultKind::Unauthorized),
         (403, FaultKind::Unauthorized),
         (429, FaultKind::Overloaded),
-        (500, FaultKind::Unreachable),
+        (500, FaultKind::Garbage),
         (503, FaultKind::Unreachable),
     ] {
         let server = legacy_server((status, "{}")).await;
         let upstream = upstream(&server.url, EraSetting::Auto);
         let fault = upstream.refresh().await.unwrap_err();
-        assert!(fault.kind == expected || status == 500, "{status}: {fault}");
+        assert_eq!(fault.kind, expected, "{status}: {fault}");
         assert_eq!(upstream.era(), None);
         assert_eq!(server.heard().len(), 1, "no `initialize` after {status}");
         let again = upstream.send(legacy(1).say(CALL)).await.unwrap_err();
@@ -236,4 +236,38 @@ async fn a_changed_tool_list_is_read_again_once() {
     }
     assert!(upstream.catalogue().tool("new").is_some());
     assert_eq!(server.heard().iter().filter(|request| request.body.contains("tools/list")).count(), 1);
+}
+
+/// D5: its tools change without a word, and it refuses the headers that its list asked for before.
+#[tokio::test]
+async fn refused_headers_have_the_tools_read_anew_before_the_refusal_is_passed_on_d5() {
+    let lists = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let listed = std::sync::Arc::clone(&lists);
+    let server = Canned::scripted(move |heard, mut socket| {
+        let listed = std::sync::Arc::clone(&listed);
+        async move {
+            let id = id_of(&heard.body);
+            let answer = if heard.body.contains("tools/list") {
+                let number = listed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let tool = format!(r#"{{"name":"echo","description":"{number}"}}"#);
+                json(200, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{tool}]}}}}"#))
+            } else {
+                json(400, &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32020,"message":"headers"}}}}"#))
+            };
+            socket.write_all(answer.as_bytes()).await.ok()?;
+            Some(socket)
+        }
+    })
+    .await;
+    let upstream = upstream(&server.url, EraSetting::Modern);
+    upstream.refresh().await.unwrap();
+    for _ in 0..3 {
+        let reply = upstream.send(modern().say(&modern_call("7"))).await.unwrap();
+        assert_eq!(reply.status, Some(400));
+        let definition = upstream.catalogue().tool("echo").unwrap().definition.clone();
+        assert!(definition.ends_with(br#""1"}"#), "{definition:?}");
+        assert!(crate::testing::text(&all(reply).await[0]).contains("-32020"), "the client has to try again itself");
+    }
+    let calls = server.heard().iter().filter(|request| request.body.contains("tools/call")).count();
+    assert_eq!(calls, 3, "nothing is sent again unjudged");
 }
