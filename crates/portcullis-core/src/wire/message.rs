@@ -4,7 +4,7 @@
 mod batch;
 mod shape;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 
@@ -31,9 +31,13 @@ pub enum Kind {
     Error,
 }
 
-/// One strictly read message. Cloning shares the bytes.
+/// One strictly read message. Cloning shares everything: a message is kept by the pipeline, by its call and by whoever
+/// watches the reply.
 #[derive(Clone)]
-pub struct Message {
+pub struct Message(Arc<Read>);
+
+/// What reading gave. One allocation, because several hundred bytes would otherwise be moved from hand to hand.
+struct Read {
     bytes: Bytes,
     direction: Direction,
     kind: Kind,
@@ -42,7 +46,6 @@ pub struct Message {
     outline: Outline,
 }
 
-#[derive(Clone)]
 enum Method {
     Known(&'static MethodInfo),
     Unknown(Box<str>),
@@ -64,6 +67,37 @@ impl Method {
     }
 }
 
+impl Read {
+    fn method(&self) -> Option<&str> {
+        self.method.as_ref().map(Method::name)
+    }
+
+    fn name_view(&self) -> Option<View<'_>> {
+        match self.method.as_ref()?.names() {
+            NameSource::Nothing => None,
+            NameSource::Name => self.slot(Slot::Name),
+            NameSource::Uri => self.slot(Slot::Uri),
+            NameSource::TaskId => self.slot(Slot::TaskId),
+            NameSource::Ref => {
+                let reference = self.slot(Slot::Ref)?;
+                match reference.get("type")?.as_str()?.as_ref() {
+                    "ref/prompt" => reference.get("name"),
+                    "ref/resource" => reference.get("uri"),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    fn slot(&self, slot: Slot) -> Option<View<'_>> {
+        self.outline.slot(slot).map(|member| self.view(member.value))
+    }
+
+    fn view(&self, span: Span) -> View<'_> {
+        View::new(&self.bytes, span)
+    }
+}
+
 impl Message {
     /// Reads exactly one message.
     ///
@@ -77,29 +111,29 @@ impl Message {
     /// The text as it arrived.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+        &self.0.bytes
     }
 
     #[must_use]
     pub fn direction(&self) -> Direction {
-        self.direction
+        self.0.direction
     }
 
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// `None` for notifications, and for an error that a server sent without an id.
     #[must_use]
     pub fn id(&self) -> Option<&Id> {
-        self.id.as_ref()
+        self.0.id.as_ref()
     }
 
     /// The method of a request or notification, escapes undone.
     #[must_use]
     pub fn method(&self) -> Option<&str> {
-        self.method.as_ref().map(Method::name)
+        self.0.method()
     }
 
     #[must_use]
@@ -148,20 +182,7 @@ impl Message {
     /// Where [`Message::name`] stands in the text, for an [`Edit::replace`].
     #[must_use]
     pub fn name_view(&self) -> Option<View<'_>> {
-        match self.method.as_ref()?.names() {
-            NameSource::Nothing => None,
-            NameSource::Name => self.slot(Slot::Name),
-            NameSource::Uri => self.slot(Slot::Uri),
-            NameSource::TaskId => self.slot(Slot::TaskId),
-            NameSource::Ref => {
-                let reference = self.slot(Slot::Ref)?;
-                match reference.get("type")?.as_str()?.as_ref() {
-                    "ref/prompt" => reference.get("name"),
-                    "ref/resource" => reference.get("uri"),
-                    _ => None,
-                }
-            }
-        }
+        self.0.name_view()
     }
 
     #[must_use]
@@ -194,26 +215,22 @@ impl Message {
     }
 
     pub(super) fn outline(&self) -> &Outline {
-        &self.outline
+        &self.0.outline
     }
 
     pub(super) fn meta_level(&self) -> Level {
-        match self.kind {
+        match self.0.kind {
             Kind::Request | Kind::Notification => Level::ParamsMeta,
             Kind::Result | Kind::Error => Level::ResultMeta,
         }
     }
 
     pub(super) fn slot(&self, slot: Slot) -> Option<View<'_>> {
-        self.outline.slot(slot).map(|member| self.view(member.value))
+        self.0.slot(slot)
     }
 
     pub(super) fn member(&self, level: Level, name: &str) -> Option<View<'_>> {
-        self.outline.member(&self.bytes, level, name).map(|member| self.view(member.value))
-    }
-
-    fn view(&self, span: Span) -> View<'_> {
-        View::new(&self.bytes, span)
+        self.0.outline.member(&self.0.bytes, level, name).map(|member| self.0.view(member.value))
     }
 }
 
@@ -221,9 +238,9 @@ impl Message {
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
-            .field("direction", &self.direction)
-            .field("kind", &self.kind)
-            .field("bytes", &self.bytes.len())
+            .field("direction", &self.0.direction)
+            .field("kind", &self.0.kind)
+            .field("bytes", &self.0.bytes.len())
             .finish_non_exhaustive()
     }
 }

@@ -90,7 +90,7 @@ pub(super) struct Member {
 }
 
 /// The remembered members, in the order in which their keys stand in the text.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Outline {
     pub(super) root: Span,
     members: SmallVec<[Member; 12]>,

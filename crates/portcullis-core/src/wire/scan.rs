@@ -168,8 +168,12 @@ impl<W: Work> Scanner<'_, W> {
                 if frame.level != Level::Other {
                     self.outline.end(frame.member as usize, Span::new(at, at).end);
                 }
-                at = lex::space(self.bytes, at);
-                let next = lex::byte(self.bytes, at);
+                // Hardly any sender writes space here.
+                let mut next = lex::byte(self.bytes, at);
+                if next <= b' ' {
+                    at = lex::space(self.bytes, at);
+                    next = lex::byte(self.bytes, at);
+                }
                 if next == b',' {
                     at = lex::space(self.bytes, at + 1);
                     break;
@@ -223,9 +227,12 @@ impl<W: Work> Scanner<'_, W> {
         let (after, escaped) = self.string(at + 1)?;
         let key = Span::new(at + 1, after - 1);
         let count = self.keys.push(key, escaped);
-        let colon = lex::space(self.bytes, after);
+        let mut colon = after;
         if lex::byte(self.bytes, colon) != b':' {
-            return self.fail(Malformed::Syntax { at: colon });
+            colon = lex::space(self.bytes, after);
+            if lex::byte(self.bytes, colon) != b':' {
+                return self.fail(Malformed::Syntax { at: colon });
+            }
         }
         let value = lex::space(self.bytes, colon + 1);
         if (count - frame.keys_from) as usize > self.limits.keys {
@@ -233,7 +240,7 @@ impl<W: Work> Scanner<'_, W> {
         }
         if frame.level != Level::Other {
             let level = frame.level;
-            let text = self.keys.last();
+            let text = if escaped { self.keys.last() } else { key.of(self.bytes) };
             let slot = Slot::of(level, text);
             if slot.is_none() && self.mode == Mode::Message {
                 self.work.spend(text.len());

@@ -46,12 +46,11 @@ const fn is_special(byte: u8) -> bool {
 
 /// A high bit in the lowest lane that holds a special byte; higher lanes may carry false hits, which nobody reads.
 const fn special_lanes(word: u64) -> u64 {
-    let quote = word ^ (LANES * b'"' as u64);
-    let slash = word ^ (LANES * b'\\' as u64);
-    let control = word.wrapping_sub(LANES * 0x20) & !word;
-    let quote = quote.wrapping_sub(LANES) & !quote;
-    let slash = slash.wrapping_sub(LANES) & !slash;
-    (quote | slash | control) & HIGH
+    let quote = (word ^ (LANES * b'"' as u64)).wrapping_sub(LANES);
+    let slash = (word ^ (LANES * b'\\' as u64)).wrapping_sub(LANES);
+    let control = word.wrapping_sub(LANES * 0x20);
+    // All that is looked for is ASCII, so a byte with its high bit set is none of it.
+    (quote | slash | control) & !word & HIGH
 }
 
 /// Value of four hexadecimal digits.

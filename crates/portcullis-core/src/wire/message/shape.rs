@@ -1,9 +1,11 @@
 //! The rules about which members a message must, may and must not have.
 //! They go by method, whatever shape the message claims: a `tools/call` without an id is still a `tools/call`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{Direction, Kind, Message, Method};
+use super::{Direction, Kind, Message, Method, Read};
 use crate::wire::{
     Id, JsonKind, Limits, Malformed, MethodKind, NameSource, View, case,
     method::any_way,
@@ -22,13 +24,13 @@ pub(super) fn message(
         JsonKind::Array => return Err(Malformed::BatchNotAllowed),
         _ => return Err(Malformed::NotAnObject),
     }
-    let mut message = Message { bytes, direction, kind: Kind::Result, id: None, method: None, outline };
-    // Filled in place: a message is several hundred bytes, and moving it costs more than judging its shape.
-    shape(&mut message, limits)?;
-    Ok(message)
+    let mut read = Read { bytes, direction, kind: Kind::Result, id: None, method: None, outline };
+    // Filled in place: moving it costs more than judging its shape.
+    shape(&mut read, limits)?;
+    Ok(Message(Arc::new(read)))
 }
 
-fn shape(message: &mut Message, limits: &Limits) -> Result<(), Malformed> {
+fn shape(message: &mut Read, limits: &Limits) -> Result<(), Malformed> {
     let version = message.slot(Slot::JsonRpc);
     let is_two = |version: View<'_>| version.raw() == br#""2.0""# || version.as_str().as_deref() == Some("2.0");
     if !version.is_some_and(is_two) {
@@ -58,8 +60,8 @@ fn read_method(view: View<'_>, limits: &Limits) -> Result<Method, Malformed> {
 }
 
 /// A request or a notification.
-fn asking(message: &mut Message, limits: &Limits) -> Result<(), Malformed> {
-    if message.result().is_some() || message.error().is_some() {
+fn asking(message: &mut Read, limits: &Limits) -> Result<(), Malformed> {
+    if message.slot(Slot::Result).is_some() || message.slot(Slot::Error).is_some() {
         return Err(Malformed::MethodInResponse);
     }
     message.id = match message.slot(Slot::Id) {
@@ -80,15 +82,15 @@ fn asking(message: &mut Message, limits: &Limits) -> Result<(), Malformed> {
         (_, true) => Kind::Request,
         (_, false) => Kind::Notification,
     };
-    object_or_absent(message.params(), Malformed::ParamsNotObject)?;
+    object_or_absent(message.slot(Slot::Params), Malformed::ParamsNotObject)?;
     object_or_absent(message.slot(Slot::ParamsMeta), Malformed::MetaNotObject)?;
     named(message, limits)?;
     references(message, limits)
 }
 
 /// A result or an error.
-fn answering(message: &mut Message, limits: &Limits) -> Result<(), Malformed> {
-    message.kind = match (message.result(), message.error()) {
+fn answering(message: &mut Read, limits: &Limits) -> Result<(), Malformed> {
+    message.kind = match (message.slot(Slot::Result), message.slot(Slot::Error)) {
         (Some(_), Some(_)) => return Err(Malformed::BothResultAndError),
         (None, None) => return Err(Malformed::NeitherMethodNorResult),
         (result @ Some(_), None) => {
@@ -137,7 +139,7 @@ fn object_or_absent(view: Option<View<'_>>, or: Malformed) -> Result<(), Malform
 }
 
 /// What the method is about, and its arguments.
-fn named(message: &Message, limits: &Limits) -> Result<(), Malformed> {
+fn named(message: &Read, limits: &Limits) -> Result<(), Malformed> {
     let source = message.method.as_ref().map_or(NameSource::Nothing, Method::names);
     if source == NameSource::Ref
         && let Some(reference) = message.slot(Slot::Ref)
@@ -159,13 +161,13 @@ fn named(message: &Message, limits: &Limits) -> Result<(), Malformed> {
         }
     }
     if source == NameSource::Name {
-        object_or_absent(message.arguments(), Malformed::ArgumentsNotObject)?;
+        object_or_absent(message.slot(Slot::Arguments), Malformed::ArgumentsNotObject)?;
     }
     Ok(())
 }
 
 /// Ids of other messages that this one carries. One that we could not match with the same id elsewhere is refused.
-fn references(message: &Message, limits: &Limits) -> Result<(), Malformed> {
+fn references(message: &Read, limits: &Limits) -> Result<(), Malformed> {
     let is_id = |view: View<'_>| view.raw().len() <= limits.id && Id::fits(view);
     let token = match message.method() {
         Some("notifications/progress") => message.slot(Slot::ProgressToken),
