@@ -4,9 +4,9 @@
 
 use std::fmt::Write as _;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::ledger::Record;
-use sha2::{Digest as _, Sha256};
 
 use self::members::Members;
 use crate::settings::Content;
@@ -114,9 +114,8 @@ impl Pen {
         let mut members = Members(out);
         members.word("kind", kind);
         write(&mut members);
-        let digest = Sha256::digest(out.get(start..).unwrap_or_default());
         self.link.hash.clear();
-        push_hex(&mut self.link.hash, &digest);
+        push_hash(&mut self.link.hash, out.get(start..).unwrap_or_default().as_bytes());
         out.push_str(HASH_OPENS);
         out.push_str(&self.link.hash);
         out.push_str(HASH_CLOSES);
@@ -175,7 +174,7 @@ impl<'a> Frame<'a> {
     /// Whether the entry is what its own hash says, and JSON.
     pub(crate) fn is_intact(&self, line: &[u8]) -> bool {
         let mut hash = String::with_capacity(DIGITS);
-        push_hex(&mut hash, &Sha256::digest(self.covered));
+        push_hash(&mut hash, self.covered);
         hash == self.hash && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
     }
 
@@ -202,7 +201,9 @@ pub(crate) fn is_hash(text: &str) -> bool {
     text.len() == DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn push_hex(out: &mut String, bytes: &[u8]) {
+/// Appends the SHA-256 of `covered` in hexadecimal digits. Hashing is most of what an entry costs, so it is done by the library that has it
+/// in assembly for processors without instructions for it too.
+fn push_hash(out: &mut String, covered: &[u8]) {
     let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    out.extend(digest(&SHA256, covered).as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
