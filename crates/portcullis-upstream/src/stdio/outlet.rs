@@ -61,7 +61,6 @@ impl Outlet {
     }
 
     /// Puts a message if there is room now.
-    #[expect(clippy::result_large_err, reason = "the message is handed back to be kept elsewhere")]
     pub(super) fn offer(&self, message: Message) -> Result<(), Message> {
         match Arc::clone(&self.room).try_acquire_many_owned(share_of(&message)) {
             Ok(share) => self.messages.try_send((message, share)).map_err(|refused| refused.into_inner().0),
