@@ -84,7 +84,7 @@ impl Gateway {
 }
 
 /// All processes below this one, by what the kernel says of parents.
-fn descendants(pid: u32) -> BTreeSet<u32> {
+pub(crate) fn descendants(pid: u32) -> BTreeSet<u32> {
     let mut parents: Vec<(u32, u32)> = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         if let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {

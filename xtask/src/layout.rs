@@ -42,6 +42,11 @@ impl Layout {
         self.target.join("debug").join(name)
     }
 
+    /// A program of this workspace as it is meant to run.
+    pub(crate) fn released(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
     /// `cargo`, at the root, with colour only where the outer cargo has it.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = self.program("cargo", arguments);

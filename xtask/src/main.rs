@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask help`. Everything that is checked about this repository is checked from here, with the same
 //! commands on a laptop and in CI. Installs only under `target/` and `fixtures/clients/node_modules`.
 
+mod bench; // what a call costs
 mod clients; // real clients, real servers, the gateway between them
 mod conformance; // the official suite, direct and through the gateway
 mod docs; // pages made from the code, links between pages
@@ -31,6 +32,7 @@ cargo xtask test --list             name the steps
 cargo xtask docs [--check]          write the generated pages anew, or say which are not current
 cargo xtask fuzz [TARGET] [--seconds N]
                                     fuzz one target or all, for N seconds each (default 600)
+cargo xtask bench [OPTION…]         measure what a call costs, beside nginx and without a proxy (`bench --help`)
 cargo xtask walls | sizes | setup   one step by its name; any step of `test --list` can be run so
 cargo xtask help                    this text";
 
@@ -67,6 +69,7 @@ fn run(arguments: &[String]) -> Result<bool, Failure> {
         ["test", chosen @ ..] => steps::run(&layout, &steps::with_needs(chosen)?),
         ["docs"] => docs::write(&layout),
         ["docs", "--check"] => steps::run(&layout, &steps::with_needs(&["docs"])?),
+        ["bench", rest @ ..] => bench::command(&layout, rest),
         ["fuzz", rest @ ..] => fuzz::command(&layout, rest),
         [step] => steps::run(&layout, &steps::with_needs(&[step])?),
         _ => Err(format!("not a command: `{}`\n\n{HELP}", arguments.join(" ")).into()),

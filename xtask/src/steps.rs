@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use crate::layout::Layout;
 use crate::report::{self, Row, Tally};
-use crate::{Failure, clients, conformance, docs, fuzz, licences, process, rust, say, seals, setup, sizes, walls};
+use crate::{
+    Failure, bench, clients, conformance, docs, fuzz, licences, process, rust, say, seals, setup, sizes, walls,
+};
 
 type Work = fn(&Layout) -> Result<Tally, Failure>;
 
@@ -55,6 +57,12 @@ const STEPS: &[Step] = &[
         what: "the official suite, direct and through the gateway",
         needs: &["build", "setup"],
         work: conformance::check,
+    },
+    Step {
+        name: "bench",
+        what: "the benchmark runs and every answer is right; no figure is judged",
+        needs: &[],
+        work: bench::smoke,
     },
     Step { name: "fuzz", what: "every fuzz target for one minute", needs: &[], work: fuzz::smoke },
 ];
