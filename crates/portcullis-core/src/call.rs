@@ -8,7 +8,7 @@ use crate::catalogue::{Catalogue, Tool};
 use crate::clock::Timestamp;
 use crate::trace::TraceContext;
 use crate::version::{Era, Version};
-use crate::wire::{Direction, Kind, Message, View};
+use crate::wire::{Direction, Id, Kind, Message, View};
 
 /// Key of a legacy session inside the gateway: random, never shown to anyone; the client sees it sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,10 +57,6 @@ pub struct Context {
 
 /// What is being asked for.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every call is a message; a box would cost each one an allocation"
-)]
 pub enum Subject {
     /// One JSON-RPC message.
     Message(Message),
@@ -68,9 +64,21 @@ pub enum Subject {
     Stream {
         /// The upstream's own event id, already unsealed and checked to be this caller's.
         last_event_id: Option<String>,
+        /// What the broken stream was the reply to; `None` for the standalone stream.
+        request: Option<Box<Interrupted>>,
     },
     /// Legacy `DELETE`: the end of the session.
     Close,
+}
+
+/// A request whose reply broke off, as the gateway sealed it into the event ids that it gave the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interrupted {
+    /// The only one that an answer on the resumed stream may have (A18).
+    pub id: Id,
+    pub method: String,
+    /// What the method named: a tool, a prompt, a resource URI, a task.
+    pub name: Option<String>,
 }
 
 /// A caller, a subject and the facts around them: what guards judge.

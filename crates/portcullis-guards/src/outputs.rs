@@ -2,9 +2,10 @@
 //! the call, on a stream that was resumed, or as the result of a task (I23). Looks at nothing else of the answer.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use portcullis_core::call::{Call, Context};
+use portcullis_core::call::{Call, Context, Subject};
 use portcullis_core::catalogue::Tool;
 use portcullis_core::guard::{About, Decision, Effect, Finding, Guard, Mode, Pass, Phase, Sight, Watch};
 use portcullis_core::refusal::{Denial, DenialCode, Manner};
@@ -95,13 +96,24 @@ impl Guard for Outputs {
     }
 
     fn watch(&self, call: &Call) -> Option<Box<dyn Watch>> {
-        if !call.expects_response() || call.direction() != Direction::ToServer {
-            return None;
-        }
-        let (promise, brings) = match call.method() {
-            "tools/call" => (self.promise(call.tool()?, call.context.version)?, Brings::Answer),
-            "tasks/result" => (self.of_task(call)?, Brings::Result),
-            "tasks/get" => (self.of_task(call)?, Brings::Task),
+        // A stream that is resumed brings the answer to the request whose reply broke off, and to no other.
+        let (method, name) = match &call.subject {
+            Subject::Stream { request, .. } => {
+                let request = request.as_ref()?;
+                (request.method.as_str(), request.name.as_deref().map(Cow::Borrowed)?)
+            }
+            Subject::Message(_) if call.expects_response() && call.direction() == Direction::ToServer => {
+                (call.method(), call.name()?)
+            }
+            Subject::Message(_) | Subject::Close => return None,
+        };
+        let (promise, brings) = match method {
+            "tools/call" => {
+                let tool = call.context.catalogue.tool(&name)?;
+                (self.promise(tool, call.context.version)?, Brings::Answer)
+            }
+            "tasks/result" => (self.of_task(call, &name)?, Brings::Result),
+            "tasks/get" => (self.of_task(call, &name)?, Brings::Task),
             _ => return None,
         };
         let (tasks, context) = (Arc::clone(self.tasks.get()), Arc::clone(&call.context));
@@ -125,13 +137,14 @@ impl Outputs {
     }
 
     /// Whoever asks: whose the task is, is judged elsewhere.
-    fn of_task(&self, call: &Call) -> Option<Promise> {
-        self.tasks.get().of(&call.context.server, &call.name()?).map(|(_, promise)| promise)
+    fn of_task(&self, call: &Call, id: &str) -> Option<Promise> {
+        self.tasks.get().of(&call.context.server, id).map(|(_, promise)| promise)
     }
 
     fn notified(&self, call: &Call) -> Decision {
-        let judged = self
-            .of_task(call)
+        let judged = call
+            .name()
+            .and_then(|id| self.of_task(call, &id))
             .zip(call.message())
             .and_then(|(promise, message)| promise.refuses(message.param("result")?, true));
         match judged {
@@ -239,5 +252,56 @@ impl Promise {
             }
             Era::Legacy => self.version < Version::V2025_06_18 || result.get("task").is_some(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::call::Interrupted;
+    use portcullis_core::caller::Caller;
+    use portcullis_core::catalogue::Catalogue;
+    use portcullis_core::clock::Timestamp;
+    use portcullis_core::trace::TraceContext;
+    use portcullis_core::wire::{Id, Limits};
+
+    use super::*;
+
+    /// A client that comes back to a broken stream with `Last-Event-ID`.
+    fn resumed(method: &str, name: &str) -> Call {
+        let tools = r#"[{"name":"weather","inputSchema":{},"outputSchema":{"type":"object","required":["celsius"]}}]"#;
+        let context = Context {
+            caller: Arc::new(Caller::anonymous()),
+            version: Version::V2025_11_25,
+            session: None,
+            server: "server".into(),
+            trace: TraceContext { trace_id: [1; 16], parent: None, span: [1; 8], flags: 0, state: None, given: false },
+            now: Timestamp(0),
+            catalogue: Arc::new(Catalogue::from_saved(tools.as_bytes(), &Limits::default()).unwrap()),
+            param_headers: Vec::new(),
+            answers: None,
+        };
+        let request = Interrupted { id: Id::number(1), method: method.to_owned(), name: Some(name.to_owned()) };
+        let subject = Subject::Stream { last_event_id: Some("e".to_owned()), request: Some(Box::new(request)) };
+        Call { context: Arc::new(context), subject }
+    }
+
+    fn sight(guard: &Outputs, call: &Call, result: &str) -> Option<Sight> {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+        let message = Message::read(text.into(), Direction::ToClient, &Limits::default()).unwrap();
+        guard.watch(call).map(|mut watch| watch.see(&message))
+    }
+
+    #[test]
+    fn i23_an_answer_on_a_resumed_stream_is_held_to_the_schema_like_the_direct_one() {
+        let guard = Outputs::new(OutputsSettings::default());
+        let (good, bad) = (r#"{"structuredContent":{"celsius":1}}"#, r#"{"structuredContent":{}}"#);
+        let call = resumed("tools/call", "weather");
+        assert!(matches!(sight(&guard, &call, good), Some(Sight::Keep)));
+        assert!(matches!(sight(&guard, &call, bad), Some(Sight::Cut(_))));
+        // A task that was made there is remembered, and its result can break off as well.
+        assert!(sight(&guard, &resumed("tasks/result", "t"), bad).is_none());
+        assert!(matches!(sight(&guard, &call, r#"{"task":{"taskId":"t"}}"#), Some(Sight::Keep)));
+        assert!(matches!(sight(&guard, &resumed("tasks/result", "t"), bad), Some(Sight::Cut(_))));
+        assert!(matches!(sight(&guard, &resumed("tasks/result", "t"), good), Some(Sight::Keep)));
     }
 }

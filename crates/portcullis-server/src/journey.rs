@@ -2,6 +2,7 @@
 
 mod questions;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use http::StatusCode;
-use portcullis_core::call::Subject;
+use portcullis_core::call::{Interrupted, Subject};
 use portcullis_core::gate::{Inspected, Inspection, Inspector};
 use portcullis_core::guard::Finding;
 use portcullis_core::ledger::{Entry, Status};
@@ -21,6 +22,7 @@ use portcullis_core::wire::{Kind, Message};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Asked, Refusal, status_of};
+use crate::event::Event;
 use crate::gateway::{Gateway, Plan};
 use crate::identify::Permit;
 use crate::session::{InFlight, Opening, Session, StreamGuard};
@@ -179,25 +181,32 @@ impl Journey {
         }
     }
 
-    /// Whether the client may learn of tools here, and so call them. A resumed stream brings answers to requests from before it broke.
+    /// Whether the client may learn of tools here, and so call them.
     fn may_list_tools(&self) -> bool {
-        self.asked.method.as_deref() == Some("tools/list") || self.is_resumed()
+        let interrupted = self.interrupted().map(|request| request.method.as_str());
+        interrupted.or(self.asked.method.as_deref()) == Some("tools/list")
     }
 
-    fn is_resumed(&self) -> bool {
-        matches!(&self.inspector.call().subject, Subject::Stream { last_event_id: Some(_) })
+    /// The request whose broken reply this stream goes on with.
+    fn interrupted(&self) -> Option<&Interrupted> {
+        match &self.inspector.call().subject {
+            Subject::Stream { request, .. } => request.as_deref(),
+            _ => None,
+        }
     }
 
     /// Which messages may come on this reply at all.
     fn admissible(&self, message: &Message) -> Result<(), Fault> {
-        let (modern, resumed) = (self.asked.modern, self.is_resumed());
-        match message.kind() {
-            Kind::Request if modern => Err(Fault::new(FaultKind::Garbage, "a server request in a modern reply (C6)")),
-            Kind::Result | Kind::Error if self.asked.id.is_none() && !resumed => {
+        let awaited = self.interrupted().map(|request| &request.id).or(self.asked.id.as_ref());
+        match (message.kind(), awaited) {
+            (Kind::Request, _) if self.asked.modern => {
+                Err(Fault::new(FaultKind::Garbage, "a server request in a modern reply (C6)"))
+            }
+            (Kind::Result | Kind::Error, None) => {
                 Err(Fault::new(FaultKind::AnswerUnmatched, "a response on a stream that asked nothing (A12)"))
             }
-            Kind::Result | Kind::Error if !resumed && message.id() != self.asked.id.as_ref() => {
-                Err(Fault::new(FaultKind::AnswerUnmatched, "a response to an id nobody asked with"))
+            (Kind::Result | Kind::Error, Some(awaited)) if message.id() != Some(awaited) => {
+                Err(Fault::new(FaultKind::AnswerUnmatched, "a response to an id nobody asked with (A18)"))
             }
             _ => Ok(()),
         }
@@ -332,10 +341,16 @@ impl Journey {
     /// The event id as this client, in this session, may hold it.
     pub(crate) fn seal_event(&self, id: &str) -> Option<String> {
         let session = self.baggage.session.as_ref()?;
-        if id.is_empty() {
-            return None;
-        }
-        self.gateway.sealer.seal("event", &session.sealed, id.as_bytes())
+        let call = self.inspector.call();
+        let request = match (&call.subject, &self.asked.id) {
+            (Subject::Stream { request, .. }, _) => request.as_deref().map(Cow::Borrowed),
+            (_, Some(id)) => {
+                let (id, method) = (id.clone(), call.method().to_owned());
+                Some(Cow::Owned(Interrupted { id, method, name: call.name().map(Cow::into_owned) }))
+            }
+            _ => None,
+        };
+        Event::seal(&self.gateway.sealer, &session.sealed, id, request.as_deref())
     }
 
     /// The client hung up. Modern: that cancels, so everything is dropped (C8). Legacy: it does not (A17); a resumable reply is

@@ -5,6 +5,7 @@ mod answer; // the one place that turns a failure into an HTTP status and a JSON
 mod batch; // 2025-03-26 arrays: several exchanges behind one body
 mod body; // what an HTTP answer carries
 mod departure; // the outgoing stream: SSE framing, keep-alive
+mod event; // event ids, sealed for one session
 mod forward; // one judged call, sent; its reply begun
 mod gateway; // everything an exchange needs, behind one Arc
 mod identify; // Arrival -> Caller

@@ -18,6 +18,7 @@ use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
+use crate::event::Event;
 use crate::gateway::Gateway;
 use crate::identify::{Known, Permit};
 use crate::random;
@@ -238,8 +239,13 @@ impl Reader<'_> {
         }
         let session = self.session().ok_or(Violation::SessionMissing)??;
         let version = classify::classify_sessionless_stream(&versions, session.version())?;
-        let subject =
-            if close { Subject::Close } else { Subject::Stream { last_event_id: self.last_event_id(&session)? } };
+        let subject = if close {
+            Subject::Close
+        } else {
+            let event = self.last_event(&session)?;
+            let (last_event_id, request) = event.map_or((None, None), |event| (Some(event.id), event.request));
+            Subject::Stream { last_event_id, request: request.map(Box::new) }
+        };
         let trace = self.trace(None)?;
         let context = Context {
             caller: Arc::clone(&self.known.caller),
@@ -264,15 +270,15 @@ impl Reader<'_> {
     }
 
     /// Opens `Last-Event-ID`, which only this caller in this session can hold (A19).
-    fn last_event_id(&self, session: &Session) -> Result<Option<String>, Violation> {
+    fn last_event(&self, session: &Session) -> Result<Option<Event>, Violation> {
         let mut values = self.headers.get_all("last-event-id").iter();
         let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
             return Err(Violation::HeaderRepeated { header: "last-event-id" });
         }
         let sealed = value.to_str().map_err(|_| Violation::EventUnknown)?;
-        let opened = self.gateway.sealer.open("event", &session.sealed, sealed).ok_or(Violation::EventUnknown)?;
-        String::from_utf8(opened).map(Some).map_err(|_| Violation::EventUnknown)
+        let opened = Event::open(&self.gateway.sealer, &session.sealed, sealed);
+        opened.map(Some).ok_or(Violation::EventUnknown)
     }
 
     /// A tool the catalogue does not know may be new. Before the first list is read the call waits for it; later the question is asked

@@ -16,7 +16,7 @@ const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"n
 async fn fed_gateway(settings: ServerSettings, media: Media) -> (Running, tokio::sync::mpsc::UnboundedReceiver<Feed>) {
     let (hold, held) = tokio::sync::mpsc::unbounded_channel();
     let upstream = CannedUpstream::new(move |call| {
-        if call.method() != "tools/call" && call.method() != "stream/open" {
+        if !["tools/call", "tools/list", "stream/open"].contains(&call.method()) {
             return ordinary(call);
         }
         let (feed, reply) = fed(media);
@@ -121,6 +121,35 @@ async fn a15_a18_event_ids_are_sealed_and_bring_the_client_back_to_its_stream() 
         next_event(resumed.body_mut()).await.unwrap().contains(r#""id":7"#),
         "A12: a resumed stream carries the response"
     );
+}
+
+/// Otherwise a server could bring any answer past what is known of the request it belongs to (I23).
+#[tokio::test]
+async fn a18_a_resumed_stream_carries_the_answer_to_the_request_that_broke_off_and_no_other() {
+    let (running, mut held) = fed_gateway(ServerSettings::default(), Media::EventStream).await;
+    let client = running.session().await;
+    let mut open = client.open("POST", r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#).await;
+    let event = |id: &str| Arrived { event_id: Some(id.into()), ..Arrived::default() };
+    let sealed = |event: String| event.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    let feed = held.recv().await.unwrap();
+    feed.send(Ok(event("e1"))).await.unwrap();
+    let mut id = sealed(next_event(open.body_mut()).await.unwrap());
+    drop(feed);
+    // An event id that was given on a resumed stream stands for the same request.
+    for next in ["e2", "e3"] {
+        let mut resumed = client.with("last-event-id", &id).open("GET", "").await;
+        let feed = held.recv().await.unwrap();
+        feed.send(Ok(event(next))).await.unwrap();
+        id = sealed(next_event(resumed.body_mut()).await.unwrap());
+    }
+    let mut resumed = client.with("last-event-id", &id).open("GET", "").await;
+    let feed = held.recv().await.unwrap();
+    feed.send(Ok(from_server(r#"{"jsonrpc":"2.0","id":8,"result":{}}"#))).await.unwrap();
+    feed.send(Ok(from_server(r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#))).await.unwrap();
+    let answer = next_event(resumed.body_mut()).await.unwrap();
+    assert!(answer.contains(r#""id":7"#), "{answer}");
+    assert_eq!(running.ledger.counted("gateway", "upstream_answer_unmatched"), 1);
+    assert_eq!(running.upstream.observed.lock().unwrap().len(), 1, "what a client is shown here it can call");
 }
 
 #[tokio::test]

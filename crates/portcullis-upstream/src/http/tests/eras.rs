@@ -226,7 +226,7 @@ async fn a_changed_tool_list_is_read_again_once() {
         _ => json(202, ""),
     })
     .await;
-    let stream = Subject::Stream { last_event_id: None };
+    let stream = Subject::Stream { last_event_id: None, request: None };
     assert_eq!(all(upstream.send(legacy(1).clear(stream)).await.unwrap()).await.len(), 50);
     for _ in 0..100 {
         if upstream.catalogue().tool("new").is_some() {

@@ -225,11 +225,11 @@ async fn the_standalone_stream_and_its_resumption_are_a_get_a11_a12() {
     let note = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
     let body = format!("id: 5\ndata: {note}\n\ndata: {ANSWER}\n\n");
     let (server, upstream) = with_session("2025-11-25", move |_| events(&body)).await;
-    let standing = all(upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None })).await.unwrap()).await;
+    let standing = all(upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None, request: None })).await.unwrap()).await;
     assert_eq!(text(&standing[0]), note);
     assert_eq!(standing[0].as_ref().unwrap().event_id.as_deref(), Some("5"));
     assert_eq!(standing[1].as_ref().unwrap_err().kind, FaultKind::AnswerUnmatched);
-    let resumed = Subject::Stream { last_event_id: Some("e4".into()) };
+    let resumed = Subject::Stream { last_event_id: Some("e4".into()), request: None };
     let resumed = all(upstream.send(legacy(1).clear(resumed)).await.unwrap()).await;
     assert_eq!(text(&resumed[1]), ANSWER);
     let (first, second) = (&server.heard()[1], &server.heard()[2]);
@@ -240,7 +240,7 @@ async fn the_standalone_stream_and_its_resumption_are_a_get_a11_a12() {
     assert_eq!((second.header("last-event-id"), second.header("mcp-session-id")), (Some("e4"), Some("sid")));
     let (_server, upstream) = with_session("2025-11-25", |_| json(405, "")).await;
     assert_eq!(
-        kind(upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None })).await),
+        kind(upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None, request: None })).await),
         FaultKind::NoStream
     );
 }
