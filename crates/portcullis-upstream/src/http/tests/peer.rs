@@ -225,7 +225,9 @@ async fn the_standalone_stream_and_its_resumption_are_a_get_a11_a12() {
     let note = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
     let body = format!("id: 5\ndata: {note}\n\ndata: {ANSWER}\n\n");
     let (server, upstream) = with_session("2025-11-25", move |_| events(&body)).await;
-    let standing = all(upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None, request: None })).await.unwrap()).await;
+    let standing =
+        all(upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None, request: None })).await.unwrap())
+            .await;
     assert_eq!(text(&standing[0]), note);
     assert_eq!(standing[0].as_ref().unwrap().event_id.as_deref(), Some("5"));
     assert_eq!(standing[1].as_ref().unwrap_err().kind, FaultKind::AnswerUnmatched);

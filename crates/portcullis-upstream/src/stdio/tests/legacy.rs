@@ -60,7 +60,8 @@ async fn what_belongs_to_no_call_waits_for_the_standing_stream() {
     let fixture = fixture(&settings(EraSetting::Legacy));
     fixture.open(1).await;
     assert_eq!(all(fixture.call(1, 1, "changed").await.unwrap()).await.len(), 1, "not on the call's stream");
-    let mut standing = fixture.upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None, request: None })).await.unwrap();
+    let mut standing =
+        fixture.upstream.send(legacy(1).clear(Subject::Stream { last_event_id: None, request: None })).await.unwrap();
     assert_eq!(standing.media, Media::EventStream);
     assert!(text(&standing.arrivals.next().await.unwrap()).contains("list_changed"));
     let resumed = Subject::Stream { last_event_id: Some("1".into()), request: None };
