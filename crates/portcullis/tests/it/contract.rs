@@ -1,12 +1,16 @@
 //! Parity is a loop, not a checklist: every case of one list is played in every place of the matrix, by a client of either era
 //! through the real binary to a real server over either transport. A case is written once; what the eras do differently is the client's business.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use crate::contract_eras as eras;
+use crate::contract_versions as versions;
 use crate::support::PATIENCE;
 
 mod asks;
+mod broken;
 mod calls;
 pub(crate) mod client;
 pub(crate) mod peer;
@@ -15,10 +19,12 @@ pub(crate) mod stage;
 mod streams;
 pub(crate) mod wire;
 
+use self::broken::{Broken, Flaw, PROOFS};
 use self::client::Era;
-use self::stage::{SIDES, Side, Stage, Transport};
+use self::stage::{Log, SIDES, Side, Stage, Transport};
 
-type Case = (&'static str, fn(&Stage));
+/// A name, and what must hold in every place of the matrix.
+pub(crate) type Case = (&'static str, fn(&Stage));
 
 /// Names a case as its function is named.
 macro_rules! cases {
@@ -26,6 +32,34 @@ macro_rules! cases {
         &[$($((concat!(stringify!($module), "::", stringify!($case)), $module::$case as fn(&Stage))),+),+]
     };
 }
+
+pub(crate) use cases;
+
+/// One test for each place of the matrix, so that they run side by side and fail by name.
+macro_rules! on_every_side {
+    ($play:path) => {
+        #[test]
+        fn a_legacy_client_of_an_http_server_finds_every_case_kept() {
+            $play($crate::contract::stage::SIDES[0]);
+        }
+
+        #[test]
+        fn a_legacy_client_of_a_stdio_server_finds_every_case_kept() {
+            $play($crate::contract::stage::SIDES[1]);
+        }
+
+        #[test]
+        fn a_modern_client_of_an_http_server_finds_every_case_kept() {
+            $play($crate::contract::stage::SIDES[2]);
+        }
+
+        #[test]
+        fn a_modern_client_of_a_stdio_server_finds_every_case_kept() {
+            $play($crate::contract::stage::SIDES[3]);
+        }
+    };
+}
+pub(crate) use on_every_side;
 
 const CASES: &[Case] = cases! {
     calls::{
@@ -51,29 +85,17 @@ const CASES: &[Case] = cases! {
     sessions::{
         a_closed_session_is_gone_on_both_sides, each_side_has_a_session_of_its_own, a_closed_session_closes_its_streams, sessions_end_alone, a_modern_request_has_no_session,
     },
+    eras::{ a_client_of_the_other_era_is_told_which_versions_would_work },
+    versions::{ every_legacy_revision_is_negotiated_and_served, unknown_and_modern_revisions_are_negotiated_down },
 };
 
-#[test]
-fn a_legacy_client_of_an_http_server_finds_every_case_kept() {
-    play(SIDES[0]);
+on_every_side!(whole);
+
+fn whole(side: Side) {
+    play(Stage::new(side), CASES);
 }
 
-#[test]
-fn a_legacy_client_of_a_stdio_server_finds_every_case_kept() {
-    play(SIDES[1]);
-}
-
-#[test]
-fn a_modern_client_of_an_http_server_finds_every_case_kept() {
-    play(SIDES[2]);
-}
-
-#[test]
-fn a_modern_client_of_a_stdio_server_finds_every_case_kept() {
-    play(SIDES[3]);
-}
-
-/// The four tests above are the whole matrix.
+/// The four tests of [`on_every_side`] are the whole matrix.
 #[test]
 fn no_place_of_the_matrix_is_left_out() {
     for era in [Era::Legacy, Era::Modern] {
@@ -84,25 +106,88 @@ fn no_place_of_the_matrix_is_left_out() {
 }
 
 /// All cases on one stage; every failure is told, not only the first. `CONTRACT_CASE` picks the cases whose name contains it.
-fn play(side: Side) {
-    let stage = Stage::new(side);
+pub(crate) fn play(stage: Stage, cases: &[Case]) -> Log {
+    let side = stage.side;
     let picked = std::env::var("CONTRACT_CASE").unwrap_or_default();
     let mut failed = Vec::new();
-    for (name, case) in CASES.iter().filter(|(name, _)| name.contains(&picked)) {
+    for (name, case) in cases.iter().filter(|(name, _)| name.contains(&picked)) {
         let begun = Instant::now();
-        if catch_unwind(AssertUnwindSafe(|| case(&stage))).is_err() {
+        if fails(&stage, *case) {
             failed.push(*name);
         }
         eprintln!("{side:?} {name}: {} ms", begun.elapsed().as_millis());
     }
     let log = stage.finish();
-    assert!(log.entries.len() > CASES.len() || !picked.is_empty(), "every case leaves entries");
+    assert!(log.entries.len() > cases.len() || !picked.is_empty(), "every case leaves entries");
     assert!(failed.is_empty(), "{side:?}: {} cases failed: {failed:#?}", failed.len());
+    log
+}
+
+fn fails(stage: &Stage, case: fn(&Stage)) -> bool {
+    catch_unwind(AssertUnwindSafe(|| case(stage))).is_err()
+}
+
+/// A case that cannot fail checks nothing. Each is played before a proxy that changes nothing, and before one that breaks its rule.
+#[test]
+fn every_contract_case_fails_against_a_gateway_that_breaks_its_rule() {
+    for (name, _) in CASES {
+        assert!(PROOFS.iter().any(|(proven, ..)| proven == name), "{name} is not proven to fail");
+    }
+    let wrong: Vec<_> = std::thread::scope(|scope| {
+        let eras = [Era::Legacy, Era::Modern].map(|era| scope.spawn(move || disproved(era)));
+        eras.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Cases of an era that fail before a proxy without a flaw, or do not fail before one with theirs.
+fn disproved(era: Era) -> Vec<String> {
+    let side = SIDES.into_iter().find(|side| side.era == era && side.transport == Transport::Http).unwrap();
+    let mut stage = Stage::new(side);
+    let proxy = Broken::before(stage.address);
+    stage.address = proxy.address;
+    let mut wrong = Vec::new();
+    for (name, _, flaw) in PROOFS.iter().filter(|(_, proven, _)| *proven == era) {
+        let (_, case) = CASES.iter().find(|(case, _)| case == name).unwrap_or_else(|| panic!("no case {name}"));
+        for flaw in [Flaw::None, *flaw] {
+            let begun = Instant::now();
+            proxy.set(flaw);
+            HURRY.set(flaw.is_silent().then_some(BRIEF));
+            let failed = fails(&stage, *case);
+            eprintln!("{era:?} {name} {flaw:?}: {} ms", begun.elapsed().as_millis());
+            if failed != (flaw != Flaw::None) {
+                wrong.push(format!("{name} {} {flaw:?}", if failed { "fails before" } else { "is content with" }));
+            }
+        }
+    }
+    wrong
+}
+
+/// How long a case waits for what a flaw keeps from it: many times what an honest gateway takes.
+const BRIEF: Duration = Duration::from_millis(700);
+
+thread_local! {
+    static HURRY: Cell<Option<Duration>> = const { Cell::new(None) };
+}
+
+/// How long this thread waits for anything.
+pub(crate) fn patience() -> Duration {
+    HURRY.get().unwrap_or(PATIENCE)
+}
+
+/// The same for each of several, side by side: most of it is waiting.
+pub(crate) fn each<T: Copy + Send>(all: impl IntoIterator<Item = T>, check: impl Fn(T) + Sync) {
+    let check = &check;
+    std::thread::scope(|scope| {
+        for one in all {
+            scope.spawn(move || check(one));
+        }
+    });
 }
 
 /// Asks again until there is an answer; far too long is a failure, nothing else depends on time.
 pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         if let Some(found) = probe() {
             return found;

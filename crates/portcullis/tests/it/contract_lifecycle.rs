@@ -7,10 +7,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::contract::client::{Client, Era};
-use crate::contract::eventually;
 use crate::contract::sessions::{knows, upstream_session};
 use crate::contract::stage::{SIDES, Side, Stage, Transport, reference_server};
 use crate::contract::wire::{Response, send};
+use crate::contract::{each, eventually};
 use crate::support::{Folder, Running};
 
 /// A GET that comes back for what was missed after `event`.
@@ -53,7 +53,7 @@ fn a_stream_the_server_closed_is_picked_up_where_it_ended() {
 /// Open calls and streams when the gateway is asked to stop: calls get an answer with their id, streams end, the log is whole.
 #[test]
 fn a_stopping_gateway_answers_what_is_open() {
-    for side in SIDES {
+    each(SIDES, |side| {
         eprintln!("{side:?}");
         let folder = Folder::new();
         folder.write("portcullis.yaml", "timeouts: { drain_seconds: 1 }\n");
@@ -70,13 +70,13 @@ fn a_stopping_gateway_answers_what_is_open() {
         let log = stage.ended();
         let (_, outcome) = log.call_of("wait_for_cancel");
         assert_eq!(outcome["code"], "shutting_down", "{outcome}");
-    }
+    });
 }
 
 /// A call that ends in time is not cut by a drain.
 #[test]
 fn a_call_that_ends_within_the_drain_gets_its_result() {
-    for side in SIDES {
+    each(SIDES, |side| {
         let stage = Stage::new(side);
         let client = stage.client();
         let mut exchange = client.open_watched("t", "slow", json!({ "steps": 10, "step_ms": 50 }));
@@ -84,7 +84,7 @@ fn a_call_that_ends_within_the_drain_gets_its_result() {
         stage.gateway.signal("INT");
         assert_eq!(exchange.last()["result"]["content"][0]["text"], "10 steps done");
         stage.ended();
-    }
+    });
 }
 
 /// A gateway that goes takes its sessions at the server with it.
@@ -102,7 +102,7 @@ fn a_stopped_gateway_leaves_no_session_at_the_server() {
 /// A server that answers with plain JSON keeps doing so through the gateway; one without sessions gets none, and its client has one of ours.
 #[test]
 fn a_server_of_plain_json_without_sessions_is_served_as_it_is() {
-    for era in [Era::Legacy, Era::Modern] {
+    each([Era::Legacy, Era::Modern], |era| {
         let mut server = Running::spawn(Command::new(reference_server()).args(["http", "--json", "--era", era.word()]));
         let line = server.wait_for("listening on http://");
         let folder = Folder::new();
@@ -116,7 +116,7 @@ fn a_server_of_plain_json_without_sessions_is_served_as_it_is() {
             assert!((200..300).contains(&client.delete()));
             assert_eq!(client.open_call("echo", json!({ "text": "x" })).response.status, 404);
         }
-    }
+    });
 }
 
 /// Connections on which nothing is under way hold up nobody: the drain would wait ten minutes, and the test does not.
@@ -175,7 +175,7 @@ fn a_server_that_restarts_is_found_again() {
 #[test]
 fn a_crowd_with_equal_ids_gets_its_own_answers() {
     const CALLERS: usize = 12;
-    const CALLS: usize = 15;
+    const CALLS: usize = 8;
     for side in SIDES {
         let stage = Stage::new(side);
         std::thread::scope(|scope| {
@@ -203,7 +203,7 @@ fn a_crowd_with_equal_ids_gets_its_own_answers() {
 /// A26, I30: session ids open sessions; arguments and results are other people's. None of them is written anywhere.
 #[test]
 fn neither_session_ids_nor_contents_are_written_down() {
-    for side in SIDES {
+    each(SIDES, |side| {
         let stage = Stage::new(side);
         let client = stage.client();
         client.text("echo", json!({ "text": "the-content-of-a-call" }));
@@ -225,13 +225,13 @@ fn neither_session_ids_nor_contents_are_written_down() {
         for secret in &secrets {
             assert!(!written.contains(secret.as_str()), "{side:?}: `{secret}` was written down");
         }
-    }
+    });
 }
 
 /// A client that leaves a legacy call alone does not end it (A17); the log says that nobody heard the answer, or that it ran on.
 #[test]
 fn a_call_whose_client_left_still_has_one_outcome() {
-    for side in SIDES {
+    each(SIDES, |side| {
         let stage = Stage::new(side);
         let client = stage.client();
         let mut exchange = client.open_watched("t", "slow", json!({ "steps": 3, "step_ms": 100 }));
@@ -248,5 +248,5 @@ fn a_call_whose_client_left_still_has_one_outcome() {
         };
         assert!(expected.contains(&outcome["status"].as_str().unwrap()), "{side:?}: {outcome}");
         stage.finish();
-    }
+    });
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use crate::contract::client::{Client, Era};
+use crate::contract::each;
 use crate::contract::peer::{Heard, Peer, STREAM, event, json_answer, say};
 use crate::contract::stage::Log;
 use crate::contract::wire::send;
@@ -39,9 +40,9 @@ fn ended(folder: &Folder, mut gateway: Running) -> Log {
 /// One call of a server that plays `play`, in both eras: the messages the client got, and the entry of the call.
 fn played(
     play: impl Fn(&Heard, &mut TcpStream) -> bool + Clone + Send + Sync + 'static,
-    check: impl Fn(Vec<Value>, &Value, &Value),
+    check: impl Fn(Vec<Value>, &Value, &Value) + Sync,
 ) {
-    for era in ERAS {
+    each(ERAS, |era| {
         eprintln!("{era:?}");
         let peer = Peer::start(era, play.clone());
         let (folder, gateway, client) = gateway(era, &peer.url());
@@ -56,7 +57,7 @@ fn played(
         let log = ended(&folder, gateway);
         let (intent, outcome) = log.call_of("play");
         check(messages, intent, outcome);
-    }
+    });
 }
 
 /// The client is told of a failure, under `code`, and the log has the same code.
@@ -69,9 +70,37 @@ fn fails(code: &'static str, play: impl Fn(&Heard, &mut TcpStream) -> bool + Clo
     });
 }
 
+/// As [`fails`], for many answers of one server; each comes with its code. It hangs up after each and says so: a connection that ends
+/// without a word can take the next call with it, with any server.
+fn all_fail(answers: Vec<(&'static str, String)>) {
+    each(ERAS, |era| {
+        let said: Vec<_> =
+            answers.iter().map(|(_, answer)| answer.replacen("\r\n", "\r\nconnection: close\r\n", 1)).collect();
+        let peer = Peer::start(era, move |heard, socket| {
+            let number = heard.message["params"]["arguments"]["number"].as_u64().unwrap();
+            say(socket, &said[usize::try_from(number).unwrap()]);
+            false
+        });
+        let (folder, gateway, client) = gateway(era, &peer.url());
+        let client = Client::connect(client.address, era);
+        for (number, (code, said)) in answers.iter().enumerate() {
+            let answer = client.open_call("play", json!({ "number": number })).last();
+            assert_eq!(
+                (&answer["error"]["data"]["code"], &answer["error"]["code"]),
+                (&json!(code), &json!(-32603)),
+                "{era:?} {said:?}"
+            );
+        }
+        let log = ended(&folder, gateway);
+        let codes: Vec<_> =
+            log.calls(|intent| intent["name"] == "play").iter().map(|(_, outcome)| outcome["code"].clone()).collect();
+        assert_eq!(codes, answers.iter().map(|(code, _)| json!(code)).collect::<Vec<_>>());
+    });
+}
+
 #[test]
 fn a_server_that_is_down_is_unreachable() {
-    for era in ERAS {
+    each(ERAS, |era| {
         let place = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (folder, gateway, client) = gateway(era, &format!("http://{place}/mcp"));
         let (method, params) = match era {
@@ -86,7 +115,7 @@ fn a_server_that_is_down_is_unreachable() {
         let log = ended(&folder, gateway);
         let calls = log.calls(|intent| intent["method"] == method);
         assert_eq!(calls[0].1["code"], "upstream_unreachable", "{calls:#?}");
-    }
+    });
 }
 
 #[test]
@@ -117,15 +146,7 @@ fn garbage_is_said_to_be_garbage() {
         format!("{STREAM}data: {{not json\n\n"),
         json_answer("[]"),
     ];
-    for answer in answers {
-        eprintln!("{answer:?}");
-        // It hangs up afterwards, and says so: a connection that ends without a word can take the next call with it, with any server.
-        let answer = answer.replacen("\r\n", "\r\nconnection: close\r\n", 1);
-        fails("upstream_garbage", move |_, socket| {
-            say(socket, &answer);
-            false
-        });
-    }
+    all_fail(answers.map(|answer| ("upstream_garbage", answer)).into());
 }
 
 #[test]
@@ -220,7 +241,7 @@ fn an_answer_to_nobodys_id_goes_nowhere_and_is_noted() {
 #[test]
 fn ten_thousand_notifications_pass_in_order_and_in_little_memory() {
     const COUNT: usize = 10_000;
-    for era in ERAS {
+    each(ERAS, |era| {
         let peer = Peer::start(era, |heard, socket| {
             say(socket, STREAM);
             for step in 1..=COUNT {
@@ -245,13 +266,13 @@ fn ten_thousand_notifications_pass_in_order_and_in_little_memory() {
         let log = ended(&folder, gateway);
         let (_, outcome) = log.call_of("play");
         assert_eq!(outcome["messages"], COUNT + 1, "{outcome}");
-    }
+    });
 }
 
 /// A call that reached the server is never sent again, whatever happened to its connection (field notes: executed up to four times).
 #[test]
 fn a_call_whose_connection_dies_is_executed_once() {
-    for era in ERAS {
+    each(ERAS, |era| {
         let executed = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&executed);
         let peer = Peer::start(era, move |_, _| {
@@ -266,14 +287,14 @@ fn a_call_whose_connection_dies_is_executed_once() {
         assert_eq!(answer["error"]["data"]["code"], "upstream_died", "{answer}");
         assert_eq!(executed.load(Ordering::SeqCst), 1);
         assert_eq!(ended(&folder, gateway).call_of("play").1["code"], "upstream_died");
-    }
+    });
 }
 
 /// A client that reads nothing of a flood of 200 MB holds up its server, not our memory.
 #[test]
 fn a_reader_that_does_not_read_slows_the_server_and_fills_no_memory() {
     const FLOOD: usize = 200 << 20;
-    for era in ERAS {
+    each(ERAS, |era| {
         let written = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&written);
         let peer = Peer::start(era, move |heard, socket| {
@@ -303,23 +324,21 @@ fn a_reader_that_does_not_read_slows_the_server_and_fills_no_memory() {
         exchange.response.hang_up();
         // Others are served meanwhile and afterwards.
         client.result("tools/list", json!({}));
-    }
+    });
 }
 
 /// No status of the server goes through as such: a 401 is ours to explain, a 404 is no end of anybody's session.
 #[test]
 fn statuses_of_the_server_become_errors_with_the_id() {
-    for (status, code) in [
+    let statuses = [
         (401, "upstream_unauthorized"),
         (403, "upstream_unauthorized"),
         (307, "upstream_garbage"),
         (429, "upstream_overloaded"),
         (503, "upstream_unreachable"),
-    ] {
-        fails(code, move |_, socket| {
-            say(socket, &format!("HTTP/1.1 {status} X\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"))
-        });
-    }
+    ];
+    let answer = |status| format!("HTTP/1.1 {status} X\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+    all_fail(statuses.map(|(status, code)| (code, answer(status))).into());
 }
 
 /// A11: a server without a standing stream is no reason to offer one.
@@ -336,7 +355,7 @@ fn a_get_that_the_server_does_not_take_is_not_taken() {
 /// A drain does not wait for a reader that does not read.
 #[test]
 fn a_reader_that_does_not_read_does_not_hold_up_a_stop() {
-    for era in ERAS {
+    each(ERAS, |era| {
         let peer = Peer::start(era, |heard, socket| {
             say(socket, STREAM);
             let text = event(&heard.progress(1, &"x".repeat(100_000)));
@@ -352,5 +371,5 @@ fn a_reader_that_does_not_read_does_not_hold_up_a_stop() {
         ended(&folder, gateway);
         // Far more than the drain and the last waits together.
         assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
-    }
+    });
 }

@@ -1,13 +1,13 @@
 //! One HTTP/1.1 request on a connection of its own, and its answer while it arrives: nothing is collected, so a test sees what came
 //! first. Written by hand, because a library would tidy up what these tests are about.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::PATIENCE;
+use super::patience;
 
 /// An answer whose head has arrived.
 pub(crate) struct Response {
@@ -16,6 +16,8 @@ pub(crate) struct Response {
     body: BufReader<Body>,
     /// Comments keep a stream open for ever; a test does not wait that long.
     deadline: Instant,
+    /// Whether nothing in time is an answer, and not a failure.
+    soon: bool,
 }
 
 /// One server-sent event.
@@ -38,7 +40,7 @@ struct Body {
 /// Sends one request and waits for the head of its answer.
 pub(crate) fn send(address: SocketAddr, method: &str, headers: &[(String, String)], body: &[u8]) -> Response {
     let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(patience())).unwrap();
     let mut head =
         format!("{method} /mcp HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -69,7 +71,8 @@ fn receive(socket: TcpStream) -> Response {
         status,
         headers,
         body: BufReader::new(Body { socket, chunked, left, begun: false }),
-        deadline: Instant::now() + PATIENCE,
+        deadline: Instant::now() + patience(),
+        soon: false,
     }
 }
 
@@ -101,9 +104,13 @@ impl Response {
         loop {
             line.clear();
             assert!(Instant::now() < self.deadline, "no event came in time");
-            // A stream that breaks has ended too; what was missing is for the test to miss.
-            if self.body.read_line(&mut line).unwrap_or(0) == 0 {
-                return None;
+            match self.body.read_line(&mut line) {
+                Ok(1..) => {}
+                Err(error) if !self.soon && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    panic!("nothing came in time, and no end either")
+                }
+                // A stream that breaks has ended too; what was missing is for the test to miss.
+                Ok(0) | Err(_) => return None,
             }
             let line = line.trim_end_matches(['\r', '\n']);
             if line.is_empty() {
@@ -138,8 +145,14 @@ impl Response {
 
     /// The next message if it comes soon; to try again, not to decide.
     pub(crate) fn message_soon(&mut self) -> Option<Value> {
-        self.body.get_ref().socket.get_ref().set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        self.soon = true;
+        self.socket().set_read_timeout(Some(patience().min(Duration::from_secs(2)))).unwrap();
         self.message()
+    }
+
+    /// The connection itself.
+    pub(crate) fn socket(&self) -> TcpStream {
+        self.body.get_ref().socket.get_ref().try_clone().unwrap()
     }
 
     /// Hangs up.
