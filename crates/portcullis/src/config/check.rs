@@ -37,6 +37,7 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
     let mut server = file.server();
     server.listen = overrides.listen.unwrap_or(server.listen);
     listener(&server, &mut complaints);
+    times(&server, &mut complaints);
     identity(&server, &mut complaints);
 
     let policy = if overrides.policy.is_empty() {
@@ -95,6 +96,7 @@ fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {
     }
     let zeros = [
         ("limits.message_bytes", server.limits.message_bytes),
+        ("limits.header_bytes", server.limits.header_bytes),
         ("limits.depth", server.limits.depth),
         ("limits.keys", server.limits.keys),
         ("limits.values", server.limits.values),
@@ -121,6 +123,28 @@ fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {
                 format!("a message of {} bytes (`limits.message_bytes`) would never fit", limits.message_bytes),
                 "raise it, or lower `limits.message_bytes`",
             );
+        }
+    }
+}
+
+/// A year. What is meant to be longer is meant to be never, and no clock overflows by it.
+const LONGEST_SECONDS: u64 = 365 * 24 * 3600;
+
+/// Zero seconds would refuse everything, end every session, or fill streams with comments; only the last waits may be none at all.
+fn times(server: &ServerSettings, complaints: &mut Complaints<'_>) {
+    let (timeouts, sessions) = (&server.timeouts, &server.sessions);
+    let times = [
+        ("timeouts.header_seconds", timeouts.header_seconds, 1),
+        ("timeouts.body_seconds", timeouts.body_seconds, 1),
+        ("timeouts.keep_alive_seconds", timeouts.keep_alive_seconds, 1),
+        ("timeouts.orphan_seconds", timeouts.orphan_seconds, 0),
+        ("timeouts.drain_seconds", timeouts.drain_seconds, 0),
+        ("sessions.idle_seconds", sessions.idle_seconds, 1),
+    ];
+    for (key, seconds, least) in times {
+        if !(least..=LONGEST_SECONDS).contains(&seconds) {
+            let text = format!("`{seconds}` is not between {least} and {LONGEST_SECONDS} seconds (a year)");
+            complaints.add(key, text, "remove the key to get its default");
         }
     }
 }

@@ -123,3 +123,12 @@ fn every_key_of_the_file_is_described_in_the_reference() {
         assert!(!about.trim().is_empty(), "no description: {line}");
     }
 }
+
+#[test]
+fn times_that_no_clock_can_wait_and_waits_of_nothing_are_found() {
+    let none = complaints("timeouts: { header_seconds: 0, keep_alive_seconds: 0, drain_seconds: 0 }\n");
+    assert_eq!(none.len(), 2, "a drain may wait for nobody: {none:#?}");
+    assert!(none[0].contains("p.yaml:1:") && none[0].contains("error[timeouts.header_seconds]"), "{none:#?}");
+    let endless = complaints("sessions: { idle_seconds: 18446744073709551615 }\n");
+    assert!(endless[0].contains("31536000 seconds (a year)"), "{endless:#?}");
+}
