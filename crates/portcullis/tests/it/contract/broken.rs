@@ -189,7 +189,7 @@ impl Shared {
     /// One request; its connection ends with its answer.
     fn serve(&self, mut socket: TcpStream) {
         let flaw = *self.flaw.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((method, mut headers, mut body)) = request(&socket) else { return };
+        let Some(Asked { method, mut headers, mut body }) = request(&socket) else { return };
         if let Flaw::Hears(from, to) = flaw {
             body = body.replace(from, to);
             headers.iter_mut().for_each(|(_, value)| *value = value.replace(from, to));
@@ -247,8 +247,14 @@ fn left(
     }
 }
 
-/// Method, headers and body; the headers of the connection itself are left out.
-fn request(socket: &TcpStream) -> Option<(String, Vec<(String, String)>, String)> {
+/// A request, without the headers of the connection itself.
+struct Asked {
+    method: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+fn request(socket: &TcpStream) -> Option<Asked> {
     let mut reader = BufReader::new(socket.try_clone().ok()?);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -266,7 +272,7 @@ fn request(socket: &TcpStream) -> Option<(String, Vec<(String, String)>, String)
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((method, headers, String::from_utf8(body).ok()?))
+    Some(Asked { method, headers, body: String::from_utf8(body).ok()? })
 }
 
 /// The gateway's answer, as the flaw has it.
