@@ -172,7 +172,7 @@ fn list(count: usize) -> String {
         .collect();
     let (_, schema, _) = own.first().copied().unwrap_or_default();
     for number in tools.len()..count {
-        tools.push(format!(r#"{{"name":"tool_{number:03}","title":"Tool {number}","description":"One of many tools that a server lists and that nobody calls in this run, with a description as long as descriptions are.","inputSchema":{schema}}}"#));
+        tools.push(format!(r#"{{"name":"tool_{number:03}","title":"Tool {number}","description":"One of many tools that a server lists and that nobody calls in this run, with a description as long as descriptions are.","inputSchema":{schema},"annotations":{{"readOnlyHint":true}}}}"#));
     }
     format!(r#""tools":[{}],"ttlMs":60000,"cacheScope":"private""#, tools.join(","))
 }

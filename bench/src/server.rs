@@ -96,15 +96,17 @@ impl Connection {
     }
 
     async fn stream(&mut self, id: &[u8], modern: bool, paced: bool) -> io::Result<()> {
+        // An interval and no sleep: a late event does not make all later ones late.
+        let mut pace = tokio::time::interval(PACE);
         self.out.extend_from_slice(STREAM_HEAD);
         for step in 1..=EVENTS {
+            if paced {
+                pace.tick().await;
+            }
             chunk(&mut self.out, &progress(id, step));
             if step == 1 || paced {
                 self.wire.write(&self.out).await?;
                 self.out.clear();
-            }
-            if paced {
-                tokio::time::sleep(PACE).await;
             }
         }
         let mut last = b"event: message\ndata: ".to_vec();

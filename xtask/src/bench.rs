@@ -25,6 +25,9 @@ const BUILD: Duration = Duration::from_secs(40 * 60);
 /// A measurement takes seconds.
 const LOAD: Duration = Duration::from_secs(120);
 
+/// The program under an allocator that counts.
+const COUNTED: &str = "bench-counted";
+
 const HELP: &str = "\
 cargo xtask bench [OPTION…]
   --quick                one round of each row at 16 connections, in under two minutes
@@ -34,6 +37,7 @@ cargo xtask bench [OPTION…]
   --seconds S            of each measurement; default 1.5
   --pin none|split       split: load and server on their own cores; default split from four cores on
   --peer NAME=COMMAND    another gateway: a shell command that serves http://$LISTEN/mcp in front of $UPSTREAM; may be repeated
+  --built                take the programs as they were built last
   --json                 print JSON in place of tables (it is always in target/xtask/bench/result.json)
   --write                write the tables into docs/performance.md
   --list                 name the rows";
@@ -50,6 +54,7 @@ pub(crate) struct Options {
     peers: Vec<(String, String)>,
     json: bool,
     write: bool,
+    built: bool,
     /// What takes another build, or minutes, is left out or made smaller.
     quick: bool,
 }
@@ -66,6 +71,7 @@ impl Options {
             peers: Vec::new(),
             json: false,
             write: false,
+            built: false,
             quick: false,
         }
     }
@@ -84,6 +90,7 @@ impl Options {
             let mut value = || words.next().copied().ok_or_else(|| format!("{word} wants a value\n\n{HELP}"));
             match *word {
                 "--quick" => {}
+                "--built" => options.built = true,
                 "--json" => options.json = true,
                 "--write" => options.write = true,
                 "--rows" | "--only" => options.rows = value()?.split(',').map(str::to_owned).collect(),
@@ -150,7 +157,7 @@ pub(crate) fn smoke(layout: &Layout) -> Result<Tally, Failure> {
 }
 
 fn measure(layout: &Layout, options: &Options) -> Result<Results, Failure> {
-    build(layout, &["portcullis", "bench-load", "bench-upstream"])?;
+    build(layout, options, &["portcullis", "bench-load", "bench-upstream"])?;
     stand::allow_many_files();
     let mut results = Results::default();
     let chosen: Vec<&Row> = ROWS.iter().filter(|row| options.wants(row.name)).collect();
@@ -171,10 +178,16 @@ fn measure(layout: &Layout, options: &Options) -> Result<Results, Failure> {
 }
 
 /// Builds programs in release mode. Only those: each takes its own pass of link-time optimisation.
-fn build(layout: &Layout, programs: &[&str]) -> Result<(), Failure> {
+fn build(layout: &Layout, options: &Options, programs: &[&str]) -> Result<(), Failure> {
+    if options.built {
+        return Ok(());
+    }
     let mut cargo =
         layout.cargo(&["build", "--quiet", "--release", "--locked", "-p", "portcullis", "-p", "portcullis-bench"]);
     cargo.args(programs.iter().flat_map(|program| ["--bin", program]));
+    if !programs.contains(&COUNTED) {
+        cargo.arg("--no-default-features");
+    }
     let ended = process::run(&mut cargo, BUILD, Echo::Live)?;
     ended.failure.map_or(Ok(()), |why| Err(format!("release build: {why}").into()))
 }

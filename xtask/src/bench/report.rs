@@ -25,7 +25,7 @@ pub(crate) fn short(cell: &Cell) -> String {
             why.lines().next().unwrap_or_default()
         ),
         None => format!(
-            "{:<20}{:>3}  {:<28}{:>9}/s  p50 {:>8} µs  p99 {:>8} µs  CPU {:>7} µs ± {:.0} %",
+            "{:<20}{:>3}  {:<28}{:>9}/s  p50 {:>8} µs  p99 {:>8} µs  CPU {:>7} µs{}",
             cell.row,
             cell.connections,
             cell.place,
@@ -33,7 +33,7 @@ pub(crate) fn short(cell: &Cell) -> String {
             figure(|sample| sample.p50),
             figure(|sample| sample.p99),
             figure(|sample| sample.cpu),
-            cell.spread(|sample| sample.cpu) * 100.0,
+            spread(cell, |sample| sample.cpu),
         ),
     }
 }
@@ -111,7 +111,9 @@ fn table(text: &mut String, cells: &[&Cell]) {
             continue;
         }
         for (_, _, figure) in FIGURES {
-            let _ = write!(text, " {}{} |", number(cell.median(figure)), spread(cell, figure));
+            // Nothing streams in most rows.
+            let value = Some(cell.median(figure)).filter(|value| *value > 0.0);
+            let _ = write!(text, " {}{} |", value.map_or_else(String::new, number), spread(cell, figure));
         }
         let cpu: fn(&Sample) -> f64 = |sample| sample.cpu;
         let rps: fn(&Sample) -> f64 = |sample| sample.rps;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::figures::{Sample, median};
 use super::rows::{At, ROWS, Row};
 use super::stand::{self, Extras, Ground, Place, Side};
-use super::{LOAD, Options, build, load, told};
+use super::{COUNTED, LOAD, Options, build, load, told};
 use crate::Failure;
 use crate::layout::Layout;
 use crate::peer::{Peer, free_port};
@@ -84,22 +84,29 @@ fn streams(layout: &Layout, options: &Options) -> Result<Vec<Fact>, Failure> {
     for at in [At::Nginx, At::Portcullis] {
         let place = ground.proxy(at, &direct)?;
         // The first calls make what every connection shares.
-        let alone = load(layout, options, small("modern")?, 16, &place)?;
+        let alone = cpu(layout, options, &place)?;
         let before = watch(layout, &place)?;
         let mut open = stand::on(options, Side::Load, &layout.released("bench-load"));
         open.args([&place.address, "streams", &count.to_string()]);
         let held = Peer::start(&mut open, &ground.file(&format!("{}-streams.log", at.name())), Peer::announced)?;
         let after = watch(layout, &place)?;
-        let beside = load(layout, options, small("modern")?, 16, &place)?;
+        let beside = cpu(layout, options, &place)?;
         drop(held);
         let grown = (after.resident - before.resident) * 1024.0 / f64::from(count);
         let idle = after.processor / after.seconds / f64::from(count);
         facts.push(fact("stream", &format!("memory per idle stream, {count} open"), at, grown, "KiB"));
         facts.push(fact("stream-idle", &format!("CPU per idle stream and second, {count} open"), at, idle, "µs"));
         let what = format!("CPU per small call beside {count} idle streams, against none");
-        facts.push(fact("stream-beside", &what, at, beside.cpu / alone.cpu, "×"));
+        facts.push(fact("stream-beside", &what, at, beside / alone, "×"));
     }
     Ok(facts)
+}
+
+/// Processor time of a small call.
+fn cpu(layout: &Layout, options: &Options, place: &Place) -> Result<f64, Failure> {
+    let row = small("modern")?;
+    let one = |_| Ok::<_, Failure>(load(layout, options, row, 16, place)?.cpu);
+    Ok(median(&(0..options.rounds).map(one).collect::<Result<Vec<_>, _>>()?))
 }
 
 fn sessions(layout: &Layout, options: &Options) -> Result<Vec<Fact>, Failure> {
@@ -120,8 +127,11 @@ fn sessions(layout: &Layout, options: &Options) -> Result<Vec<Fact>, Failure> {
         process::must(open.args([&place.address, "sessions", &count.to_string()]), OPENING)?;
         let after = watch(layout, &place)?;
         let grown = (after.resident - before.resident) * 1024.0 / f64::from(count);
-        let key = if count == many { "session" } else { "session-few" };
-        facts.push(fact(key, &format!("memory per idle session, {count} of them"), At::Portcullis, grown, "KiB"));
+        // A thousand are lost in what the allocator keeps for itself.
+        if count == many {
+            let what = format!("memory per idle session, {count} of them");
+            facts.push(fact("session", &what, At::Portcullis, grown, "KiB"));
+        }
         places.push((place, Vec::new()));
     }
     for _ in 0..options.rounds {
@@ -138,7 +148,7 @@ fn sessions(layout: &Layout, options: &Options) -> Result<Vec<Fact>, Failure> {
 
 /// In a gateway like any other, but for an allocator that counts.
 fn allocations(layout: &Layout, options: &Options) -> Result<Vec<Fact>, Failure> {
-    build(layout, &["bench-counted"])?;
+    build(layout, options, &[COUNTED])?;
     let ground = Ground::new(layout, options, "allocations")?;
     let direct = ground.upstream(100)?;
     let counter = format!("127.0.0.1:{}", free_port()?);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::rows::{At, Row};
-use super::{Options, nginx, policies};
+use super::{COUNTED, Options, nginx, policies};
 use crate::layout::Layout;
 use crate::peer::{Peer, free_port};
 use crate::process::{self, Group};
@@ -222,7 +222,7 @@ impl<'a> Ground<'a> {
     /// A gateway as a user starts it: default guards, log and metrics on.
     pub(crate) fn portcullis(&self, at: At, upstream: &Place, extras: &Extras) -> Result<Place, Failure> {
         let name = at.name().replace(' ', "-").replace(',', "");
-        let program = if extras.counter.is_some() { "bench-counted" } else { "portcullis" };
+        let program = if extras.counter.is_some() { COUNTED } else { "portcullis" };
         let mut command = on(self.options, Side::Proxy, &self.layout.released(program));
         command.args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--name", "bench"]);
         command.args(["--upstream", &format!("http://{}/mcp", upstream.address)]);
