@@ -6,6 +6,7 @@
 
 pub mod answers; // what the server says, made in advance
 pub mod load; // closed loop, every answer verified
+pub mod messages; // messages of the sizes that matter
 pub mod process; // processor time and memory of other processes
 pub mod server; // the fast server
 pub mod traffic; // what the client says, made in advance
