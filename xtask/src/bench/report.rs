@@ -152,10 +152,11 @@ fn machine(layout: &Layout, options: &Options) -> Vec<(&'static str, String)> {
     };
     let changed =
         if said("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty() { "" } else { ", with changes" };
+    let unknown = if options.built { ", programs perhaps of an earlier one" } else { "" };
     vec![
         ("machine", format!("{model}, {} cores, Linux {}", stand::cores(), kernel.trim())),
         ("versions", format!("{}; {}", nginx::version().unwrap_or_default(), said("rustc", &["--version"]))),
-        ("commit", format!("{}{changed}", said("git", &["rev-parse", "--short", "HEAD"]))),
+        ("commit", format!("{}{changed}{unknown}", said("git", &["rev-parse", "--short", "HEAD"]))),
         (
             "run",
             format!(
