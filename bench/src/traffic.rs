@@ -106,7 +106,7 @@ pub fn call(host: &str, era: Era, kind: Kind, session: Option<&str>) -> Request 
                     count = number % 7
                 )
             };
-            let items: Vec<String> = (0..590).map(item).collect();
+            let items: Vec<String> = (0..637).map(item).collect();
             tool(host, era, "order", &format!(r#"{{"items":[{}]}}"#, items.join(",")), session)
         }
         Kind::Result1m => tool(host, era, "export", r#"{"format":"csv"}"#, session),
