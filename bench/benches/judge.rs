@@ -69,7 +69,7 @@ impl World {
 }
 
 fn tools() -> String {
-    let arguments = (0..20).map(|n| format!(r#""a{n}":{{"type":"{}"}}"#, ["string", "integer", "number"][n % 3]));
+    let arguments = (0..20).map(|n| format!(r#""a{n}":{{"type":"{}"}}"#, ["string", "integer", "number"].get(n % 3).unwrap_or(&"string")));
     let arguments = arguments.collect::<Vec<_>>().join(",");
     let schema = format!(
         r#"{{"type":"object","properties":{{{arguments},"big":{{"type":"array","items":{{"type":"object","properties":{{"x":{{"type":"string"}}}}}}}}}}}}"#
@@ -80,7 +80,7 @@ fn tools() -> String {
 
 /// The first `count` arguments, with values.
 fn arguments(count: usize) -> String {
-    let value = |n: usize| [r#""bob""#, "3", "12.5"][n % 3];
+    let value = |n: usize| [r#""bob""#, "3", "12.5"].get(n % 3).unwrap_or(&"3");
     format!("{{{}}}", (0..count).map(|n| format!(r#""a{n}":{}"#, value(n))).collect::<Vec<_>>().join(","))
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::own::quoted;
+use crate::own::{hex, quoted};
 use crate::wire::{Kind, Limits, Malformed, Message};
 
 const TRACEPARENT: &str = "traceparent";
@@ -201,11 +201,6 @@ fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
         })?;
     }
     Some(out)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xF)]).flatten().collect()
 }
 
 #[cfg(test)]

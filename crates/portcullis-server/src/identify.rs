@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use portcullis_core::caller::{Caller, Proof};
 use portcullis_core::refusal::{Denial, DenialCode};
-use sha2::{Digest, Sha256};
 
 use crate::answer::gateway_denial;
 use crate::settings::{IdentitySettings, LimitSettings};
@@ -122,10 +122,11 @@ impl Directory {
     pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Arc<Known>, Denial> {
         let presented = presented_key(headers).map_err(|detail| unauthenticated(&detail))?;
         match presented {
-            Some(key) => {
-                let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
-                self.keys.get(&digest).cloned().ok_or_else(|| unauthenticated("unknown API key"))
-            }
+            Some(key) => self
+                .keys
+                .get(digest(&SHA256, key.as_bytes()).as_ref())
+                .cloned()
+                .ok_or_else(|| unauthenticated("unknown API key")),
             None => self.anonymous.clone().ok_or_else(|| unauthenticated("no API key presented")),
         }
     }
@@ -189,11 +190,8 @@ mod tests {
     use super::{Directory, parse_hash};
     use crate::settings::{ApiKey, IdentitySettings};
     use http::HeaderMap;
+    use portcullis_core::own::hex;
     use sha2::{Digest, Sha256};
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 
     fn directory(anonymous: Option<bool>) -> Directory {
         let keys = vec![ApiKey {

@@ -57,7 +57,7 @@ async fn steps(
     }
     // identify
     let known = gateway.directory.load().identify(&arrival.headers).map_err(early)?;
-    facts.caller = Some(known.caller.name.clone());
+    facts.caller = Some(Arc::clone(&known.caller));
     facts.trace_id = read::trace_id(&arrival.headers);
     let limits = &gateway.settings.limits;
     let mut permit = known.admit(limits.requests_per_caller, &gateway.held).map_err(early)?;

@@ -80,12 +80,12 @@ pub(crate) async fn post(
             _ => Unread::new(malformed, asked),
         }
     })?;
-    let asked = reader.asked(message.id().cloned(), message.method());
+    let asked = message.clone();
     reader
         .message(message, session)
         .await
         .map(|read| Post::One(Box::new(read)))
-        .map_err(|refusal| Unread::new(refusal, asked))
+        .map_err(|refusal| Unread::new(refusal, reader.asked(asked.id().cloned(), asked.method())))
 }
 
 /// Reads a GET or DELETE, which exist only in legacy sessions.
@@ -140,9 +140,10 @@ impl Reader<'_> {
         let messages = wire::read_batch(body, Direction::ToServer, &self.gateway.limits).map_err(refused)?;
         let mut reads = Vec::with_capacity(messages.len());
         for message in messages {
-            let asked = self.asked(message.id().cloned(), message.method());
+            let asked = message.clone();
             let read = self.message(message, session.clone()).await;
-            reads.push(read.map_err(|refusal| Unread::new(refusal, asked)));
+            let unread = |refusal| Unread::new(refusal, self.asked(asked.id().cloned(), asked.method()));
+            reads.push(read.map_err(unread));
         }
         Ok(Post::Batch(reads))
     }
@@ -304,8 +305,8 @@ impl Reader<'_> {
     fn trace(&self, message: Option<&Message>) -> Result<TraceContext, Refusal> {
         let values =
             |name| self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
-        let fresh = random::bytes::<16>().zip(random::bytes::<8>());
-        let (fresh_trace, fresh_span) = fresh.ok_or_else(|| Refusal::Denial(no_entropy()))?;
+        let fresh_trace = random::id::<16>().ok_or_else(|| Refusal::Denial(no_entropy()))?;
+        let fresh_span = random::id::<8>().ok_or_else(|| Refusal::Denial(no_entropy()))?;
         Ok(TraceContext::from_request(&values("traceparent"), &values("tracestate"), message, fresh_trace, fresh_span))
     }
 
@@ -343,6 +344,7 @@ impl Reader<'_> {
 
 /// The trace a client names in its headers, for entries of requests that never became calls.
 pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
+    headers.get("traceparent")?;
     let values = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
     let trace = TraceContext::from_request(&values("traceparent"), &values("tracestate"), None, [1; 16], [1; 8]);
     trace.given.then(|| trace.trace_id_hex())

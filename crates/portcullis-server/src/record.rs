@@ -1,15 +1,16 @@
 //! What goes into the record, and what never became a call but is recorded all the same.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::StatusCode;
 use portcullis_core::call::{Call, Subject};
+use portcullis_core::caller::Caller;
 use portcullis_core::ledger::{Intent, Notice, Record, Refused};
+use portcullis_core::own::hex;
 use portcullis_core::refusal::Violation;
 use portcullis_core::wire::Direction;
-use sha2::{Digest, Sha256};
 
 use crate::answer::{Asked, Refusal};
 use crate::gateway::{Gateway, Plan};
@@ -36,7 +37,7 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
         name: call.name().map(std::borrow::Cow::into_owned),
         id: message.and_then(|message| message.id()).map(|id| id.raw().to_owned()),
         // Only arguments: other params hold our own trace ids by now, and what they are about is the name.
-        arguments_sha256: call.arguments().map(|view| hex(&Sha256::digest(view.raw()))),
+        arguments_sha256: call.arguments().map(|view| hex(digest(&SHA256, view.raw()).as_ref())),
         arguments: judged.filter(|_| keep).map(|view| view.text().to_owned()),
         bytes: match &call.subject {
             Subject::Message(message) => message.bytes().len() as u64,
@@ -49,18 +50,11 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
     }
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// What is known of a request that was refused early.
 #[derive(Debug)]
 pub(crate) struct RefusedFacts {
     pub(crate) peer: SocketAddr,
-    pub(crate) caller: Option<String>,
+    pub(crate) caller: Option<Arc<Caller>>,
     /// Of the client's own trace, if it sent one.
     pub(crate) trace_id: Option<String>,
     pub(crate) bytes: usize,
@@ -85,7 +79,7 @@ fn entry(gateway: &Gateway, refusal: &Refusal, facts: &RefusedFacts, answered: O
         code: refusal.code(),
         detail: Some(refusal.detail()),
         peer: Some(facts.peer.ip().to_string()),
-        caller: facts.caller.clone(),
+        caller: facts.caller.as_ref().map(|caller| caller.name.clone()),
         bytes: facts.bytes as u64,
         http_status: answered.map(|status| status.as_u16()),
         trace_id: facts.trace_id.clone(),

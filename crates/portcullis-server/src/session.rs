@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_core::call::{self, SessionKey};
 use portcullis_core::capabilities::Declared;
 use portcullis_core::clock::Timestamp;
+use portcullis_core::own::hex;
 use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::version::Version;
 use portcullis_core::wire::Id;
-use sha2::{Digest, Sha256};
 
 use crate::answer::gateway_denial;
 use crate::identify::Known;
@@ -242,8 +243,7 @@ impl Sessions {
         let bytes = random::bytes::<16>()?;
         let key = SessionKey(u128::from_be_bytes(bytes));
         let sealed = sealer.seal("session", &owner.owner, &bytes)?;
-        let digest: [u8; 32] = Sha256::digest(bytes).into();
-        let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(digest(&SHA256, &bytes).as_ref().get(..8).unwrap_or_default());
         let session = Arc::new(Session {
             key,
             hash: Arc::from(hash),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use portcullis_core::gate::RefusedRequest;
 use portcullis_core::ledger::{Entry, Status};
+use portcullis_core::own::hex;
 use portcullis_core::refusal::{Denial, Fault, FaultKind};
 use portcullis_core::wire::Message;
 
 use super::Journey;
 use crate::random;
-use crate::record::{hex, intent};
+use crate::record::intent;
 
 /// What a server reads when its request is refused: "the user rejected it", which is what MCP has for a no from this side (H.1).
 const REFUSED_SERVER_REQUEST: i64 = -1;
@@ -49,7 +50,7 @@ impl Journey {
     pub(super) fn record_server_request(&self, message: &Message, denial: Option<&Denial>) {
         let call = self.inspector.call().with_message(message.clone());
         let mut intent = intent(&self.gateway, &self.plan, &call);
-        if let Some(span) = random::bytes::<8>() {
+        if let Some(span) = random::id::<8>() {
             intent.parent_span = Some(std::mem::replace(&mut intent.call, hex(&span)));
         }
         intent.at = self.gateway.clock.now();

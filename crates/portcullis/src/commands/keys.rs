@@ -1,8 +1,6 @@
 //! `portcullis keys new`: a random key for a caller, printed once. Nothing is stored; the configuration gets only the hash.
 
-use std::fmt::Write;
-
-use portcullis_core::own::quoted;
+use portcullis_core::own::{hex, quoted};
 use rustls::crypto::aws_lc_rs;
 use sha2::{Digest, Sha256};
 
@@ -43,12 +41,4 @@ pub(crate) fn new(name: &str, groups: &[String]) -> Result<Exit, Failure> {
         out::line(format_args!("      groups: [{}]", groups.join(", ")))?;
     }
     Ok(Exit::Success)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

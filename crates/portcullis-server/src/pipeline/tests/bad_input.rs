@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::record::hex;
 use crate::settings::{ApiKey, ServerSettings};
 use crate::testing::{
     CannedUpstream, Client, DenyList, INITIALIZE, fed, from_server, next_event, ordinary, start, start_with,
 };
+use portcullis_core::own::hex;
 
 #[tokio::test]
 async fn every_malformed_body_is_refused_with_its_code_and_never_reaches_the_server() {
