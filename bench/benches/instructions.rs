@@ -1,6 +1,8 @@
 //! Instructions, not time: the same number on a busy machine and on an idle one, so that a change of one percent can be seen. Needs
 //! valgrind, and `gungraun-runner` in the version of the library.
 
+#![expect(unused_qualifications, clippy::exit, reason = "written by the macros of gungraun")]
+
 use bytes::Bytes;
 use gungraun::prelude::*;
 use portcullis_bench::messages::{small, structured_call};

@@ -69,7 +69,8 @@ impl World {
 }
 
 fn tools() -> String {
-    let arguments = (0..20).map(|n| format!(r#""a{n}":{{"type":"{}"}}"#, ["string", "integer", "number"].get(n % 3).unwrap_or(&"string")));
+    let arguments = (0..20)
+        .map(|n| format!(r#""a{n}":{{"type":"{}"}}"#, ["string", "integer", "number"].get(n % 3).unwrap_or(&"string")));
     let arguments = arguments.collect::<Vec<_>>().join(",");
     let schema = format!(
         r#"{{"type":"object","properties":{{{arguments},"big":{{"type":"array","items":{{"type":"object","properties":{{"x":{{"type":"string"}}}}}}}}}}}}"#

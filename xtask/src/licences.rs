@@ -70,9 +70,9 @@ fn package(line: &str) -> Option<(String, String)> {
     Some((package.split(' ').take(2).collect::<Vec<_>>().join(" "), licence))
 }
 
-/// Whether some choice that the expression leaves satisfies the list. `/` is the `OR` of old manifests. What cannot be read is not allowed.
+/// Whether some choice that the expression leaves satisfies the list. `/` and `or` are the `OR` of old manifests. What cannot be read is not allowed.
 fn is_allowed(expression: &str) -> bool {
-    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ").replace(" or ", " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = words.as_slice();
     any(&mut rest) == Some(true) && rest.is_empty()
@@ -127,6 +127,7 @@ mod tests {
             "MIT",
             "MIT/Apache-2.0",
             "GPL-3.0-only OR MIT",
+            "MIT or Apache-2.0",
             "(MIT OR GPL-3.0-only) AND Unicode-3.0",
             "Apache-2.0 WITH LLVM-exception OR GPL-3.0-only",
             "ISC AND (Apache-2.0 OR ISC)",
