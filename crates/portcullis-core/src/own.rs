@@ -41,13 +41,18 @@ pub fn refused_tool_result(id: &Id, text: &str, modern: bool) -> Bytes {
 /// Lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
     let mut text = String::with_capacity(bytes.len() * 2);
+    push_hex(&mut text, bytes);
+    text
+}
+
+/// Appends lower-case hexadecimal digits.
+pub fn push_hex(text: &mut String, bytes: &[u8]) {
+    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
     for byte in bytes {
         text.push(digit(byte >> 4));
         text.push(digit(byte & 0xF));
     }
-    text
 }
 
 /// A notification with raw JSON `params`.

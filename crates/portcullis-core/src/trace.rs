@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::own::{hex, quoted};
+use crate::own::{hex, push_hex, quoted};
 use crate::wire::{Kind, Limits, Malformed, Message};
 
 const TRACEPARENT: &str = "traceparent";
@@ -82,7 +82,14 @@ impl TraceContext {
     /// The outgoing `traceparent`: this hop is the parent of what comes next.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        format!("00-{}-{}-{:02x}", self.trace_id_hex(), self.span_hex(), self.flags)
+        let mut text = String::with_capacity(55);
+        text.push_str("00-");
+        push_hex(&mut text, &self.trace_id);
+        text.push('-');
+        push_hex(&mut text, &self.span);
+        text.push('-');
+        push_hex(&mut text, &[self.flags]);
+        text
     }
 
     #[must_use]

@@ -122,13 +122,8 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Violation> {
 }
 
 fn check_accept(headers: &HeaderMap, needed: &[&str]) -> Result<(), Violation> {
-    let accepted: Vec<&str> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .collect();
-    let covered = |media: &str| accepted.iter().any(|range| covers(range, media));
+    let ranges = || headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    let covered = |media: &str| ranges().any(|range| covers(range, media));
     if needed.iter().all(|media| covered(media)) { Ok(()) } else { Err(Violation::NotAcceptable) }
 }
 

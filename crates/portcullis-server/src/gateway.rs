@@ -21,6 +21,7 @@ use crate::origin::OriginRule;
 use crate::seal::Sealer;
 use crate::session::Sessions;
 use crate::settings::{IdentitySettings, Refusals, ServerSettings};
+use crate::signal::Signal;
 
 /// Pause between two refreshes of the catalogue that callers can cause. A stdio server is started for each, so a second would be too
 /// little; a new tool that its server did not announce is known within this time. Unit: milliseconds.
@@ -68,13 +69,13 @@ pub struct Gateway {
     /// Work that outlives its request.
     pub(crate) tasks: TaskTracker,
     /// No new requests; standing streams end.
-    pub(crate) draining: CancellationToken,
+    pub(crate) draining: Signal,
     /// Standing streams that were opened under the plan in force. A reload ends them: clients open them anew and are judged anew.
     pub(crate) standing: ArcSwap<CancellationToken>,
     /// Open calls are answered with an error now.
-    pub(crate) overdue: CancellationToken,
+    pub(crate) overdue: Signal,
     /// Fires when their answers had time to be written, too: what is still open is dropped, which closes its entries.
-    pub(crate) cut_off: CancellationToken,
+    pub(crate) cut_off: Signal,
 }
 
 impl Gateway {
@@ -95,7 +96,7 @@ impl Gateway {
             return Err(SetupError(format!("path: `{}` must begin with `/`", settings.path)));
         }
         let sealer = Sealer::new().ok_or_else(|| SetupError("the operating system has no entropy".to_owned()))?;
-        let draining = CancellationToken::new();
+        let draining = Signal::default();
         Ok(Arc::new(Self {
             limits: settings.limits.reader(),
             plan: ArcSwap::from_pointee(plan),
@@ -106,10 +107,10 @@ impl Gateway {
             origins: OnceLock::new(),
             refreshed: AtomicU64::new(0),
             tasks: TaskTracker::new(),
-            standing: ArcSwap::from_pointee(draining.child_token()),
+            standing: ArcSwap::from_pointee(draining.token().child_token()),
             draining,
-            overdue: CancellationToken::new(),
-            cut_off: CancellationToken::new(),
+            overdue: Signal::default(),
+            cut_off: Signal::default(),
             upstream,
             ledger,
             clock,
@@ -125,7 +126,7 @@ impl Gateway {
     }
 
     fn end_standing(&self) {
-        self.standing.swap(Arc::new(self.draining.child_token())).cancel();
+        self.standing.swap(Arc::new(self.draining.token().child_token())).cancel();
     }
 
     /// Swaps who may call. A key that is gone opens nothing from now on, not even the sessions it opened before.

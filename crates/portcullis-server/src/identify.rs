@@ -11,6 +11,7 @@ use portcullis_core::caller::{Caller, Proof};
 use portcullis_core::refusal::{Denial, DenialCode};
 
 use crate::answer::gateway_denial;
+use crate::fields::API_KEY;
 use crate::settings::{IdentitySettings, LimitSettings};
 
 /// A caller the configuration knows, with what it holds at the moment.
@@ -157,7 +158,7 @@ fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, String> {
         .get_all(AUTHORIZATION)
         .iter()
         .map(|value| ("authorization", value))
-        .chain(headers.get_all("x-api-key").iter().map(|value| ("x-api-key", value)))
+        .chain(headers.get_all(&API_KEY).iter().map(|value| ("x-api-key", value)))
     {
         let text = value.to_str().map_err(|_| format!("`{name}` is not ASCII"))?;
         let key = if name == "authorization" {

@@ -317,7 +317,7 @@ impl Journey {
     /// When the gateway wants this reply to end: at once for standing streams, at a reload too, so that no stream outlives the plan it
     /// was opened under; after the drain for calls.
     pub(crate) fn stop_signal(&self) -> CancellationToken {
-        if self.is_standing() { self.standing.clone() } else { self.gateway.overdue.clone() }
+        if self.is_standing() { self.standing.clone() } else { self.gateway.overdue.token().clone() }
     }
 
     fn is_standing(&self) -> bool {
@@ -367,7 +367,7 @@ impl Journey {
             return;
         }
         let (tasks, at_most) = (self.gateway.tasks.clone(), self.gateway.settings.timeouts.orphan());
-        let overdue = self.gateway.overdue.clone();
+        let overdue = self.gateway.overdue.token().clone();
         tasks.spawn_on(
             async move {
                 let unseen = async { while self.next().await.is_some() {} };

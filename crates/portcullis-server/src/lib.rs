@@ -6,6 +6,7 @@ mod batch; // 2025-03-26 arrays: several exchanges behind one body
 mod body; // what an HTTP answer carries
 mod departure; // the outgoing stream: SSE framing, keep-alive
 mod event; // event ids, sealed for one session
+mod fields; // names of header fields
 mod forward; // one judged call, sent; its reply begun
 mod gateway; // everything an exchange needs, behind one Arc
 mod identify; // Arrival -> Caller
@@ -19,6 +20,7 @@ mod record; // what goes into the record
 mod seal; // authenticated encryption of session and event ids
 mod session; // legacy sessions
 mod settings; // what the operator may set
+mod signal; // a word that everybody hears once: draining, overdue, cut off
 mod surviving; // a future that outlives its client
 mod workers; // the threads that serve connections
 

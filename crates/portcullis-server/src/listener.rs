@@ -129,7 +129,7 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
     let begun = tokio::time::timeout(settings.timeouts.header(), socket.readable());
     tokio::select! {
         // Whoever has said nothing is owed nothing, and does not hold up a drain.
-        () = gateway.draining.cancelled() => return,
+        () = gateway.draining.token().cancelled() => return,
         begun = begun => if begun.is_err() {
             record::hung_up(&gateway, Violation::HeadersTimedOut, peer, None);
             return;
@@ -151,10 +151,8 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
         .half_close(false)
         .serve_connection(TokioIo::new(socket), service);
     // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.
-    let ended = tokio::select! {
-        () = gateway.cut_off.cancelled() => return,
-        ended = watcher.watch(connection) => ended,
-    };
+    let serving = gateway.cut_off.unless(watcher.watch(connection));
+    let Some(ended) = gateway.overdue.wakes(gateway.cut_off.wakes(serving)).await else { return };
     match ended {
         Err(error) if error.is_parse_too_large() => {
             record::hung_up(
@@ -175,18 +173,18 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
 }
 
 async fn drain(gateway: &Arc<Gateway>, graceful: GracefulShutdown) {
-    gateway.draining.cancel();
+    gateway.draining.say();
     let finished = graceful.shutdown();
     tokio::pin!(finished);
     if tokio::time::timeout(gateway.settings.timeouts.drain(), &mut finished).await.is_err() {
-        gateway.overdue.cancel();
+        gateway.overdue.say();
         // Answers to overdue calls need a moment to be written; nobody can hold us longer than that, not even by not reading.
         if tokio::time::timeout(Duration::from_secs(2), &mut finished).await.is_err() {
-            gateway.cut_off.cancel();
+            gateway.cut_off.say();
             let _dropped = tokio::time::timeout(Duration::from_secs(1), &mut finished).await;
         }
     }
-    gateway.overdue.cancel();
+    gateway.overdue.say();
     gateway.upstream.shut_down().await;
     gateway.tasks.close();
     let _left_over = tokio::time::timeout(Duration::from_secs(2), gateway.tasks.wait()).await;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_core::gate::Inspected;
@@ -20,15 +20,13 @@ use crate::answer::{Answer, Asked, Refusal, Unread, gateway_denial};
 use crate::batch::Batch;
 use crate::body::Body;
 use crate::departure::Departure;
+use crate::fields::{ACCEL_BUFFERING, SESSION_ID};
 use crate::forward::{Forwarded, forward};
 use crate::gateway::Gateway;
 use crate::journey::Journey;
 use crate::read::{self, Post, Read};
 use crate::record::{self, RefusedFacts};
 use crate::surviving::Surviving;
-
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Serves one HTTP request.
 pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
@@ -52,7 +50,7 @@ async fn steps(
 ) -> Result<Response<Body>, Box<Unread>> {
     // accept
     let arrival = Arrival::new(gateway, request).map_err(early)?;
-    if gateway.draining.is_cancelled() {
+    if gateway.draining.is_said() {
         return Err(early(shutting_down()));
     }
     // identify
@@ -88,11 +86,7 @@ async fn one(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<U
         let gateway = Arc::clone(gateway);
         async move { respond(&gateway, read, session).await }
     };
-    if legacy {
-        Surviving::new(work, gateway.tasks.clone(), gateway.settings.timeouts.orphan()).await
-    } else {
-        work.await
-    }
+    if legacy { Surviving::new(work, Arc::clone(gateway)).await } else { work.await }
 }
 
 async fn respond(gateway: &Arc<Gateway>, read: Read, session: Option<String>) -> Result<Response<Body>, Box<Unread>> {
@@ -119,7 +113,7 @@ async fn respond(gateway: &Arc<Gateway>, read: Read, session: Option<String>) ->
     if let Some(session) = session.and_then(|sealed| HeaderValue::from_str(&sealed).ok())
         && response.status() == StatusCode::OK
     {
-        response.headers_mut().insert(SESSION_ID, session);
+        response.headers_mut().insert(&SESSION_ID, session);
     }
     Ok(response)
 }
@@ -135,24 +129,17 @@ enum First {
 }
 
 async fn first(gateway: &Gateway, journey: &mut Journey, quiet: Duration) -> First {
-    tokio::select! {
-        biased;
-        next = tokio::time::timeout(quiet, journey.next()) => match next {
-            Ok(Some(message)) if message.is_response() => First::Response(message),
-            Ok(Some(message)) => First::Other(message),
-            Ok(None) | Err(_) => First::Nothing,
-        },
-        () = gateway.overdue.cancelled() => journey.stop().map_or(First::Nothing, First::Response),
+    match gateway.overdue.unless(tokio::time::timeout(quiet, journey.next())).await {
+        Some(Ok(Some(message))) if message.is_response() => First::Response(message),
+        Some(Ok(Some(message))) => First::Other(message),
+        Some(Ok(None) | Err(_)) => First::Nothing,
+        None => journey.stop().map_or(First::Nothing, First::Response),
     }
 }
 
 /// At the end of a drain, calls that have not even begun to be answered are answered by us.
 async fn in_time<T>(gateway: &Gateway, work: impl Future<Output = Result<T, Box<Unread>>>) -> Result<T, Box<Unread>> {
-    tokio::select! {
-        biased;
-        done = work => done,
-        () = gateway.overdue.cancelled() => Err(early(shutting_down())),
-    }
+    gateway.overdue.unless(work).await.unwrap_or_else(|| Err(early(shutting_down())))
 }
 
 /// Each item is judged and answered alone; one body carries the answers (A7).
@@ -250,7 +237,7 @@ fn event_stream(body: Body) -> Response<Body> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     // Intermediaries must not collect events (C7).
-    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers.insert(&ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use portcullis_core::call::{Call, Context, Subject};
 use portcullis_core::capabilities::Declared;
 use portcullis_core::classify::{self, Classified, Evidence};
@@ -19,6 +19,7 @@ use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::event::Event;
+use crate::fields::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, TRACEPARENT, TRACESTATE};
 use crate::gateway::Gateway;
 use crate::identify::{Known, Permit};
 use crate::random;
@@ -49,6 +50,8 @@ struct Reader<'a> {
     gateway: &'a Arc<Gateway>,
     known: &'a Arc<Known>,
     headers: &'a HeaderMap,
+    /// All values of `MCP-Protocol-Version`, trimmed; one that is not ASCII matches no version.
+    versions: Vec<&'a str>,
     permit: Arc<Permit>,
     now: Timestamp,
 }
@@ -61,7 +64,7 @@ pub(crate) async fn post(
     body: Bytes,
     permit: Permit,
 ) -> Result<Post, Box<Unread>> {
-    let reader = Reader { gateway, known, headers, permit: Arc::new(permit), now: gateway.clock.now() };
+    let reader = Reader::new(gateway, known, headers, permit);
     let session = reader.session();
     if wire::looks_like_batch(&body) {
         return reader.batch(body, session).await;
@@ -96,33 +99,31 @@ pub(crate) fn bodiless(
     close: bool,
     permit: Permit,
 ) -> Result<Read, Box<Unread>> {
-    let reader = Reader { gateway, known, headers, permit: Arc::new(permit), now: gateway.clock.now() };
+    let reader = Reader::new(gateway, known, headers, permit);
     reader.bodiless(close).map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
 }
 
-impl Reader<'_> {
-    fn asked(&self, id: Option<wire::Id>, method: Option<&str>) -> Asked {
-        let modern = self
-            .version_headers()
-            .iter()
-            .any(|version| Version::parse(version).is_some_and(|v| v.era() == Era::Modern));
-        let refusals = self.gateway.plan.load().refusals;
-        Asked { id, method: method.map(str::to_owned), modern, refusals }
+impl<'a> Reader<'a> {
+    fn new(gateway: &'a Arc<Gateway>, known: &'a Arc<Known>, headers: &'a HeaderMap, permit: Permit) -> Self {
+        let versions = headers.get_all(&PROTOCOL_VERSION).iter();
+        let versions = versions.map(|value| value.to_str().unwrap_or("\u{fffd}").trim_matches([' ', '\t'])).collect();
+        Self { gateway, known, headers, versions, permit: Arc::new(permit), now: gateway.clock.now() }
     }
 
-    /// All values, trimmed; one that is not ASCII matches no version.
-    fn version_headers(&self) -> Vec<&str> {
-        let values = self.headers.get_all("mcp-protocol-version").iter();
-        values.map(|value| value.to_str().unwrap_or("\u{fffd}").trim_matches([' ', '\t'])).collect()
+    fn asked(&self, id: Option<wire::Id>, method: Option<&str>) -> Asked {
+        let modern =
+            self.versions.iter().any(|version| Version::parse(version).is_some_and(|v| v.era() == Era::Modern));
+        let refusals = self.gateway.plan.load().refusals;
+        Asked { id, method: method.map(str::to_owned), modern, refusals }
     }
 
     /// The session that `Mcp-Session-Id` names: `None` when the header is absent.
     fn session(&self) -> Option<Result<Arc<Session>, Violation>> {
         // A modern request's session id is never looked up (C22b).
-        if !classify::heeds_session(&self.version_headers()) {
+        if !classify::heeds_session(&self.versions) {
             return None;
         }
-        let mut values = self.headers.get_all("mcp-session-id").iter();
+        let mut values = self.headers.get_all(&SESSION_ID).iter();
         let value = values.next()?;
         if values.next().is_some() {
             return Some(Err(Violation::HeaderRepeated { header: "mcp-session-id" }));
@@ -134,7 +135,7 @@ impl Reader<'_> {
     async fn batch(&self, body: Bytes, session: Option<Result<Arc<Session>, Violation>>) -> Result<Post, Box<Unread>> {
         let refused = |malformed: Malformed| Unread::new(malformed, self.asked(None, None));
         let negotiated = session.as_ref().and_then(|found| found.as_ref().ok()).and_then(|session| session.version());
-        if !classify::allows_batch(&self.version_headers(), negotiated) {
+        if !classify::allows_batch(&self.versions, negotiated) {
             return Err(refused(Malformed::BatchNotAllowed));
         }
         let messages = wire::read_batch(body, Direction::ToServer, &self.gateway.limits).map_err(refused)?;
@@ -153,10 +154,9 @@ impl Reader<'_> {
         message: Message,
         session: Option<Result<Arc<Session>, Violation>>,
     ) -> Result<Read, Refusal> {
-        let versions = self.version_headers();
         let found = session.as_ref().and_then(|found| found.as_ref().ok());
         let evidence = Evidence {
-            version_headers: &versions,
+            version_headers: &self.versions,
             message: &message,
             session: found.and_then(|session| session.version()),
             session_presented: session.is_some(),
@@ -234,12 +234,11 @@ impl Reader<'_> {
     }
 
     fn bodiless(&self, close: bool) -> Result<Read, Refusal> {
-        let versions = self.version_headers();
-        if !classify::heeds_session(&versions) {
+        if !classify::heeds_session(&self.versions) {
             return Err(Violation::MethodNotAllowed { allow: "POST" }.into());
         }
         let session = self.session().ok_or(Violation::SessionMissing)??;
-        let version = classify::classify_sessionless_stream(&versions, session.version())?;
+        let version = classify::classify_sessionless_stream(&self.versions, session.version())?;
         let subject = if close {
             Subject::Close
         } else {
@@ -272,7 +271,7 @@ impl Reader<'_> {
 
     /// Opens `Last-Event-ID`, which only this caller in this session can hold (A19).
     fn last_event(&self, session: &Session) -> Result<Option<Event>, Violation> {
-        let mut values = self.headers.get_all("last-event-id").iter();
+        let mut values = self.headers.get_all(&LAST_EVENT_ID).iter();
         let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
             return Err(Violation::HeaderRepeated { header: "last-event-id" });
@@ -303,11 +302,12 @@ impl Reader<'_> {
     }
 
     fn trace(&self, message: Option<&Message>) -> Result<TraceContext, Refusal> {
-        let values =
-            |name| self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
+        let values = |name: &HeaderName| {
+            self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>()
+        };
         let fresh_trace = random::id::<16>().ok_or_else(|| Refusal::Denial(no_entropy()))?;
         let fresh_span = random::id::<8>().ok_or_else(|| Refusal::Denial(no_entropy()))?;
-        Ok(TraceContext::from_request(&values("traceparent"), &values("tracestate"), message, fresh_trace, fresh_span))
+        Ok(TraceContext::from_request(&values(&TRACEPARENT), &values(&TRACESTATE), message, fresh_trace, fresh_span))
     }
 
     fn context(
@@ -344,9 +344,10 @@ impl Reader<'_> {
 
 /// The trace a client names in its headers, for entries of requests that never became calls.
 pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
-    headers.get("traceparent")?;
-    let values = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
-    let trace = TraceContext::from_request(&values("traceparent"), &values("tracestate"), None, [1; 16], [1; 8]);
+    headers.get(&TRACEPARENT)?;
+    let values =
+        |name: &HeaderName| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
+    let trace = TraceContext::from_request(&values(&TRACEPARENT), &values(&TRACESTATE), None, [1; 16], [1; 8]);
     trace.given.then(|| trace.trace_id_hex())
 }
 

@@ -3,21 +3,20 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
+use crate::gateway::Gateway;
 
-/// Polls `work` in place; if dropped before it is done, lets it run on in `tasks`, for `at_most`.
+/// Polls `work` in place; if dropped before it is done, lets it run on in a task of its own, for the time that orphans have.
 pub(crate) struct Surviving<T: Send + 'static> {
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    tasks: TaskTracker,
-    at_most: Duration,
+    gateway: Arc<Gateway>,
 }
 
 impl<T: Send + 'static> Surviving<T> {
-    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, tasks: TaskTracker, at_most: Duration) -> Self {
-        Self { work: Some(Box::pin(work)), tasks, at_most }
+    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, gateway: Arc<Gateway>) -> Self {
+        Self { work: Some(Box::pin(work)), gateway }
     }
 }
 
@@ -38,8 +37,12 @@ impl<T: Send + 'static> Drop for Surviving<T> {
     fn drop(&mut self) {
         // Outside a runtime (at the very end of the process) there is nowhere to run on.
         if let (Some(work), Ok(runtime)) = (self.work.take(), tokio::runtime::Handle::try_current()) {
-            let at_most = self.at_most;
-            self.tasks.spawn_on(async move { drop(tokio::time::timeout(at_most, work).await) }, &runtime);
+            let gateway = Arc::clone(&self.gateway);
+            let rest = async move {
+                let in_time = tokio::time::timeout(gateway.settings.timeouts.orphan(), work);
+                drop(gateway.overdue.wakes(in_time).await);
+            };
+            self.gateway.tasks.spawn_on(rest, &runtime);
         }
     }
 }
