@@ -1,9 +1,11 @@
 //! What a decision costs: the context, the policies that can apply, the gate around them, and the filtering of lists.
 //! Everything goes through the doors that traffic takes; a condition that is decided before it looks at the arguments leaves the cost of
-//! building the context alone.
+//! building the context alone. Decisions are remembered: what is measured without saying otherwise is a call that was not seen before, so
+//! each has a first argument of its own.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up must stop")]
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -85,6 +87,15 @@ fn arguments(count: usize) -> String {
     format!("{{{}}}", (0..count).map(|n| format!(r#""a{n}":{}"#, value(n))).collect::<Vec<_>>().join(","))
 }
 
+/// Makes the same call again and again, with another value of its first argument each time.
+fn ever_new<'a>(world: &'a World, arguments: &'a str) -> impl Fn() -> Call + 'a {
+    let turn = Cell::new(0_u32);
+    move || {
+        turn.set(turn.get() + 1);
+        world.call(&arguments.replace("bob", &format!("b{}", turn.get())))
+    }
+}
+
 /// A condition on the first `count` arguments that their values satisfy.
 fn condition(count: usize) -> String {
     let test = |n: usize| match n % 3 {
@@ -114,9 +125,10 @@ fn policies(count: usize, condition: &str) -> String {
     text
 }
 
-fn check(bencher: Bencher<'_, '_>, guard: &PolicyGuard, call: &Call) {
-    assert!(matches!(guard.check(call), Decision::Pass(_)), "this call must pass");
-    bencher.bench_local(|| guard.check(black_box(call)));
+fn check(bencher: Bencher<'_, '_>, world: &World, guard: &PolicyGuard, arguments: &str) {
+    let call = ever_new(world, arguments);
+    assert!(matches!(guard.check(&call()), Decision::Pass(_)), "this call must pass");
+    bencher.with_inputs(call).bench_local_refs(|call| guard.check(black_box(call)));
 }
 
 /// Building the context: every argument is mentioned, none is looked at.
@@ -124,7 +136,7 @@ fn check(bencher: Bencher<'_, '_>, guard: &PolicyGuard, call: &Call) {
 fn context(bencher: Bencher<'_, '_>, mentioned: usize) {
     let world = World::new();
     let guard = world.guard(&permit(&format!("principal.name == \"ann\" || ({})", condition(mentioned))));
-    check(bencher, &guard, &world.call(&arguments(20)));
+    check(bencher, &world, &guard, &arguments(20));
 }
 
 /// 64 KiB of structured arguments, of which the policies mention one short string.
@@ -133,7 +145,16 @@ fn context_of_64_kib_with_one_mentioned(bencher: Bencher<'_, '_>) {
     let world = World::new();
     let guard = world.guard(&permit(&condition(1)));
     let big = vec![r#"{"x":"0123456789abcdef"}"#; 2621].join(",");
-    check(bencher, &guard, &world.call(&format!(r#"{{"big":[{big}],"a0":"bob"}}"#)));
+    check(bencher, &world, &guard, &format!(r#"{{"big":[{big}],"a0":"bob"}}"#));
+}
+
+/// 4 KiB of them: the longest arguments whose decision is looked for in memory, where it is not.
+#[divan::bench]
+fn context_of_4_kib_with_one_mentioned(bencher: Bencher<'_, '_>) {
+    let world = World::new();
+    let guard = world.guard(&permit(&condition(1)));
+    let big = vec![r#"{"x":"0123456789abcdef"}"#; 160].join(",");
+    check(bencher, &world, &guard, &format!(r#"{{"big":[{big}],"a0":"bob"}}"#));
 }
 
 /// A decision that looks at so many arguments.
@@ -141,7 +162,17 @@ fn context_of_64_kib_with_one_mentioned(bencher: Bencher<'_, '_>) {
 fn decision(bencher: Bencher<'_, '_>, looked_at: usize) {
     let world = World::new();
     let guard = world.guard(&permit(&condition(looked_at)));
-    check(bencher, &guard, &world.call(&arguments(20)));
+    check(bencher, &world, &guard, &arguments(20));
+}
+
+/// The same, made before.
+#[divan::bench(args = [0, 1, 5, 20])]
+fn decision_remembered(bencher: Bencher<'_, '_>, looked_at: usize) {
+    let world = World::new();
+    let guard = world.guard(&permit(&condition(looked_at)));
+    let call = world.call(&arguments(20));
+    assert!(matches!(guard.check(&call), Decision::Pass(_)), "this call must pass");
+    bencher.bench_local(|| guard.check(black_box(&call)));
 }
 
 /// A decision about five arguments among so many policies.
@@ -149,16 +180,28 @@ fn decision(bencher: Bencher<'_, '_>, looked_at: usize) {
 fn decision_among(bencher: Bencher<'_, '_>, count: usize) {
     let world = World::new();
     let guard = world.guard(&policies(count, &condition(5)));
-    check(bencher, &guard, &world.call(&arguments(5)));
+    check(bencher, &world, &guard, &arguments(5));
 }
 
 /// The whole gate: a message of five arguments that was read, judged by ten policies.
 #[divan::bench]
 fn gate(bencher: Bencher<'_, '_>) {
     let world = World::new();
-    let gate = Arc::new(Gate::new(Arc::new(world.guard(&policies(10, &condition(5)))), Vec::new()));
+    let arguments = arguments(5);
+    judge(bencher, &world, ever_new(&world, &arguments));
+}
+
+/// The same with a decision that was made before.
+#[divan::bench]
+fn gate_remembered(bencher: Bencher<'_, '_>) {
+    let world = World::new();
     let call = world.call(&arguments(5));
-    bencher.with_inputs(|| call.clone()).bench_local_values(|call| {
+    judge(bencher, &world, || call.clone());
+}
+
+fn judge(bencher: Bencher<'_, '_>, world: &World, call: impl Fn() -> Call) {
+    let gate = Arc::new(Gate::new(Arc::new(world.guard(&policies(10, &condition(5)))), Vec::new()));
+    bencher.with_inputs(call).bench_local_values(|call| {
         let judgement = gate.judge(call);
         assert!(matches!(judgement.verdict, Verdict::Cleared(..)), "this call must pass");
         judgement
@@ -170,9 +213,10 @@ fn gate(bencher: Bencher<'_, '_>) {
 fn denial(bencher: Bencher<'_, '_>) {
     let world = World::new();
     let guard = world.guard(&permit("context.args has a0 && context.args.a0 == \"eve\""));
-    let call = world.call(&arguments(5));
-    assert!(matches!(guard.check(&call), Decision::Deny(_)), "this call must be denied");
-    bencher.bench_local(|| guard.check(black_box(&call)));
+    let arguments = arguments(5);
+    let call = ever_new(&world, &arguments);
+    assert!(matches!(guard.check(&call()), Decision::Deny(_)), "this call must be denied");
+    bencher.with_inputs(call).bench_local_refs(|call| guard.check(black_box(call)));
 }
 
 /// A `tools/list` answer of one hundred tools, half of them hidden.

@@ -33,6 +33,19 @@ impl<K, V: Clone> Bounded<K, V> {
         is: impl FnOnce(&K) -> bool,
         make: impl FnOnce() -> (K, V),
     ) -> V {
+        self.get_or_keep(wanted, is, || {
+            let (key, value) = make();
+            (Some(key), value)
+        })
+    }
+
+    /// The same for values of which some are given out without being remembered: those that are made without a key.
+    pub(crate) fn get_or_keep(
+        &self,
+        wanted: &impl Hash,
+        is: impl FnOnce(&K) -> bool,
+        make: impl FnOnce() -> (Option<K>, V),
+    ) -> V {
         let hash = self.hasher.hash_one(wanted);
         let Some(shard) = self.shards.get(usize::try_from(hash >> 32).unwrap_or_default() % SHARDS) else {
             return make().1;
@@ -42,13 +55,13 @@ impl<K, V: Clone> Bounded<K, V> {
         {
             return value.clone();
         }
-        let made = make();
-        let value = made.1.clone();
+        let (key, value) = make();
+        let Some(key) = key else { return value };
         let mut map = shard.write().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= self.most {
             map.clear();
         }
-        map.insert(hash, made);
+        map.insert(hash, (key, value.clone()));
         value
     }
 

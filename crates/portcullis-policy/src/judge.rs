@@ -1,8 +1,12 @@
 //! The decision point: one request, the policies that can apply to it, one outcome. Lists and calls both come here, so that they agree.
 
+mod key;
 mod tally;
 
 use std::collections::HashSet;
+#[cfg(test)]
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use cedar_policy::{Effect, Entities, Entity, EntityUid, RestrictedExpression};
@@ -11,6 +15,8 @@ use portcullis_core::caller::Caller;
 use portcullis_core::catalogue::Tool;
 use portcullis_core::wire::Limits;
 
+pub(crate) use self::key::Recipe;
+use self::key::{Key, Known};
 use self::tally::{Tally, tally};
 use crate::bounded::Bounded;
 use crate::context::{Facts, Unfit, build};
@@ -28,6 +34,11 @@ const MOST_PREPARED: usize = 8192;
 const MOST_TYPES: usize = 4096;
 /// Bytes of a schema whose types are remembered. 64 KiB: real ones have a few; a server that lists ever new giants must not fill the memory.
 const MOST_SCHEMA: usize = 64 << 10;
+/// Decisions remembered. 4096: with keys of at most 1 KiB they take 4 MiB, and a caller that never asks the same twice can only make
+/// others' be made again, two or three times a second at ten thousand calls.
+const MOST_DECISIONS: usize = 4096;
+/// Policies that decided a remembered call. 16: where more agree their list would outweigh the key.
+const MOST_DECIDING: usize = 16;
 
 /// Policies with everything that can be made ahead of a call.
 pub(crate) struct Judge {
@@ -36,10 +47,18 @@ pub(crate) struct Judge {
     prepared: Bounded<Target, Option<Arc<Prepared>>>,
     /// By the address of a definition. A weak reference lets the definition go and still keeps its address from being used again.
     types: Bounded<Weak<Tool>, Arc<Type>>,
+    decisions: Bounded<Known, Outcome>,
+    /// The next [`Prepared::number`].
+    next: AtomicU64,
+    /// How often policies were asked.
+    #[cfg(test)]
+    evaluations: AtomicUsize,
 }
 
 /// What all requests of one caller for one action have in common.
 pub(crate) struct Prepared {
+    /// Stands for all of the request but its context; never given twice by one judge.
+    number: u64,
     principal: EntityUIDEntry,
     action: EntityUIDEntry,
     resource: EntityUIDEntry,
@@ -76,7 +95,16 @@ pub(crate) enum Outcome {
 
 impl Judge {
     pub(crate) fn new(policies: Arc<Policies>, limits: Limits) -> Self {
-        Self { policies, limits, prepared: Bounded::new(MOST_PREPARED), types: Bounded::new(MOST_TYPES) }
+        Self {
+            policies,
+            limits,
+            prepared: Bounded::new(MOST_PREPARED),
+            types: Bounded::new(MOST_TYPES),
+            decisions: Bounded::new(MOST_DECISIONS),
+            next: AtomicU64::new(0),
+            #[cfg(test)]
+            evaluations: AtomicUsize::new(0),
+        }
     }
 
     /// Everything about the request but its context. `None` when its names are no Cedar names.
@@ -126,6 +154,7 @@ impl Judge {
         let candidates = self.policies.candidates(target);
         let full = self.policies.slice(View::Full, &candidates);
         Some(Prepared {
+            number: self.next.fetch_add(1, Ordering::Relaxed),
             principal: entry(principal),
             action: entry(action),
             resource: entry(resource),
@@ -146,12 +175,30 @@ impl Judge {
         if prepared.full.needs.is_empty() {
             return prepared.fixed.get_or_init(|| self.evaluate(prepared, &prepared.full, facts)).clone();
         }
-        self.evaluate(prepared, &prepared.full, facts)
+        self.remembered(prepared, View::Full, &prepared.full, facts)
     }
 
     /// The same without the policies that ask a person.
     pub(crate) fn decide_without_ask(&self, prepared: &Prepared, facts: &Facts<'_>) -> Outcome {
-        self.evaluate(prepared, &self.policies.slice(View::WithoutAsk, &prepared.candidates), facts)
+        let slice = self.policies.slice(View::WithoutAsk, &prepared.candidates);
+        self.remembered(prepared, View::WithoutAsk, &slice, facts)
+    }
+
+    /// What was said of the same facts before. Nothing else can be said of them: the policies are those of one plan, and the key holds
+    /// whatever they look at, or there is no key.
+    fn remembered(&self, prepared: &Prepared, view: View, slice: &Slice, facts: &Facts<'_>) -> Outcome {
+        let mut key = Key::new();
+        if key.write(prepared.number, view, slice, facts).is_none() {
+            return self.evaluate(prepared, slice, facts);
+        }
+        self.decisions.get_or_keep(
+            &key,
+            |known| known.is(&key),
+            || {
+                let outcome = self.evaluate(prepared, slice, facts);
+                (outcome.is_lasting().then(|| key.known(facts)), outcome)
+            },
+        )
     }
 
     /// One policy alone, for `explain`.
@@ -179,6 +226,8 @@ impl Judge {
     }
 
     fn evaluate(&self, prepared: &Prepared, slice: &Slice, facts: &Facts<'_>) -> Outcome {
+        #[cfg(test)]
+        self.evaluations.fetch_add(1, Ordering::Relaxed);
         let types = facts.tool.filter(|_| slice.needs.mentions_any(&["args"])).map(|tool| self.types_of(tool));
         match build(facts, &slice.needs, types.as_deref()) {
             Ok(context) => self.outcome(ask_cedar(prepared, slice, context)),
@@ -227,6 +276,18 @@ impl Judge {
     pub(crate) fn permits_look_at(&self, prepared: &Prepared, facts: &[&str]) -> bool {
         let entries = prepared.candidates.iter().filter_map(|number| self.policies.entries.get(*number));
         entries.filter(|entry| entry.effect == Effect::Permit).any(|entry| entry.full.needs.mentions_any(facts))
+    }
+}
+
+impl Outcome {
+    /// Whether it may be remembered. Not what could not be judged: an evaluation may fail for want of stack, which is not the call's.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Permitted(ids) => ids.len() <= MOST_DECIDING,
+            Self::Forbidden(numbers) => numbers.len() <= MOST_DECIDING,
+            Self::NotPermitted => true,
+            Self::Failed(_) | Self::Unfit(_) => false,
+        }
     }
 }
 

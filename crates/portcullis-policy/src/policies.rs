@@ -11,6 +11,7 @@ use cedar_policy_core::ast::Expr;
 
 use crate::bounded::Bounded;
 use crate::index::{Index, Scope, Target};
+use crate::judge::Recipe;
 use crate::mentions::Needs;
 use crate::visibility::Unknown;
 
@@ -111,6 +112,7 @@ impl From<Unknown> for View {
 pub(crate) struct Slice {
     pub(crate) rules: Vec<Rule>,
     pub(crate) needs: Needs,
+    pub(crate) recipe: Recipe,
 }
 
 /// One of them.
@@ -176,6 +178,7 @@ impl Policies {
                 slice.rules.push(Rule { number: *number, effect: entry.effect, condition });
             }
         }
+        slice.recipe = Recipe::of(&slice.needs);
         slice
     }
 }

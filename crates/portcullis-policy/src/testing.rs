@@ -1,6 +1,6 @@
 //! Small worlds for tests: a catalogue, policies, calls. Only for tests.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use portcullis_core::call::{Call, Context};
 use portcullis_core::catalogue::Catalogue;
@@ -23,8 +23,11 @@ pub(crate) const TOOLS: &str = r##"{"tools":[
    "extra":{"oneOf":[{"type":"string"},{"type":"integer"}]}}},"annotations":{"destructiveHint":true}}
 ]}"##;
 
+/// One for all: what is remembered of a tool is of this very definition.
 pub(crate) fn catalogue() -> Arc<Catalogue> {
-    Arc::new(Catalogue::from_saved(TOOLS.as_bytes(), &Limits::default()).unwrap())
+    static ONE: LazyLock<Arc<Catalogue>> =
+        LazyLock::new(|| Arc::new(Catalogue::from_saved(TOOLS.as_bytes(), &Limits::default()).unwrap()));
+    Arc::clone(&ONE)
 }
 
 pub(crate) fn load(text: &str) -> Result<(Policies, Vec<Finding>), Vec<Finding>> {

@@ -5,6 +5,8 @@ use portcullis_core::call::Call;
 use proptest::prelude::*;
 use serde_json::json;
 
+mod remembered;
+
 use super::*;
 use crate::mentions::Needs;
 use crate::testing::{call, call_in, catalogue};
@@ -50,15 +52,15 @@ const CONDITIONS: [&str; 16] = [
     "action in Mcp::Action::\"tools/call\" && resource.name == \"notes\"",
 ];
 
-fn policy() -> impl Strategy<Value = String> {
-    let condition = || (any::<bool>(), 0..CONDITIONS.len());
+fn policy(among: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let condition = || (any::<bool>(), 0..among.len());
     (any::<bool>(), 0..PRINCIPALS.len(), 0..ACTIONS.len(), 0..RESOURCES.len(), prop::collection::vec(condition(), 0..3))
         .prop_map(|(permit, principal, action, resource, conditions)| {
             let effect = if permit { "permit" } else { "forbid" };
             let mut text =
                 format!("{effect} ({}, {}, {})", PRINCIPALS[principal], ACTIONS[action], RESOURCES[resource]);
             for (when, condition) in conditions {
-                text.push_str(&format!(" {} {{ {} }}", if when { "when" } else { "unless" }, CONDITIONS[condition]));
+                text.push_str(&format!(" {} {{ {} }}", if when { "when" } else { "unless" }, among[condition]));
             }
             text.push(';');
             text
@@ -142,7 +144,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_slice_decides_like_cedar_with_the_full_set(policies in prop::collection::vec(policy(), 0..8), calls in prop::collection::vec(request(), 1..4)) {
+    fn the_slice_decides_like_cedar_with_the_full_set(policies in prop::collection::vec(policy(&CONDITIONS), 0..8), calls in prop::collection::vec(request(), 1..4)) {
         let text = policies.join("\n");
         let judge = Judge::new(Arc::new(Policies::unchecked(&text)), Limits::default());
         for call in calls {
@@ -154,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_permitted_with_some_arguments_is_visible(policies in prop::collection::vec(policy(), 1..8), calls in prop::collection::vec(request(), 1..6)) {
+    fn whatever_is_permitted_with_some_arguments_is_visible(policies in prop::collection::vec(policy(&CONDITIONS), 1..8), calls in prop::collection::vec(request(), 1..6)) {
         let judge = Judge::new(Arc::new(Policies::unchecked(&policies.join("\n"))), Limits::default());
         for call in calls {
             let facts = Facts::of_call(&call);
@@ -279,13 +281,15 @@ fn costs() {
         let facts = Facts::of_call(&call);
         let prepared = judge.prepare(&facts).unwrap();
         let types = facts.tool.map(|tool| judge.types_of(tool));
+        let make = || judge.evaluate(&prepared, &prepared.full, &facts);
         let context = || build(&facts, &prepared.full.needs, types.as_deref()).unwrap();
         let ready = context();
         println!(
-            "{name}: {:.2} µs; of it facts {:.2}, prepare {:.2}, context {:.2}, Cedar {:.2}",
+            "{name}: remembered {:.2} µs, of it facts {:.2}, prepare {:.2}; made {:.2}, of it context {:.2}, Cedar {:.2}",
             best(|| assert!(matches!(judge.check(&Facts::of_call(&call)), portcullis_core::guard::Decision::Pass(_)))),
             best(|| assert!(Facts::of_call(&call).params.is_some())),
             best(|| assert!(judge.prepare(&facts).is_some())),
+            best(|| assert!(matches!(make(), Outcome::Permitted(_)))),
             best(|| drop(context())),
             best(|| assert!(!ask_cedar(&prepared, &prepared.full, ready.clone()).permits.is_empty())),
         );
