@@ -55,6 +55,8 @@ pub(crate) struct Options {
     json: bool,
     write: bool,
     built: bool,
+    /// Where the programs are: `release`, or `debug` for a test of the benchmark itself.
+    folder: &'static str,
     /// What takes another build, or minutes, is left out or made smaller.
     quick: bool,
 }
@@ -72,6 +74,7 @@ impl Options {
             json: false,
             write: false,
             built: false,
+            folder: "release",
             quick: false,
         }
     }
@@ -148,11 +151,11 @@ pub(crate) fn command(layout: &Layout, arguments: &[&str]) -> Result<bool, Failu
     Ok(true)
 }
 
-/// The step of `cargo xtask test`: that everything runs and every answer is right. Judges no figure: the machine of a test is a busy one.
+/// The step of `cargo xtask test`: that everything runs and every answer is right, with the programs as they were built for the tests.
+/// Judges no figure, and shows none: they are those of a build that is not optimised.
 pub(crate) fn smoke(layout: &Layout) -> Result<Tally, Failure> {
-    let options = Options::usual().quick();
+    let options = Options { built: true, folder: "debug", ..Options::usual().quick() };
     let results = measure(layout, &options)?;
-    say(format_args!("{}", report::markdown(layout, &options, &results)));
     Ok(Tally { passed: u64::try_from(results.cells.len() + results.facts.len())?, ..Tally::default() })
 }
 
@@ -243,7 +246,7 @@ fn told(
     place: &Place,
     more: &[&str],
 ) -> Result<String, Failure> {
-    let mut command = stand::on(options, stand::Side::Load, &layout.released("bench-load"));
+    let mut command = stand::on(options, stand::Side::Load, &layout.compiled(options.folder, "bench-load"));
     command.arg(&place.address).args(["calls", row.kind, "--era", row.era]).args(more);
     command.args(["--connections", &connections.to_string()]);
     command.args(["--seconds", &options.seconds.to_string(), "--warmup", &options.warmup.to_string()]);

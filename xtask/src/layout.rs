@@ -39,12 +39,12 @@ impl Layout {
 
     /// A program of this workspace, as the build step leaves it.
     pub(crate) fn built(&self, name: &str) -> PathBuf {
-        self.target.join("debug").join(name)
+        self.compiled("debug", name)
     }
 
-    /// A program of this workspace as it is meant to run.
-    pub(crate) fn released(&self, name: &str) -> PathBuf {
-        self.target.join("release").join(name)
+    /// A program of this workspace, of one profile's folder.
+    pub(crate) fn compiled(&self, folder: &str, name: &str) -> PathBuf {
+        self.target.join(folder).join(name)
     }
 
     /// `cargo`, at the root, with colour only where the outer cargo has it.

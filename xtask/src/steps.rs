@@ -61,7 +61,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "bench",
         what: "the benchmark runs and every answer is right; no figure is judged",
-        needs: &[],
+        needs: &["build"],
         work: bench::smoke,
     },
     Step { name: "fuzz", what: "every fuzz target for one minute", needs: &[], work: fuzz::smoke },

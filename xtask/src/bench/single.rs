@@ -64,7 +64,7 @@ fn start(layout: &Layout, options: &Options) -> Result<Vec<Fact>, Failure> {
             let begun = Instant::now();
             let place = ground.proxy(at, &direct)?;
             times.push(begun.elapsed().as_secs_f64() * 1e3);
-            sizes.push(watch(layout, &place)?.resident);
+            sizes.push(watch(layout, options, &place)?.resident);
         }
         facts.push(fact("start", "time until ready", at, median(&times), "ms"));
         facts.push(fact("rest", "memory at rest", at, median(&sizes), "MiB"));
@@ -85,11 +85,11 @@ fn streams(layout: &Layout, options: &Options) -> Result<Vec<Fact>, Failure> {
         let place = ground.proxy(at, &direct)?;
         // The first calls make what every connection shares.
         let alone = cpu(layout, options, &place)?;
-        let before = watch(layout, &place)?;
-        let mut open = stand::on(options, Side::Load, &layout.released("bench-load"));
+        let before = watch(layout, options, &place)?;
+        let mut open = stand::on(options, Side::Load, &layout.compiled(options.folder, "bench-load"));
         open.args([&place.address, "streams", &count.to_string()]);
         let held = Peer::start(&mut open, &ground.file(&format!("{}-streams.log", at.name())), Peer::announced)?;
-        let after = watch(layout, &place)?;
+        let after = watch(layout, options, &place)?;
         let beside = cpu(layout, options, &place)?;
         drop(held);
         let grown = (after.resident - before.resident) * 1024.0 / f64::from(count);
@@ -122,10 +122,10 @@ fn sessions(layout: &Layout, options: &Options) -> Result<Vec<Fact>, Failure> {
         let place =
             ground.portcullis(At::Portcullis, &direct, &Extras { config: Some(config), ..Extras::default() })?;
         load(layout, options, small("legacy")?, 16, &place)?;
-        let before = watch(layout, &place)?;
-        let mut open = stand::on(options, Side::Load, &layout.released("bench-load"));
+        let before = watch(layout, options, &place)?;
+        let mut open = stand::on(options, Side::Load, &layout.compiled(options.folder, "bench-load"));
         process::must(open.args([&place.address, "sessions", &count.to_string()]), OPENING)?;
-        let after = watch(layout, &place)?;
+        let after = watch(layout, options, &place)?;
         let grown = (after.resident - before.resident) * 1024.0 / f64::from(count);
         // A thousand are lost in what the allocator keeps for itself.
         if count == many {
@@ -178,9 +178,10 @@ struct Watched {
     resident: f64,
 }
 
-fn watch(layout: &Layout, place: &Place) -> Result<Watched, Failure> {
+fn watch(layout: &Layout, options: &Options, place: &Place) -> Result<Watched, Failure> {
     let pids: Vec<String> = place.pids().iter().map(u32::to_string).collect();
-    let mut command = layout.program(layout.released("bench-load"), &[&place.address, "idle", "--seconds", WATCHED]);
+    let mut command =
+        layout.program(layout.compiled(options.folder, "bench-load"), &[&place.address, "idle", "--seconds", WATCHED]);
     let lines = process::must(command.args(["--watch", &pids.join(",")]), LOAD)?;
     let line = lines.last().map_or("", String::as_str);
     let figure = |name| Sample::figure(line, name);

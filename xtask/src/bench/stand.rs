@@ -198,7 +198,7 @@ impl<'a> Ground<'a> {
     }
 
     pub(crate) fn upstream(&self, tools: usize) -> Result<Place, Failure> {
-        let mut command = on(self.options, Side::Server, &self.layout.released("bench-upstream"));
+        let mut command = on(self.options, Side::Server, &self.layout.compiled(self.options.folder, "bench-upstream"));
         command.args(["--tools", &tools.to_string()]);
         self.announced(command, At::Direct, &format!("upstream-{tools}"))
     }
@@ -223,7 +223,7 @@ impl<'a> Ground<'a> {
     pub(crate) fn portcullis(&self, at: At, upstream: &Place, extras: &Extras) -> Result<Place, Failure> {
         let name = at.name().replace(' ', "-").replace(',', "");
         let program = if extras.counter.is_some() { COUNTED } else { "portcullis" };
-        let mut command = on(self.options, Side::Proxy, &self.layout.released(program));
+        let mut command = on(self.options, Side::Proxy, &self.layout.compiled(self.options.folder, program));
         command.args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--name", "bench"]);
         command.args(["--upstream", &format!("http://{}/mcp", upstream.address)]);
         let audit = self.file(&format!("{name}-audit"));

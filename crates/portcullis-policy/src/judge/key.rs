@@ -200,3 +200,21 @@ impl Key {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Key;
+
+    #[test]
+    fn no_two_lists_of_texts_are_written_alike() {
+        let written = |texts: &[&str]| {
+            let mut key = Key::new();
+            texts.iter().for_each(|text| key.text(text.as_bytes()).unwrap());
+            key.bytes().to_vec()
+        };
+        // The middle one looks like the tag between two texts.
+        assert_ne!(written(&["a", "b"]), written(&["a\u{2}b"]));
+        assert_ne!(written(&["ab", "c"]), written(&["a", "bc"]));
+        assert_ne!(written(&["a", ""]), written(&["a"]));
+    }
+}
