@@ -7,6 +7,9 @@ use crate::wire::{Limits, Malformed, Message, View, reads_as};
 /// The tasks extension, as clients declare it.
 pub const TASKS: &str = "io.modelcontextprotocol/tasks";
 
+/// What a client must declare to use it, as JSON text.
+pub const DECLARES_TASKS: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+
 /// The questions a server may put to a client, each with the capability that invites it.
 pub const QUESTIONS: [(&str, &str); 3] =
     [("sampling/createMessage", "sampling"), ("elicitation/create", "elicitation"), ("roots/list", "roots")];
@@ -38,6 +41,20 @@ pub fn without(message: &Message, forbidden: &[&str], limits: &Limits) -> Result
 /// Every member that is, or could be taken for, the one of that name.
 fn below<'a>(object: View<'a>, name: &'static str) -> impl Iterator<Item = View<'a>> {
     object.members().filter(move |(key, _)| reads_as(&[name], key.as_bytes())).map(|(_, value)| value)
+}
+
+/// Whether a modern request is about tasks, and so needs a client that declared the extension (C80): a `tasks/*` method, or
+/// `taskIds` in `subscriptions/listen`.
+#[must_use]
+pub fn needs_tasks(message: &Message) -> bool {
+    match message.method() {
+        Some("subscriptions/listen") => {
+            let filter = message.param("notifications").and_then(|wanted| wanted.get("taskIds"));
+            filter.or_else(|| message.param("taskIds")).is_some()
+        }
+        Some(method) => method.starts_with("tasks/"),
+        None => false,
+    }
 }
 
 /// The capabilities that servers' questions depend on. Declares nothing by default.

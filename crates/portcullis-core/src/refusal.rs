@@ -50,7 +50,7 @@ pub enum Violation {
     VersionUnsupported { requested: String },
     /// A required member of `_meta` is missing or of the wrong type (C14).
     MetaMissing { key: &'static str },
-    /// The client did not declare a capability this needs (C19).
+    /// The client did not declare a capability this needs (C19). `required`: JSON text of the `ClientCapabilities` that would do.
     CapabilityMissing { required: &'static str },
     /// A method that this era does not have (C20).
     MethodUnknown,

@@ -161,12 +161,7 @@ impl Refusal {
             Violation::VersionUnsupported { requested } => {
                 Some(supported(Some(requested), Version::names(Era::Modern)))
             }
-            Violation::CapabilityMissing { required } => {
-                let mut extra = String::from(r#""requiredCapabilities":{"#);
-                push_string(&mut extra, required);
-                extra.push_str(":{}}");
-                Some(extra)
-            }
+            Violation::CapabilityMissing { required } => Some(format!(r#""requiredCapabilities":{required}"#)),
             _ => None,
         };
         let mut answer = self.error(asked, status, rpc, &public, extra.as_deref());

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use portcullis_core::call::{Call, Context, Subject};
-use portcullis_core::capabilities::Declared;
-use portcullis_core::classify::{self, Classified, Evidence};
+use portcullis_core::capabilities::{self, Declared};
+use portcullis_core::classify::{self, Classified, Evidence, META_CAPABILITIES};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::mirror;
 use portcullis_core::own::push_string;
@@ -182,6 +182,7 @@ impl<'a> Reader<'a> {
             // Over HTTP a closed stream cancels (C4, C8); ids of a stateless caller name nothing here and must not reach a shared server.
             return Err(Violation::CancelUnmatched.into());
         }
+        let declared = message.meta(META_CAPABILITIES).map(Declared::of).unwrap_or_default();
         self.know_tool(&message).await;
         let headers = HeaderView(self.headers);
         let param_headers = if message.kind() == Kind::Request {
@@ -192,6 +193,10 @@ impl<'a> Reader<'a> {
             mirror::check_notification(&message, &headers)?;
             Vec::new()
         };
+        // After the headers (C22): whose task it is, or whether there is one, is nothing to somebody who cannot use tasks.
+        if message.kind() == Kind::Request && capabilities::needs_tasks(&message) && !declared.tasks {
+            return Err(Violation::CapabilityMissing { required: capabilities::DECLARES_TASKS }.into());
+        }
         let context = self.context(version, &message, None, None, param_headers, None)?;
         self.read(message, context, None)
     }

@@ -38,6 +38,28 @@ async fn c1_get_and_delete_are_405() {
 }
 
 #[tokio::test]
+async fn c80_who_did_not_declare_tasks_is_told_so_and_learns_nothing_of_any_task() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let (get, listen) = (r#""taskId":"t""#, r#""notifications":{"taskIds":["t"]}"#);
+    for (method, params) in
+        [("tasks/get", get), ("tasks/update", get), ("tasks/cancel", get), ("subscriptions/listen", listen)]
+    {
+        let client = modern(&running.client(), method);
+        let client = if method.starts_with("tasks/") { client.with("mcp-name", "t") } else { client };
+        let answer = client.post(&body(method, params)).await;
+        assert_eq!(answer.status, 400, "{method}: {answer:?}");
+        let told = r#""code":-32021"#;
+        let needed = r#""requiredCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+        assert!(answer.body.contains(told) && answer.body.contains(needed), "{method}: {answer:?}");
+        let declaring = body(method, params).replace(
+            r#"clientCapabilities":{}"#,
+            r#"clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#,
+        );
+        assert!(!client.post(&declaring).await.body.contains(told), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn c25_to_c31_headers_that_are_missing_repeated_or_different_are_32020() {
     let running = start(CannedUpstream::new(ordinary)).await;
     let call = body("tools/call", r#""name":"echo","arguments":{}"#);
