@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -151,8 +152,10 @@ async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, wa
         .half_close(false)
         .serve_connection(TokioIo::new(socket), service);
     // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.
-    let serving = gateway.cut_off.unless(watcher.watch(connection));
-    let Some(ended) = gateway.overdue.wakes(gateway.cut_off.wakes(serving)).await else { return };
+    let connection = pin!(watcher.watch(connection));
+    let serving = pin!(gateway.cut_off.unless(connection));
+    let serving = pin!(gateway.cut_off.wakes(serving));
+    let Some(ended) = gateway.overdue.wakes(serving).await else { return };
     match ended {
         Err(error) if error.is_parse_too_large() => {
             record::hung_up(

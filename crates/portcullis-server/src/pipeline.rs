@@ -4,6 +4,7 @@
 //! closing of the record are in [`Journey`], since the outgoing stream owns both.
 
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::gateway::Gateway;
 use crate::journey::Journey;
 use crate::read::{self, Post, Read};
 use crate::record::{self, RefusedFacts};
-use crate::surviving::Surviving;
+use crate::surviving::{Surviving, Work};
 
 /// Serves one HTTP request.
 pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
@@ -71,10 +72,10 @@ async fn steps(
     match verb {
         Verb::Message => match read::post(gateway, &known, &headers, body, permit).await? {
             Post::One(read) => one(gateway, *read).await,
-            Post::Batch(reads) => batch(gateway, reads, facts).await,
+            Post::Batch(reads) => Box::pin(batch(gateway, reads, facts)).await,
         },
-        Verb::Stream => stream(gateway, read::bodiless(gateway, &known, &headers, false, permit)?).await,
-        Verb::Close => close(gateway, read::bodiless(gateway, &known, &headers, true, permit)?).await,
+        Verb::Stream => Box::pin(stream(gateway, read::bodiless(gateway, &known, &headers, false, permit)?)).await,
+        Verb::Close => Box::pin(close(gateway, read::bodiless(gateway, &known, &headers, true, permit)?)).await,
     }
 }
 
@@ -82,16 +83,17 @@ async fn steps(
 async fn one(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
     let legacy = read.call.era() == Era::Legacy;
     let session = read.opening.is_some().then(|| read.session.as_ref().map(|session| session.sealed.clone())).flatten();
-    let work = {
+    // Boxed, so that neither a connection between its requests nor one whose stream stands open keeps the room that this takes.
+    let work: Work<_> = {
         let gateway = Arc::clone(gateway);
-        async move { respond(&gateway, read, session).await }
+        Box::pin(async move { respond(&gateway, read, session).await })
     };
     if legacy { Surviving::new(work, Arc::clone(gateway)).await } else { work.await }
 }
 
 async fn respond(gateway: &Arc<Gateway>, read: Read, session: Option<String>) -> Result<Response<Body>, Box<Unread>> {
     let is_request = read.call.expects_response();
-    let Forwarded { mut journey } = in_time(gateway, forward(gateway, read)).await?;
+    let Forwarded { mut journey } = in_time(gateway, pin!(forward(gateway, read))).await?;
     if !is_request {
         journey.accepted(StatusCode::ACCEPTED);
         return Ok(status_only(StatusCode::ACCEPTED));
@@ -129,7 +131,8 @@ enum First {
 }
 
 async fn first(gateway: &Gateway, journey: &mut Journey, quiet: Duration) -> First {
-    match gateway.overdue.unless(tokio::time::timeout(quiet, journey.next())).await {
+    let next = gateway.overdue.unless(pin!(tokio::time::timeout(quiet, journey.next()))).await;
+    match next {
         Some(Ok(Some(message))) if message.is_response() => First::Response(message),
         Some(Ok(Some(message))) => First::Other(message),
         Some(Ok(None) | Err(_)) => First::Nothing,
@@ -138,7 +141,10 @@ async fn first(gateway: &Gateway, journey: &mut Journey, quiet: Duration) -> Fir
 }
 
 /// At the end of a drain, calls that have not even begun to be answered are answered by us.
-async fn in_time<T>(gateway: &Gateway, work: impl Future<Output = Result<T, Box<Unread>>>) -> Result<T, Box<Unread>> {
+async fn in_time<T>(
+    gateway: &Gateway,
+    work: Pin<&mut impl Future<Output = Result<T, Box<Unread>>>>,
+) -> Result<T, Box<Unread>> {
     gateway.overdue.unless(work).await.unwrap_or_else(|| Err(early(shutting_down())))
 }
 
@@ -152,7 +158,7 @@ async fn batch(
     for read in reads {
         let is_request = read.as_ref().is_ok_and(|read| read.call.expects_response());
         let forwarded = match read {
-            Ok(read) => in_time(gateway, forward(gateway, read)).await,
+            Ok(read) => in_time(gateway, pin!(forward(gateway, read))).await,
             Err(unread) => Err(unread),
         };
         match forwarded {
@@ -176,7 +182,7 @@ async fn batch(
 }
 
 async fn stream(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
-    let Forwarded { journey } = in_time(gateway, forward(gateway, read)).await?;
+    let Forwarded { journey } = in_time(gateway, pin!(forward(gateway, read))).await?;
     Ok(events(Departure::new(journey, None)))
 }
 

@@ -2,7 +2,7 @@
 //! waits is registered once for each connection, not for each request.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
@@ -32,8 +32,8 @@ impl Signal {
     }
 
     /// `work`, unless the word comes first. Registers nobody: the word wakes the task only where [`Signal::wakes`] is around it.
-    pub(crate) async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
+    /// Takes the work pinned: moved into a future of its own it would be copied, and some of it is large.
+    pub(crate) async fn unless<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
             Poll::Pending if self.is_said() => Poll::Ready(None),
@@ -43,8 +43,7 @@ impl Signal {
     }
 
     /// `work` to its end, polled once more when the word comes.
-    pub(crate) async fn wakes<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+    pub(crate) async fn wakes<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         let mut word = pin!(self.token.cancelled());
         // The task of a future that was polled here stays the same, so its waker has to be left only once.
         let mut registered = None;
@@ -62,6 +61,7 @@ impl Signal {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::pin::pin;
     use std::sync::Arc;
 
     use super::Signal;
@@ -73,10 +73,10 @@ mod tests {
         let begun = Arc::clone(&ready);
         let task = tokio::spawn(async move {
             hearing
-                .wakes(async {
+                .wakes(pin!(async {
                     begun.notify_one();
-                    hearing.unless(pending::<()>()).await
-                })
+                    hearing.unless(pin!(pending::<()>())).await
+                }))
                 .await
         });
         ready.notified().await;
@@ -89,7 +89,7 @@ mod tests {
     async fn work_that_is_done_counts_even_after_the_word() {
         let signal = Signal::default();
         signal.say();
-        assert_eq!(signal.wakes(signal.unless(async { 7 })).await, Some(7));
+        assert_eq!(signal.wakes(pin!(signal.unless(pin!(async { 7 })))).await, Some(7));
         assert!(signal.token().is_cancelled());
     }
 }

@@ -2,21 +2,23 @@
 //! then; what is left of the work moves into a task of its own. Costs nothing while the client stays.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::gateway::Gateway;
 
+pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// Polls `work` in place; if dropped before it is done, lets it run on in a task of its own, for the time that orphans have.
 pub(crate) struct Surviving<T: Send + 'static> {
-    work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    work: Option<Work<T>>,
     gateway: Arc<Gateway>,
 }
 
 impl<T: Send + 'static> Surviving<T> {
-    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, gateway: Arc<Gateway>) -> Self {
-        Self { work: Some(Box::pin(work)), gateway }
+    pub(crate) fn new(work: Work<T>, gateway: Arc<Gateway>) -> Self {
+        Self { work: Some(work), gateway }
     }
 }
 
@@ -40,7 +42,7 @@ impl<T: Send + 'static> Drop for Surviving<T> {
             let gateway = Arc::clone(&self.gateway);
             let rest = async move {
                 let in_time = tokio::time::timeout(gateway.settings.timeouts.orphan(), work);
-                drop(gateway.overdue.wakes(in_time).await);
+                drop(gateway.overdue.wakes(pin!(in_time)).await);
             };
             self.gateway.tasks.spawn_on(rest, &runtime);
         }

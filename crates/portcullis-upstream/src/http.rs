@@ -149,12 +149,13 @@ impl Inner {
         let admission = self.standing.admit(call.era(), opens(call))?;
         match &call.subject {
             Subject::Message(message) if admission == Admission::Trial => {
-                let outcome = self.post(call, message).await;
+                let outcome = Box::pin(self.post(call, message)).await;
                 self.standing.prove(outcome).await
             }
+            // Only the usual way has its room in every call.
             Subject::Message(message) => self.post(call, message).await,
-            Subject::Stream { last_event_id, .. } => self.listen(call, last_event_id.as_deref()).await,
-            Subject::Close => self.close(call).await,
+            Subject::Stream { last_event_id, .. } => Box::pin(self.listen(call, last_event_id.as_deref())).await,
+            Subject::Close => Box::pin(self.close(call)).await,
         }
     }
 

@@ -155,7 +155,7 @@ impl Standing {
             return Ok(());
         }
         // A contact that is under way already will do, since an era does not change; for tools it might have read them too early.
-        match self.contact_after(self.ended.load(Ordering::Acquire), contact).await {
+        match Box::pin(self.contact_after(self.ended.load(Ordering::Acquire), contact)).await {
             Err(fault) if self.served().is_none() => Err(Fault { never_left: true, ..fault }),
             _ => Ok(()),
         }

@@ -4,3 +4,12 @@ mod bad_input;
 mod legacy;
 mod modern;
 mod streams;
+
+/// A thousand open streams are a thousand connections, each as large as what serves a request.
+#[test]
+fn a_connection_keeps_no_room_for_the_work_of_its_requests() {
+    fn size<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+    assert!(size(super::handle) <= 4096, "{} bytes", size(super::handle));
+}

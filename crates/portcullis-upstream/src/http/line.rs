@@ -95,7 +95,7 @@ impl Lines {
     ) -> Result<Response<Answer>, LineError> {
         let mut line = match self.take() {
             Some(line) => line,
-            None => self.open().await?,
+            None => Box::pin(self.open()).await?,
         };
         let response = line.exchange(request).await?;
         Ok(response.map(|body| Answer { body, line: Some(line), lines: Arc::clone(self) }))
