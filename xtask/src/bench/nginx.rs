@@ -25,9 +25,12 @@ pub(crate) fn install(layout: &Layout) -> Result<(), Failure> {
         return Ok(());
     }
     say(format_args!("installing {PACKAGE}"));
-    let mut apt = layout.program("apt-get", &["install", "-y", "--no-install-recommends", PACKAGE]);
-    let installed = process::must(apt.env("DEBIAN_FRONTEND", "noninteractive"), INSTALL);
-    if let Err(failure) = installed {
+    let apt = |words: &[&str]| {
+        process::must(layout.program("apt-get", words).env("DEBIAN_FRONTEND", "noninteractive"), INSTALL)
+    };
+    let install = || apt(&["install", "-y", "--no-install-recommends", PACKAGE]);
+    // A fresh machine may have no lists of packages, or old ones.
+    if let Err(failure) = install().or_else(|_| apt(&["update"]).and_then(|_| install())) {
         return Err(format!("the benchmark needs nginx: install the package `{PACKAGE}`\n{failure}").into());
     }
     // The package starts a server of its own, which nobody asked for.
