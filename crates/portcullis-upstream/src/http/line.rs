@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -110,22 +110,19 @@ impl Lines {
         Ok(Line { sender, connection: Box::pin(connection), home: Handle::current().id() })
     }
 
-    /// The connection that was idle for the shortest time, if it is still good.
+    /// The connection that was idle for the shortest time, if it is still good. It is tried outside of the lock, which all threads share.
     fn take(&self) -> Option<Line> {
         let home = Handle::current().id();
-        let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = all.get_mut(&home)?;
-        while let Some(Idle { mut line, since }) = idle.pop() {
-            if since.elapsed() > IDLE_FOR {
-                // Those below were idle for longer.
-                idle.clear();
-                return None;
-            }
-            if line.is_usable() {
+        loop {
+            let Idle { mut line, since } = self.lock().get_mut(&home)?.pop()?;
+            if since.elapsed() <= IDLE_FOR && line.is_usable() {
                 return Some(line);
             }
         }
-        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put_back(self: &Arc<Self>, mut line: Line) {
@@ -133,7 +130,7 @@ impl Lines {
             return;
         }
         let home = line.home;
-        let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
         let first = match all.entry(home) {
             Entry::Occupied(mut known) if known.get().len() < MOST_IDLE => {
                 known.get_mut().push(Idle { line, since: Instant::now() });
@@ -153,7 +150,7 @@ impl Lines {
 
     /// Closes what nobody used for long; false when nothing is left.
     fn prune(&self, home: Id) -> bool {
-        let mut all = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
         let Some(idle) = all.get_mut(&home) else { return false };
         idle.retain(|idle| idle.since.elapsed() <= IDLE_FOR);
         let some = !idle.is_empty();
@@ -165,7 +162,7 @@ impl Lines {
 }
 
 /// Nobody drives an idle connection, so nobody hears the server close it.
-async fn sweep(lines: std::sync::Weak<Lines>, home: Id) {
+async fn sweep(lines: Weak<Lines>, home: Id) {
     loop {
         tokio::time::sleep(IDLE_FOR).await;
         match lines.upgrade() {
