@@ -87,9 +87,7 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
                 gateway.cancel(&inspector, "the gateway waited long enough");
             }
             let refusal = Refusal::Fault(fault.clone());
-            if let Some(outcome) = entry.outcome() {
-                outcome.http_status = Some(refusal.answer(&asked).status.as_u16());
-            }
+            answered(&mut entry, &refusal, &asked);
             entry.close(Status::Failed, Some(fault.kind.code().to_owned()), Some(fault.detail));
             Err(Unread::recorded(refusal, asked))
         }
@@ -153,12 +151,21 @@ fn refuse(gateway: &Gateway, mut intent: Intent, refusal: Refusal, asked: Asked)
     // Refused anyway: an unwritable log cannot make it more refused.
     if let Ok(mut entry) = Entry::open(Arc::clone(&gateway.ledger), Arc::clone(&gateway.clock), intent) {
         let status = if held { Status::Held } else { Status::Denied };
-        if let Some(outcome) = entry.outcome() {
-            outcome.http_status = Some(refusal.answer(&asked).status.as_u16());
-        }
+        answered(&mut entry, &refusal, &asked);
         entry.close(status, Some(refusal.code().to_owned()), None);
     }
     Unread::recorded(refusal, asked)
+}
+
+/// What the client reads in place of an answer of the server's.
+fn answered(entry: &mut Entry, refusal: &Refusal, asked: &Asked) {
+    let answer = refusal.answer(asked);
+    if let Some(message) = &answer.message {
+        entry.delivered(message.bytes().len());
+    }
+    if let Some(outcome) = entry.outcome() {
+        outcome.http_status = Some(answer.status.as_u16());
+    }
 }
 
 fn unrecorded(detail: String) -> Denial {

@@ -210,6 +210,16 @@ impl MemoryLedger {
         outcomes.collect()
     }
 
+    /// Messages and bytes that reached the client, of each outcome.
+    pub(crate) fn delivered(&self) -> Vec<(u64, u64)> {
+        let records = self.records.lock().unwrap();
+        let outcomes = records.iter().filter_map(|record| match record {
+            Record::Outcome(outcome) => Some((outcome.messages, outcome.bytes)),
+            _ => None,
+        });
+        outcomes.collect()
+    }
+
     /// Every intent has exactly one outcome.
     pub(crate) fn is_balanced(&self) -> bool {
         let records = self.records.lock().unwrap();

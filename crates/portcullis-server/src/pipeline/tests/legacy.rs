@@ -180,6 +180,7 @@ async fn a_refused_call_takes_the_form_its_manner_asks_for_and_tells_no_detail()
     ]);
     let running = start_with(CannedUpstream::new(ordinary), policy, ServerSettings::default()).await;
     let client = running.session().await;
+    let mut sizes = Vec::new();
     for (method, params, expected) in [
         ("tools/call", r#"{"name":"pay"}"#, r#""isError":true"#),
         ("prompts/get", r#"{"name":"p"}"#, r#""code":-32602"#),
@@ -191,9 +192,11 @@ async fn a_refused_call_takes_the_form_its_manner_asks_for_and_tells_no_detail()
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(answer.body.contains(expected) && answer.body.contains(r#""id":"q""#), "{method}: {answer:?}");
         assert!(!answer.body.contains("secret detail"), "{answer:?}");
+        sizes.push((1, answer.body.len() as u64));
     }
     assert_eq!(running.outcomes(5).await[1..], ["denied"; 4]);
     assert!(running.ledger.is_balanced());
+    assert_eq!(running.ledger.delivered()[1..], sizes, "the record says what the client read");
 }
 
 #[tokio::test]
