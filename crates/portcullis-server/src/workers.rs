@@ -27,12 +27,9 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Everything on the runtime of the caller. For a gateway inside another program.
-    ///
-    /// # Panics
-    /// Outside a runtime.
-    #[must_use]
-    pub fn here() -> Self {
+    /// Everything on the runtime of the test, whose clock can be stopped.
+    #[cfg(test)]
+    pub(crate) fn here() -> Self {
         Self {
             handles: vec![Handle::current()],
             next: AtomicUsize::new(0),
