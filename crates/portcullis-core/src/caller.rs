@@ -1,14 +1,30 @@
 //! Who is calling, and how that was proven. Nothing a caller merely asserts ever becomes a field here.
 
+use std::collections::BTreeMap;
+
 /// An authenticated (or deliberately anonymous) party. Made by the *identify* step, once per request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Stable name, unique per proof kind: `anonymous`, or the configured name of an API key.
+    /// Stable and unique over all kinds of proof: `anonymous`; the configured name of an API key (which holds no `:`);
+    /// `ISSUER:SUBJECT` for a token, where ISSUER is the configured name of the issuer; `spiffe://…` or `cert:SUBJECT` for a certificate;
+    /// `agent:NAME` for an agent of a call chain.
     pub name: String,
     /// How the name was proven.
     pub proof: Proof,
-    /// Groups the operator put this caller in.
+    /// Groups the operator put this caller in, or that a mapping of the operator's read from its token.
     pub groups: Vec<String>,
+    /// `iss` of the token.
+    pub issuer: Option<String>,
+    /// OAuth client that the token was issued to.
+    pub client: Option<String>,
+    /// Scopes of the token, those they imply included; sorted.
+    pub scopes: Vec<String>,
+    /// SPIFFE id of the client certificate or token.
+    pub spiffe: Option<String>,
+    /// What the operator's mapping takes from claims or from the certificate; policies read them as tags.
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// Who acts for the subject (`act`, RFC 8693 §4.1), the current actor first.
+    pub actors: Vec<String>,
 }
 
 /// How a caller's identity was established.
@@ -18,19 +34,46 @@ pub enum Proof {
     Anonymous,
     /// A key whose hash stands in the operator's configuration.
     ApiKey,
+    /// A TLS client certificate.
+    Certificate,
+    /// An OAuth access token.
+    Token,
+    /// A verified entry of a call chain.
+    Chain,
 }
 
 impl Caller {
+    /// A caller of whom nothing but its name and groups is known.
+    #[must_use]
+    pub fn new(name: impl Into<String>, proof: Proof, groups: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            proof,
+            groups,
+            issuer: None,
+            client: None,
+            scopes: Vec::new(),
+            spiffe: None,
+            attributes: BTreeMap::new(),
+            actors: Vec::new(),
+        }
+    }
+
     /// The caller of a listener that asks for no proof.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self { name: "anonymous".to_owned(), proof: Proof::Anonymous, groups: Vec::new() }
+        Self::new("anonymous", Proof::Anonymous, Vec::new())
     }
 
-    /// What sessions, streams and cursors are bound to: equal exactly when the same party called.
+    /// What sessions, streams, tasks and cursors are bound to: equal exactly when the same party called (issuer, subject, client; F12).
     #[must_use]
     pub fn owner(&self) -> String {
-        format!("{}:{}", self.proof.as_str(), self.name)
+        let mut owner = format!("{}:{}", self.proof.as_str(), self.name);
+        // Lengths in front, so that no issuer or client can be read as another pair.
+        for part in [&self.issuer, &self.client].into_iter().flatten() {
+            owner.push_str(&format!("|{}:{part}", part.len()));
+        }
+        owner
     }
 }
 
@@ -41,6 +84,9 @@ impl Proof {
         match self {
             Self::Anonymous => "anonymous",
             Self::ApiKey => "api_key",
+            Self::Certificate => "certificate",
+            Self::Token => "token",
+            Self::Chain => "chain",
         }
     }
 }

@@ -3,10 +3,13 @@
 //! `Malformed` (from [`crate::wire`]) and [`Violation`]: the client sent nonsense. [`Denial`]: we said no. [`Fault`]: the server or we failed.
 //! Turning any of them into an HTTP status and a JSON-RPC error happens in one file of the server crate, not here.
 
+mod proof;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::proof::{Challenge, ProofFailure};
 use crate::version::Era;
 
 /// Readable bytes, but not a message MCP allows here: wrong headers, era, session or HTTP form.
@@ -172,6 +175,8 @@ pub struct Denial {
     pub policies: Vec<Arc<str>>,
     /// Which shape the refusal takes.
     pub manner: Manner,
+    /// What the client would have to prove instead (401, or 403 `insufficient_scope`).
+    pub challenge: Option<Box<Challenge>>,
 }
 
 /// Why we said no; one per behaviour, stable.
@@ -197,8 +202,10 @@ pub enum DenialCode {
     ResultInvalid,
     /// The task is another caller's.
     NotOwner,
-    /// The caller could not be authenticated.
+    /// The caller could not be authenticated: nothing was presented, or nothing that is known.
     Unauthenticated,
+    /// A proof was presented, or is required, and is not good.
+    Proof(ProofFailure),
     /// Too many sessions, for this caller or in total.
     TooManySessions,
     /// Too many requests in flight.
@@ -226,6 +233,7 @@ impl DenialCode {
             Self::ResultInvalid => "result_invalid",
             Self::NotOwner => "not_owner",
             Self::Unauthenticated => "unauthenticated",
+            Self::Proof(failure) => failure.as_str(),
             Self::TooManySessions => "too_many_sessions",
             Self::TooManyRequests => "too_many_requests",
             Self::TooManyBytes => "too_many_bytes",

@@ -101,6 +101,7 @@ fn misfit(tool: &str, mismatch: &Mismatch) -> Denial {
         detail: format!("tool `{tool}`: {mismatch}"),
         policies: Vec::new(),
         manner: Manner::Correctable,
+        challenge: None,
     }
 }
 
@@ -116,5 +117,6 @@ pub(crate) fn unusable_schema(about: &'static About, tool: &str, which: &str, un
         ),
         policies: Vec::new(),
         manner: Manner::Plain,
+        challenge: None,
     }
 }

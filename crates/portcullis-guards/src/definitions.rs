@@ -59,6 +59,7 @@ impl Guard for Definitions {
                 policies: Vec::new(),
                 // Not in the list, so not there to call.
                 manner: Manner::Unknown,
+                challenge: None,
             })),
             _ => Decision::Pass(Pass::default()),
         }
@@ -96,6 +97,7 @@ impl Watch for DefinitionsWatch {
                 detail: format!("cannot drop tools: {malformed}"),
                 policies: Vec::new(),
                 manner: Manner::Plain,
+                challenge: None,
             })),
         }
     }

@@ -222,6 +222,7 @@ impl Promise {
             detail: format!("tool `{}`: {what}", self.tool),
             policies: Vec::new(),
             manner: Manner::Plain,
+            challenge: None,
         }))
     }
 
@@ -271,6 +272,7 @@ mod tests {
         let tools = r#"[{"name":"weather","inputSchema":{},"outputSchema":{"type":"object","required":["celsius"]}}]"#;
         let context = Context {
             caller: Arc::new(Caller::anonymous()),
+            proofs: Arc::default(),
             version: Version::V2025_11_25,
             session: None,
             server: "server".into(),

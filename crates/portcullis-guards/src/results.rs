@@ -156,5 +156,6 @@ fn cut(what: String) -> Sight {
         detail: what,
         policies: Vec::new(),
         manner: Manner::Plain,
+        challenge: None,
     }))
 }

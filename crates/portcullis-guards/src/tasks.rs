@@ -139,6 +139,7 @@ fn not_owner(method: &str, why: &str) -> Denial {
         detail: format!("{method}: {why}"),
         policies: Vec::new(),
         manner: Manner::Unknown,
+        challenge: None,
     }
 }
 
@@ -195,6 +196,7 @@ impl TasksWatch {
             Err(malformed) => Sight::Cut(Box::new(Denial {
                 public: "the server's list of tasks cannot be used".into(),
                 manner: Manner::Plain,
+                challenge: None,
                 ..not_owner("tasks/list", &format!("cannot drop tasks: {malformed}"))
             })),
         }

@@ -198,10 +198,11 @@ fn exchanged(gate: &Arc<Gate>, exchange: &Exchange, case: &Case) -> Outcome {
     let tool = case.tool.iter().map(|tool| view_json(tool.as_bytes(), &limits).expect("a tool definition"));
     let caller = match exchange.caller.as_str() {
         "" => Caller::anonymous(),
-        name => Caller { name: name.to_owned(), proof: Proof::ApiKey, groups: Vec::new() },
+        name => Caller::new(name, Proof::ApiKey, Vec::new()),
     };
     let context = Context {
         caller: Arc::new(caller),
+        proofs: Arc::default(),
         version: Version::parse(&exchange.version).expect("a protocol version"),
         session: None,
         server: "server".into(),

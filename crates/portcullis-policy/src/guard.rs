@@ -152,7 +152,7 @@ impl Judge {
     fn denial(&self, facts: &Facts<'_>, refusal: Refusal) -> Denial {
         let Refusal { code, public, detail, policies } = refusal;
         let policies = policies.into_iter().map(|number| self.id(number)).collect();
-        Denial { code, guard: NAME, public, detail, policies, manner: self.manner(facts) }
+        Denial { code, guard: NAME, public, detail, policies, manner: self.manner(facts), challenge: None }
     }
 
     /// What the caller may never use does not exist for it: the same rule that keeps it out of lists.

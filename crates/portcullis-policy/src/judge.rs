@@ -122,7 +122,7 @@ impl Judge {
     }
 
     fn asked<'a>(&self, facts: &'a Facts<'_>) -> Asked<'a> {
-        let Caller { name, proof, groups } = &*facts.context.caller;
+        let Caller { name, proof, groups, .. } = &*facts.context.caller;
         let server = &*facts.context.server;
         // A tool that a policy names is itself even when the server's list is not known: a `forbid` must not depend on that.
         let is_itself = |tool: &str| {

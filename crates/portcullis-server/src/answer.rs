@@ -3,8 +3,10 @@
 //! Codes that MCP defines are used only with their meaning. Our own lie outside -32768…-32000, as MCP asks: -31xxx, where xxx resembles
 //! the HTTP status of the same idea. Every error carries `data.code`, the stable name that the log and the metrics use too.
 
+mod challenge;
+
 use http::StatusCode;
-use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
 use portcullis_core::gate::Inspected;
 use portcullis_core::own::push_string;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, Violation};
@@ -37,7 +39,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// `None` for statuses that have no body (202).
     pub(crate) message: Option<Inspected>,
-    pub(crate) header: Option<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A refusal with what is known of the request it refuses. Boxed in results, since it is the rare and the larger half.
@@ -52,7 +54,7 @@ pub(crate) struct Unread {
 /// A no of the gateway's own: no guard was asked.
 pub(crate) fn gateway_denial(code: DenialCode, public: &'static str, detail: impl Into<String>) -> Denial {
     let detail = detail.into();
-    Denial { code, guard: "gateway", public: public.into(), detail, policies: Vec::new(), manner: Manner::Plain }
+    Denial { code, guard: "gateway", public: public.into(), detail, policies: Vec::new(), manner: Manner::Plain, challenge: None }
 }
 
 impl Unread {
@@ -122,7 +124,7 @@ impl Refusal {
         }
         data.push('}');
         let message = Inspected::refusal(asked.id.as_ref(), rpc, public, Some(&data));
-        Answer { status, message: Some(message), header: None }
+        Answer { status, message: Some(message), headers: Vec::new() }
     }
 
     fn violation(&self, violation: &Violation, asked: &Asked) -> Answer {
@@ -146,7 +148,7 @@ impl Refusal {
             Violation::MethodUnknown => (StatusCode::NOT_FOUND, -32601),
             Violation::SessionUnknown | Violation::EventUnknown => (StatusCode::NOT_FOUND, -31404),
             // Not an error: a late cancellation races with the answer it comes too late for.
-            Violation::CancelUnmatched => return Answer { status: StatusCode::ACCEPTED, message: None, header: None },
+            Violation::CancelUnmatched => return Answer { status: StatusCode::ACCEPTED, message: None, headers: Vec::new() },
             Violation::BodyBroken
             | Violation::NotHttp
             | Violation::VersionHeaderUnknown
@@ -166,7 +168,7 @@ impl Refusal {
         };
         let mut answer = self.error(asked, status, rpc, &public, extra.as_deref());
         if let Violation::MethodNotAllowed { allow } = violation {
-            answer.header = Some((ALLOW, HeaderValue::from_static(allow)));
+            answer.headers.push((ALLOW, HeaderValue::from_static(allow)));
         }
         answer
     }
@@ -174,17 +176,14 @@ impl Refusal {
     fn denial(&self, denial: &Denial, asked: &Asked) -> Answer {
         let public = &denial.public;
         let (status, rpc) = match denial.code {
-            DenialCode::Unauthenticated => {
-                let mut answer = self.error(asked, StatusCode::UNAUTHORIZED, -31401, public, None);
-                answer.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
-                return answer;
-            }
+            DenialCode::Unauthenticated => return self.unproven(denial, StatusCode::UNAUTHORIZED, asked),
+            DenialCode::Proof(failure) => return self.unproven(denial, challenge::status(failure), asked),
             DenialCode::TooManySessions | DenialCode::TooManyRequests | DenialCode::TooManyBytes => {
                 (StatusCode::TOO_MANY_REQUESTS, -31429)
             }
             DenialCode::Unrecorded | DenialCode::ShuttingDown => {
                 let mut answer = self.error(asked, StatusCode::SERVICE_UNAVAILABLE, -31503, public, None);
-                answer.header = Some((RETRY_AFTER, HeaderValue::from_static("5")));
+                answer.headers.push((RETRY_AFTER, HeaderValue::from_static("5")));
                 return answer;
             }
             DenialCode::ApprovalRequired => (StatusCode::OK, -31409),
@@ -204,17 +203,30 @@ impl Refusal {
             // Which task is meant is said in more methods than one; what the caller reads is the same (A55, C80).
             Manner::Unknown if denial.code == DenialCode::NotOwner => {
                 let message = Inspected::refusal(Some(id), rpc, public, None);
-                Answer { status, message: Some(message), header: None }
+                Answer { status, message: Some(message), headers: Vec::new() }
             }
             Manner::Unknown => unknown(id, asked),
             Manner::Correctable
                 if asked.refusals == Refusals::Result && asked.method.as_deref() == Some("tools/call") =>
             {
                 let message = Inspected::refused_tool_result(id, public, asked.modern);
-                Answer { status: StatusCode::OK, message: Some(message), header: None }
+                Answer { status: StatusCode::OK, message: Some(message), headers: Vec::new() }
             }
             Manner::Correctable | Manner::Plain => self.error(asked, status, rpc, public, None),
         }
+    }
+
+    /// A proof that is missing or not good, and what would do instead.
+    fn unproven(&self, denial: &Denial, status: StatusCode, asked: &Asked) -> Answer {
+        let rpc = match status {
+            StatusCode::BAD_REQUEST => -32600,
+            StatusCode::UNAUTHORIZED => -31401,
+            StatusCode::SERVICE_UNAVAILABLE => -31503,
+            _ => -31403,
+        };
+        let mut answer = self.error(asked, status, rpc, &denial.public, None);
+        answer.headers = challenge::headers(status, denial.challenge.as_deref());
+        answer
     }
 
     fn fault(&self, fault: &Fault, asked: &Asked) -> Answer {
@@ -223,7 +235,7 @@ impl Refusal {
             FaultKind::SessionLost => self.error(asked, StatusCode::NOT_FOUND, -31404, public, None),
             FaultKind::NoStream => {
                 let mut answer = self.error(asked, StatusCode::METHOD_NOT_ALLOWED, -32600, public, None);
-                answer.header = Some((ALLOW, HeaderValue::from_static("POST, DELETE")));
+                answer.headers.push((ALLOW, HeaderValue::from_static("POST, DELETE")));
                 answer
             }
             FaultKind::EraMismatch { served } => {
@@ -258,7 +270,7 @@ fn unknown(id: &Id, asked: &Asked) -> Answer {
         }
         _ => (if asked.modern { StatusCode::NOT_FOUND } else { StatusCode::OK }, -32601, "method not found"),
     };
-    Answer { status, message: Some(Inspected::refusal(Some(id), rpc, public, None)), header: None }
+    Answer { status, message: Some(Inspected::refusal(Some(id), rpc, public, None)), headers: Vec::new() }
 }
 
 fn supported<'a>(requested: Option<&str>, versions: impl IntoIterator<Item = &'a str>) -> String {
@@ -336,6 +348,7 @@ mod tests {
                     detail: "another caller's".into(),
                     policies: Vec::new(),
                     manner: Manner::Unknown,
+                    challenge: None,
                 };
                 let answer = Refusal::Denial(denial).answer(&asked);
                 let body = String::from_utf8(answer.message.unwrap().bytes().to_vec()).unwrap();

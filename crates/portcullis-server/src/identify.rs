@@ -104,7 +104,7 @@ impl Directory {
         for key in &settings.keys {
             let hash = parse_hash(&key.sha256)
                 .ok_or_else(|| format!("identity.keys: `{}`: `sha256` must be 64 hexadecimal digits", key.name))?;
-            let caller = Caller { name: key.name.clone(), proof: Proof::ApiKey, groups: key.groups.clone() };
+            let caller = Caller::new(&key.name, Proof::ApiKey, key.groups.clone());
             if keys.values().any(|known: &Arc<Known>| known.caller.name == key.name) {
                 return Err(format!("identity.keys: the name `{}` is given twice", key.name));
             }

@@ -214,9 +214,7 @@ fn refused(answer: Answer) -> Response<Body> {
         Some(message) => json(message, answer.status),
         None => status_only(answer.status),
     };
-    if let Some((name, value)) = answer.header {
-        response.headers_mut().insert(name, value);
-    }
+    response.headers_mut().extend(answer.headers);
     response
 }
 

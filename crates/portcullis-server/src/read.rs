@@ -254,6 +254,7 @@ impl<'a> Reader<'a> {
         let trace = self.trace(None)?;
         let context = Context {
             caller: Arc::clone(&self.known.caller),
+            proofs: Arc::default(),
             version,
             session: Some(session.facts(None)),
             server: Arc::clone(self.gateway.upstream.name()),
@@ -326,6 +327,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Context, Refusal> {
         Ok(Context {
             caller: Arc::clone(&self.known.caller),
+            proofs: Arc::default(),
             version,
             session: session.map(|session| session.facts(count)),
             server: Arc::clone(self.gateway.upstream.name()),

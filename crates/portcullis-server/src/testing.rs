@@ -164,6 +164,7 @@ impl Guard for DenyList {
                 detail: "secret detail".into(),
                 policies: vec!["p1".into()],
                 manner: *manner,
+                challenge: None,
             })),
         }
     }

@@ -59,6 +59,7 @@ impl Facts {
             self.session.map(|key| Session { key: SessionKey(key), hash: "s".into(), calls: 1, tool_calls: 1 });
         let context = Context {
             caller: Arc::new(Caller::anonymous()),
+            proofs: Arc::default(),
             version: self.version,
             session,
             server: "srv".into(),

@@ -202,6 +202,7 @@ fn garbled(detail: &str) -> Box<Denial> {
         detail: detail.to_owned(),
         policies: Vec::new(),
         manner: Manner::Plain,
+        challenge: None,
     })
 }
 

@@ -34,10 +34,8 @@ pub(crate) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogu
 }
 
 fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Context, String> {
-    let caller = case.caller.as_ref().map_or_else(Caller::anonymous, |caller| Caller {
-        name: caller.name.clone(),
-        proof: Proof::ApiKey,
-        groups: caller.groups.clone(),
+    let caller = case.caller.as_ref().map_or_else(Caller::anonymous, |caller| {
+        Caller::new(&caller.name, Proof::ApiKey, caller.groups.clone())
     });
     let version = match case.version.as_deref() {
         None => Version::LATEST_LEGACY,
@@ -57,6 +55,7 @@ fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> 
     });
     Ok(Context {
         caller: Arc::new(caller),
+        proofs: Arc::default(),
         version,
         session,
         server: Arc::from(case.server.as_deref().unwrap_or(&file.server)),

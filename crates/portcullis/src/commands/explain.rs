@@ -122,13 +122,12 @@ fn era(args: &ExplainArgs, message: &Message) -> Result<Option<Version>, Failure
 }
 
 fn call(args: &ExplainArgs, config: &Config, message: Message, version: Version, catalogue: Arc<Catalogue>) -> Call {
-    let caller = args.caller.as_ref().map_or_else(Caller::anonymous, |name| Caller {
-        name: name.clone(),
-        proof: Proof::ApiKey,
-        groups: groups(args, config, name),
+    let caller = args.caller.as_ref().map_or_else(Caller::anonymous, |name| {
+        Caller::new(name, Proof::ApiKey, groups(args, config, name))
     });
     let context = Context {
         caller: Arc::new(caller),
+        proofs: Arc::default(),
         version,
         session: None,
         server: Arc::from(config.server_name.as_str()),
