@@ -82,10 +82,14 @@ pub struct Hop {
 
 /// A bearer secret that no log shows.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(pub Arc<str>);
+pub struct Token {
+    pub secret: Arc<str>,
+    /// When it ends: nothing made from it may live longer.
+    pub expires: Timestamp,
+}
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
+        f.debug_struct("Token").field("expires", &self.expires).finish_non_exhaustive()
     }
 }
