@@ -15,6 +15,7 @@ pub mod guard; // the seam for everything that judges or watches
 pub mod ledger; // the seam towards the record
 pub mod mirror; // C25-C38: headers that mirror the body
 pub mod own; // the few JSON texts the gateway writes itself
+pub mod pieces; // a text that arrives in pieces
 pub mod refusal; // every way to say no, by who is at fault
 pub mod trace; // W3C trace context
 pub mod upstream; // the seam towards servers
