@@ -147,7 +147,7 @@ impl Compiled {
             return Err(Mismatch::Unjudgeable(format!("larger than {most} bytes, so it cannot be checked")));
         }
         // Only judged, never forwarded: what the parser does to large numbers reaches nobody. It goes no deeper than 128 levels.
-        let value: Value = serde_json::from_slice(instance.raw()).map_err(|_| {
+        let value: Value = serde_json::from_str(instance.text()).map_err(|_| {
             Mismatch::Unjudgeable("holds a number too large, or is nested too deep, to be checked".to_owned())
         })?;
         let (depth, values) = size_of(&value);
