@@ -29,7 +29,6 @@ mod headers; // what we send beside the body
 mod line; // kept-alive connections and the exchanges on them
 mod reply; // status and media type -> Reply or Fault
 mod sessions; // legacy sessions we hold with the server
-mod tap; // a standing stream on a connection of its own
 
 use self::exchange::Outbound;
 use self::headers::Fixed;
@@ -178,7 +177,6 @@ impl Inner {
         let session = self.session_of(call)?;
         let opens = opens(call);
         let mut outbound = Outbound::new(Method::POST, message.bytes().clone());
-        outbound.stands = call.method() == "subscriptions/listen";
         outbound.headers = self.fixed.post();
         headers::trace(&mut outbound.headers, &call.context.trace);
         match call.era() {
@@ -214,7 +212,6 @@ impl Inner {
     async fn listen(self: &Arc<Self>, call: &Call, last_event_id: Option<&str>) -> Result<Reply, Fault> {
         let session = self.session_of(call)?;
         let mut outbound = Outbound::new(Method::GET, Bytes::new());
-        outbound.stands = true;
         outbound.headers = self.fixed.get();
         headers::trace(&mut outbound.headers, &call.context.trace);
         headers::session(&mut outbound.headers, session.as_ref());

@@ -14,18 +14,16 @@ use super::line::{Answer, LineError};
 pub(super) struct Outbound {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
-    /// The answer is expected to stand open for long.
-    pub(super) stands: bool,
     body: Bytes,
 }
 
 impl Outbound {
     pub(super) fn new(method: Method, body: Bytes) -> Self {
-        Self { method, headers: HeaderMap::new(), stands: false, body }
+        Self { method, headers: HeaderMap::new(), body }
     }
 
-    fn address(self, inner: &Inner) -> Request<Bytes> {
-        let mut request = Request::new(self.body);
+    fn address(self, inner: &Inner) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = inner.target.clone();
         *request.headers_mut() = self.headers;
@@ -38,11 +36,7 @@ impl Inner {
     ///
     /// A request that never left, because its kept-alive connection had closed, is sent once more on another one.
     pub(super) async fn exchange(&self, outbound: Outbound) -> Result<Response<Answer>, Fault> {
-        if outbound.stands {
-            // Ordinary calls need no room for it.
-            return Box::pin(self.stand(outbound)).await;
-        }
-        let mut request = outbound.address(self).map(Full::new);
+        let mut request = outbound.address(self);
         let mut again = true;
         loop {
             let answer = tokio::time::timeout(self.first_byte, self.lines.request(request)).await;
@@ -50,19 +44,12 @@ impl Inner {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(LineError::NeverLeft(_, unsent))) if again => (request, again) = (*unsent, false),
                 Ok(Err(error)) => return Err(fault(&error)),
-                Err(_) => return Err(self.late()),
+                Err(_) => {
+                    let detail = format!("no answer began within {:?}", self.first_byte);
+                    return Err(Fault::new(FaultKind::TimedOut, detail));
+                }
             }
         }
-    }
-
-    async fn stand(&self, outbound: Outbound) -> Result<Response<Answer>, Fault> {
-        let request = outbound.address(self);
-        let answer = tokio::time::timeout(self.first_byte, self.lines.stand(&request)).await;
-        answer.map_err(|_| self.late())?.map_err(|error| fault(&error))
-    }
-
-    fn late(&self) -> Fault {
-        Fault::new(FaultKind::TimedOut, format!("no answer began within {:?}", self.first_byte))
     }
 }
 
@@ -72,8 +59,7 @@ fn fault(error: &LineError) -> Fault {
         LineError::Connect(_) | LineError::NeverLeft(..) => Fault::before_sending(FaultKind::Unreachable, detail),
         LineError::Http(http) if http.is_parse() => Fault::new(FaultKind::Garbage, detail),
         LineError::Http(http) if http.is_timeout() => Fault::new(FaultKind::TimedOut, detail),
-        LineError::NotHttp(_) => Fault::new(FaultKind::Garbage, detail),
-        LineError::Http(_) | LineError::Broken(_) | LineError::Ended => Fault::new(FaultKind::Died, detail),
+        LineError::Http(_) | LineError::Ended => Fault::new(FaultKind::Died, detail),
     }
 }
 

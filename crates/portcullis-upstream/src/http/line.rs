@@ -6,7 +6,6 @@ use std::collections::hash_map::Entry;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
@@ -14,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
@@ -23,14 +22,13 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::door::{Door, Stream};
-use super::tap::Tap;
 
 /// Idle connections kept for the next call, of each runtime. 64: as many calls as a small gateway has at once.
 const MOST_IDLE: usize = 64;
 /// How long an idle connection is kept. 4 s: common servers (Node among them) close after 5, and a request that meets that close is lost.
 const IDLE_FOR: Duration = Duration::from_secs(4);
 /// Bytes of a response head. 64 KiB: proxies in front of servers send long headers, none sends that much.
-pub(super) const HEAD_BYTES: usize = 64 << 10;
+const HEAD_BYTES: usize = 64 << 10;
 
 /// All connections to one server. A connection is used by the runtime that opened it only, since no other hears when it is ready.
 pub(super) struct Lines {
@@ -59,10 +57,6 @@ pub(super) enum LineError {
     /// A kept connection had closed before a byte of the request was written; here it is back.
     NeverLeft(hyper::Error, Box<Request<Full<Bytes>>>),
     Http(hyper::Error),
-    /// The connection of a standing stream broke.
-    Broken(io::Error),
-    /// What came on it is not HTTP, or could be read in two ways.
-    NotHttp(&'static str),
     /// The connection ended without saying why.
     Ended,
 }
@@ -72,8 +66,7 @@ impl fmt::Display for LineError {
         f.write_str(match self {
             Self::Connect(_) => "no connection to the server",
             Self::NeverLeft(..) => "the connection had closed before the request was sent",
-            Self::Http(_) | Self::Broken(_) => "the exchange with the server failed",
-            Self::NotHttp(what) => what,
+            Self::Http(_) => "the exchange with the server failed",
             Self::Ended => "the connection ended",
         })
     }
@@ -84,8 +77,7 @@ impl Error for LineError {
         match self {
             Self::Connect(error) => Some(error.as_ref()),
             Self::NeverLeft(error, _) | Self::Http(error) => Some(error),
-            Self::Broken(error) => Some(error),
-            Self::NotHttp(_) | Self::Ended => None,
+            Self::Ended => None,
         }
     }
 }
@@ -106,26 +98,13 @@ impl Lines {
             None => Box::pin(self.open()).await?,
         };
         let response = line.exchange(request).await?;
-        Ok(response.map(|body| Answer::Kept(Kept { body, line: Some(line), lines: Arc::clone(self) })))
-    }
-
-    /// The same for a request whose answer stands open, on a connection that is never kept.
-    pub(super) async fn stand(&self, request: &Request<Bytes>) -> Result<Response<Answer>, LineError> {
-        // Each with room for what it is: the state of TLS is large.
-        Ok(match self.connect().await? {
-            Stream::Http(plain) => Tap::open(plain.into_inner(), request).await?.map(|tap| Answer::Own(Box::pin(tap))),
-            Stream::Https(tls) => Tap::open(tls.into_inner(), request).await?.map(|tap| Answer::Own(Box::pin(tap))),
-        })
-    }
-
-    async fn connect(&self) -> Result<Stream, LineError> {
-        let mut door = self.door.clone();
-        poll_fn(|cx| door.poll_ready(cx)).await.map_err(LineError::Connect)?;
-        door.call(self.endpoint.clone()).await.map_err(LineError::Connect)
+        Ok(response.map(|body| Answer { body, line: Some(line), lines: Arc::clone(self) }))
     }
 
     async fn open(&self) -> Result<Line, LineError> {
-        let stream = self.connect().await?;
+        let mut door = self.door.clone();
+        poll_fn(|cx| door.poll_ready(cx)).await.map_err(LineError::Connect)?;
+        let stream = door.call(self.endpoint.clone()).await.map_err(LineError::Connect)?;
         let (sender, connection) =
             http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(stream).await.map_err(LineError::Http)?;
         Ok(Line { sender, connection: Box::pin(connection), home: Handle::current().id() })
@@ -222,55 +201,49 @@ impl Line {
     }
 }
 
-/// The body of an answer.
-pub(super) enum Answer {
-    /// On a connection that serves the next call too.
-    Kept(Kept),
-    /// On a connection of its own.
-    Own(Pin<Box<dyn Body<Data = Bytes, Error = LineError> + Send>>),
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = LineError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, LineError>>> {
-        match self.get_mut() {
-            Self::Kept(kept) => kept.poll_frame(cx),
-            Self::Own(own) => own.as_mut().poll_frame(cx),
-        }
-    }
-}
-
-/// Reading it to its end gives the connection back; dropping it before closes the connection.
-pub(super) struct Kept {
+/// The body of an answer. Reading it to its end gives the connection back; dropping it before closes the connection.
+pub(super) struct Answer {
     body: Incoming,
     /// `None` once the connection is closed or given back.
     line: Option<Line>,
     lines: Arc<Lines>,
 }
 
-impl Kept {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, LineError>>> {
-        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                if let Some(line) = self.line.as_mut()
+                if let Some(line) = this.line.as_mut()
                     && line.connection.as_mut().poll(cx).is_ready()
                 {
-                    self.line = None;
+                    this.line = None;
                 }
-                ready!(Pin::new(&mut self.body).poll_frame(cx))
+                ready!(Pin::new(&mut this.body).poll_frame(cx))
             }
         };
         match &frame {
             Some(Ok(_)) => {}
-            Some(Err(_)) => self.line = None,
-            None => self.give_back(),
+            Some(Err(_)) => this.line = None,
+            None => this.give_back(),
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(LineError::Http)))
+        Poll::Ready(frame)
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Answer {
     fn give_back(&mut self) {
         if let Some(line) = self.line.take() {
             self.lines.put_back(line);
@@ -278,7 +251,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for Answer {
     fn drop(&mut self) {
         // An answer without a body has nothing to be read, and most answers to notifications have none.
         if self.body.is_end_stream() {
