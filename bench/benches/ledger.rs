@@ -37,7 +37,7 @@ fn intent() -> Record {
         method: "tools/call".to_owned(),
         name: Some("search_notes".to_owned()),
         id: Some("1234".to_owned()),
-        arguments_sha256: Some("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned()),
+        arguments_blake3: Some("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262".to_owned()),
         bytes: 200,
         decision: "allow",
         policies: vec!["staff-read".into()],

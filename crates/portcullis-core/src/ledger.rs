@@ -70,8 +70,8 @@ pub struct Intent {
     pub name: Option<String>,
     /// JSON text of the request id, absent for notifications.
     pub id: Option<String>,
-    /// SHA-256 of the exact bytes of `params.arguments`, hexadecimal; absent where the method has none.
-    pub arguments_sha256: Option<String>,
+    /// BLAKE3 (256 bits) of the exact bytes of `params.arguments`, hexadecimal; absent where the method has none.
+    pub arguments_blake3: Option<String>,
     /// Only when the operator asked for it.
     pub arguments: Option<String>,
     pub bytes: u64,

@@ -16,6 +16,7 @@ pub mod ledger; // the seam towards the record
 pub mod memory; // the seam for state that replicas may have to share
 pub mod mirror; // C25-C38: headers that mirror the body
 pub mod own; // the few JSON texts the gateway writes itself
+pub mod pieces; // a text that arrives in pieces
 pub mod proofs; // what a request proved beside who calls
 pub mod refusal; // every way to say no, by who is at fault
 pub mod trace; // W3C trace context

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 pub use self::encoding::{BadHeaderValue, decode_value, encode_value};
-pub use self::schema::{HeaderParam, HeaderParamError, ParamKind, header_params};
+pub use self::schema::{HeaderParam, HeaderParamError, ParamKind, header_params, may_annotate};
 
 use self::decimal::Decimal;
 use crate::catalogue::Tool;

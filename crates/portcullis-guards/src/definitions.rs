@@ -79,6 +79,9 @@ impl Watch for DefinitionsWatch {
         let Some(tools) = message.result_member("tools").filter(|tools| tools.kind() == JsonKind::Array) else {
             return Sight::Keep;
         };
+        if !mirror::may_annotate(tools) {
+            return Sight::Keep;
+        }
         let reasons: Vec<Option<String>> = tools.elements().map(invalid).collect();
         let dropped: Vec<&str> = reasons.iter().flatten().map(String::as_str).collect();
         if dropped.is_empty() {

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use jsonschema::{Draft, PatternOptions, Retrieve, Uri, Validator};
-use portcullis_core::wire::{Limits, Token, View, view_json};
+use portcullis_core::wire::{Limits, View, view_json};
 use serde_json::Value;
 
 pub(crate) use self::cache::Cache;
@@ -146,7 +146,11 @@ impl Compiled {
         if instance.raw().len() > most {
             return Err(Mismatch::Unjudgeable(format!("larger than {most} bytes, so it cannot be checked")));
         }
-        let (depth, values) = size_of(instance);
+        // Only judged, never forwarded: what the parser does to large numbers reaches nobody. It goes no deeper than 128 levels.
+        let value: Value = serde_json::from_str(instance.text()).map_err(|_| {
+            Mismatch::Unjudgeable("holds a number too large, or is nested too deep, to be checked".to_owned())
+        })?;
+        let (depth, values) = size_of(&value);
         if depth > INSTANCE_DEPTH {
             return Err(Mismatch::Unjudgeable(format!("nested deeper than {INSTANCE_DEPTH}, so it cannot be checked")));
         }
@@ -154,9 +158,6 @@ impl Compiled {
         if size.saturating_mul(self.work) > BUDGET {
             return Err(Mismatch::Unjudgeable("too large for so large a schema, so it cannot be checked".to_owned()));
         }
-        // Only judged, never forwarded: what the parser does to large numbers reaches nobody.
-        let value: Value = serde_json::from_slice(instance.raw())
-            .map_err(|_| Mismatch::Unjudgeable("holds a number too large to be checked".to_owned()))?;
         if self.validator.is_valid(&value) {
             return Ok(());
         }
@@ -187,22 +188,17 @@ fn dialect(schema: &Value) -> Result<Draft, Unusable> {
     }
 }
 
-/// Nesting (a scalar has none) and number of values.
-fn size_of(instance: View<'_>) -> (usize, u64) {
-    let (mut depth, mut deepest, mut values) = (0_usize, 0, 0);
-    for token in instance.tokens() {
-        match token {
-            Token::Open(_) => {
-                depth += 1;
-                deepest = deepest.max(depth);
-                values += 1;
-            }
-            Token::Close => depth = depth.saturating_sub(1),
-            Token::Key(_) => {}
-            Token::Scalar(_) => values += 1,
-        }
+/// Nesting (a scalar has none) and number of values. Counted in what the parser made, since the text has been gone through often enough by then.
+fn size_of(value: &Value) -> (usize, u64) {
+    let inner = |(deepest, values): (usize, u64), value: &Value| {
+        let (depth, more) = size_of(value);
+        (deepest.max(depth + 1), values + more)
+    };
+    match value {
+        Value::Array(items) => items.iter().fold((1, 1), inner),
+        Value::Object(members) => members.values().fold((1, 1), inner),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (0, 1),
     }
-    (deepest, values)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::ledger::Record;
+use portcullis_core::own::push_hex;
 
 use self::members::Members;
 use crate::settings::Content;
@@ -204,6 +205,5 @@ pub(crate) fn is_hash(text: &str) -> bool {
 /// Appends the SHA-256 of `covered` in hexadecimal digits. Hashing is most of what an entry costs, so it is done by the library that has it
 /// in assembly for processors without instructions for it too.
 fn push_hash(out: &mut String, covered: &[u8]) {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
-    out.extend(digest(&SHA256, covered).as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    push_hex(out, digest(&SHA256, covered).as_ref());
 }

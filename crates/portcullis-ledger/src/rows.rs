@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::escape::clipped;
 use crate::format::Frame;
@@ -33,7 +34,7 @@ pub struct StoredEntry {
     pub method: Option<String>,
     pub name: Option<String>,
     pub id: Option<String>,
-    pub arguments_sha256: Option<String>,
+    pub arguments_blake3: Option<String>,
     pub arguments: Option<String>,
     pub bytes: Option<u64>,
     pub decision: Option<String>,
@@ -57,6 +58,9 @@ pub struct StoredEntry {
     pub format: Option<u32>,
     pub segment: Option<u64>,
     pub gateway: Option<String>,
+    /// What another version of the gateway wrote and this one does not.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
     /// Whether the line is what its own hash says. The chain is another matter: that takes `verify`.
     #[serde(skip)]
     pub intact: bool,

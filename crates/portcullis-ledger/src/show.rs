@@ -79,7 +79,7 @@ fn entry_text(entry: &StoredEntry) -> String {
         ("method", entry.method.clone()),
         ("name", entry.name.clone()),
         ("id", entry.id.clone()),
-        ("arguments sha256", entry.arguments_sha256.clone()),
+        ("arguments blake3", entry.arguments_blake3.clone()),
         ("arguments", entry.arguments.clone()),
         ("decision", entry.decision.clone()),
         ("status", entry.status.clone()),
@@ -107,6 +107,11 @@ fn entry_text(entry: &StoredEntry) -> String {
         if let Some(value) = value {
             text.push_str(&format!("  {name:<16}  {}\n", escaped(&value)));
         }
+    }
+    for (name, value) in &entry.others {
+        // A text as it is, without the quotes of JSON.
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text.push_str(&format!("  {:<16}  {}\n", escaped(name), escaped(&value)));
     }
     for finding in &entry.findings {
         let (guard, code, effect) = (escaped(&finding.guard), escaped(&finding.code), escaped(&finding.effect));

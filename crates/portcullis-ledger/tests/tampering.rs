@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use portcullis_core::clock::{FixedClock, Timestamp};
 use portcullis_core::ledger::{Intent, Ledger as _, Outcome, Record, Status};
-use portcullis_ledger::{AuditLog, AuditSettings, Head, Metrics, Verdict, VerifyOptions, verify};
+use portcullis_ledger::{AuditLog, AuditSettings, Head, Metrics, Verdict, VerifyOptions, show, verify};
 use sha2::{Digest as _, Sha256};
 
 const TOOL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/verify_audit.py");
@@ -106,6 +106,22 @@ fn rehashed(line: &str) -> String {
 fn an_untouched_log_verifies() {
     let verdict = Case::new().verdict(&VerifyOptions::default());
     assert!(verdict.starts_with("ok entries="), "{verdict}");
+}
+
+#[test]
+fn an_entry_with_a_member_that_this_version_does_not_write_verifies_and_is_shown_with_it() {
+    let case = Case::new();
+    fs::remove_file(case.folder.path().join("x.head")).unwrap();
+    case.edit(&case.last(), |lines| {
+        let other = r#","arguments_sha256":"e3b0c442\u202e","detail""#;
+        let last = lines.pop().unwrap();
+        lines.push(rehashed(&last.replacen(",\"detail\"", other, 1)));
+    });
+    let verdict = verify(&case.path(), &VerifyOptions::default()).unwrap();
+    assert!(case.verdict(&VerifyOptions::default()).starts_with("ok"), "{:?}", verdict.first_bad);
+    let shown = show(&case.path(), &verdict.last.unwrap().seq.to_string()).unwrap().unwrap();
+    assert!(shown.contains("its hash matches"), "{shown}");
+    assert!(shown.contains("  arguments_sha256  e3b0c442\\u{202e}\n"), "{shown}");
 }
 
 #[test]
@@ -343,7 +359,7 @@ fn the_example_in_the_documentation_is_what_the_writer_writes() {
         method: "tools/call".into(),
         name: Some("send_payment".into()),
         id: Some("7".into()),
-        arguments_sha256: Some("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into()),
+        arguments_blake3: Some("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262".into()),
         bytes: 164,
         decision: "deny",
         code: Some("forbidden"),

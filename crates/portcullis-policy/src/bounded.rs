@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::{PoisonError, RwLock};
 
 /// Enough that two busy cores rarely meet.
@@ -11,10 +11,31 @@ const SHARDS: usize = 16;
 /// Found by the hash of a borrowed form of the key, so that a hit copies nothing; the whole key is compared before a value is given out.
 pub(crate) struct Bounded<K, V> {
     /// One entry per hash: of two keys with the same hash the later one stays.
-    shards: [RwLock<HashMap<u64, (K, V)>>; SHARDS],
+    shards: [RwLock<Shard<K, V>>; SHARDS],
     /// Per shard.
     most: usize,
     hasher: RandomState,
+}
+
+type Shard<K, V> = HashMap<u64, (K, V), BuildHasherDefault<Hashed>>;
+
+/// For keys that are hashes already, made with a secret of this process: hashing them again would cost as much and add nothing.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only ever asked for a `u64`; anything else is folded in all the same.
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
 }
 
 impl<K, V: Clone> Bounded<K, V> {

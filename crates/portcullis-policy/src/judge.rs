@@ -1,6 +1,7 @@
 //! The decision point: one request, the policies that can apply to it, one outcome. Lists and calls both come here, so that they agree.
 
 mod key;
+mod lists;
 mod tally;
 
 use std::collections::HashSet;
@@ -17,6 +18,7 @@ use portcullis_core::wire::Limits;
 
 pub(crate) use self::key::Recipe;
 use self::key::{Key, Known};
+use self::lists::Lists;
 use self::tally::{Tally, tally};
 use crate::bounded::Bounded;
 use crate::context::{Facts, Unfit, build};
@@ -48,11 +50,15 @@ pub(crate) struct Judge {
     /// By the address of a definition. A weak reference lets the definition go and still keeps its address from being used again.
     types: Bounded<Weak<Tool>, Arc<Type>>,
     decisions: Bounded<Known, Outcome>,
+    pub(crate) lists: Lists,
     /// The next [`Prepared::number`].
     next: AtomicU64,
     /// How often policies were asked.
     #[cfg(test)]
     evaluations: AtomicUsize,
+    /// How often policies were asked what may be seen.
+    #[cfg(test)]
+    pub(crate) looks: AtomicUsize,
 }
 
 /// What all requests of one caller for one action have in common.
@@ -77,8 +83,19 @@ pub(crate) struct Prepared {
 struct May {
     slice: OnceLock<Arc<Slice>>,
     /// What they say, when none of them looks at the context.
-    fixed: OnceLock<bool>,
+    fixed: OnceLock<Look>,
 }
+
+/// What lists are told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) visible: bool,
+    /// The same item of the same list cannot look different to this caller, at this server and in this version, under this plan.
+    pub(crate) lasting: bool,
+}
+
+/// Facts that an item of a list and the version make, and nothing else. What is not known to be among them is not.
+const OF_ITEM: &[&str] = &["method", "direction", "era", "version", "name", "tool", "uri", "url", "host"];
 
 /// What the policies say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,9 +118,12 @@ impl Judge {
             prepared: Bounded::new(MOST_PREPARED),
             types: Bounded::new(MOST_TYPES),
             decisions: Bounded::new(MOST_DECISIONS),
+            lists: Lists::new(),
             next: AtomicU64::new(0),
             #[cfg(test)]
             evaluations: AtomicUsize::new(0),
+            #[cfg(test)]
+            looks: AtomicUsize::new(0),
         }
     }
 
@@ -209,14 +229,21 @@ impl Judge {
 
     /// Whether the caller may see this at all: some call of this kind could be permitted.
     pub(crate) fn visible(&self, facts: &Facts<'_>, unknown: Unknown) -> bool {
-        let Some(prepared) = self.prepare(facts) else { return false };
+        self.look(facts, unknown).visible
+    }
+
+    /// The same, with how long it holds.
+    pub(crate) fn look(&self, facts: &Facts<'_>, unknown: Unknown) -> Look {
+        let Some(prepared) = self.prepare(facts) else { return Look { visible: false, lasting: true } };
         let slice = self.may_slice(&prepared, unknown);
         let look = || {
+            #[cfg(test)]
+            self.looks.fetch_add(1, Ordering::Relaxed);
+            let Ok(context) = build(facts, &slice.needs, None) else { return Look { visible: false, lasting: false } };
             // A weakened policy may fail where the whole would not (its guard was weakened away); it is then left out.
-            build(facts, &slice.needs, None).is_ok_and(|context| {
-                let Tally { permits, forbids, .. } = ask_cedar(&prepared, slice, context);
-                forbids.is_empty() && !permits.is_empty()
-            })
+            let Tally { permits, forbids, failed } = ask_cedar(&prepared, slice, context);
+            let lasting = failed.is_empty() && slice.needs.only(OF_ITEM);
+            Look { visible: forbids.is_empty() && !permits.is_empty(), lasting }
         };
         if slice.needs.is_empty() { *prepared.may(unknown).fixed.get_or_init(look) } else { look() }
     }

@@ -2,18 +2,26 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use portcullis_core::pieces::Pieces;
 use portcullis_core::refusal::Violation;
 
 use crate::answer::Refusal;
 use crate::gateway::Gateway;
 use crate::identify::Permit;
 use crate::settings::LimitSettings;
+
+/// Bodies up to this size are copied out of the connection's buffer. Half of what hyper gives a buffer: what is larger fills one. Unit: bytes.
+const COPIED: usize = 4096;
+
+/// An `Accept` that covers both forms an answer can take, and so each.
+const BOTH_FORMS: &str = "application/json, text/event-stream";
 
 /// What the client wants of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,29 +89,21 @@ impl Arrival {
     }
 }
 
-/// A body in one frame, the usual case, is passed on without a copy.
+/// A large body in one frame is passed on without a copy. A small one is copied: it shares the buffer of its connection, which could not
+/// be read into again while the message lives, and the message of a standing stream lives as long as the stream.
 async fn read_body(mut body: Incoming, permit: &mut Permit, limits: &LimitSettings) -> Result<Bytes, Refusal> {
     let limit = limits.message_bytes;
-    let mut first: Option<Bytes> = None;
-    let mut all: Option<BytesMut> = None;
+    let mut pieces = Pieces::of(body.size_hint().exact());
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Violation::BodyBroken)?.into_data() else { continue };
-        let so_far = all.as_ref().map(BytesMut::len).or(first.as_ref().map(Bytes::len)).unwrap_or(0);
-        if so_far.saturating_add(data.len()) > limit {
+        if pieces.held().saturating_add(data.len()) > limit {
             return Err(Violation::BodyTooLarge { limit }.into());
         }
         permit.hold(data.len(), limits)?;
-        match (&mut all, first.take()) {
-            (Some(all), _) => all.extend_from_slice(&data),
-            (None, None) => first = Some(data),
-            (None, Some(earlier)) => {
-                let mut joined = BytesMut::from(earlier);
-                joined.extend_from_slice(&data);
-                all = Some(joined);
-            }
-        }
+        pieces.push(data);
     }
-    Ok(all.map(BytesMut::freeze).or(first).unwrap_or_default())
+    let whole = pieces.whole();
+    Ok(if whole.len() <= COPIED { Bytes::copy_from_slice(&whole) } else { whole })
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Violation> {
@@ -122,6 +122,10 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Violation> {
 }
 
 fn check_accept(headers: &HeaderMap, needed: &[&str]) -> Result<(), Violation> {
+    // What MCP's own clients send: read once, not range by range for each form.
+    if headers.get(ACCEPT).is_some_and(|value| value == BOTH_FORMS) {
+        return Ok(());
+    }
     let ranges = || headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
     let covered = |media: &str| ranges().any(|range| covers(range, media));
     if needed.iter().all(|media| covered(media)) { Ok(()) } else { Err(Violation::NotAcceptable) }

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -13,6 +13,10 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::journey::Journey;
+
+/// Bytes of events that go together. 16 KiB: about a hundred small ones, which is what one read brings; the work on them delays the first by
+/// less than what a write costs for each.
+const GATHERED: usize = 16 << 10;
 
 /// A reply on its way to the client.
 pub(crate) struct Departure {
@@ -44,35 +48,45 @@ impl Departure {
         Self { journey: None, first: Some(message), keep_alive, stop: Box::pin(never.cancelled_owned()) }
     }
 
-    /// The next bytes of the stream; `None` at its end.
+    /// The next bytes of the stream; `None` at its end. Events that are there already go together, and none waits for another: each was
+    /// inspected alone, and what is not there yet is not waited for.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut out = BytesMut::new();
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(event(&first, self.journey.as_deref())));
+            put_event(&mut out, &first, self.journey.as_deref());
         }
+        while out.len() < GATHERED
+            && let Some(journey) = self.journey.as_mut()
+        {
+            match journey.poll_next(cx) {
+                Poll::Ready(Some(inspected)) => put_event(&mut out, &inspected, Some(journey)),
+                Poll::Ready(None) => self.journey = None,
+                Poll::Pending if out.is_empty() => return self.poll_quiet(cx),
+                Poll::Pending => break,
+            }
+        }
+        if let Some(journey) = &self.journey {
+            self.keep_alive.as_mut().reset(Instant::now() + journey.keep_alive());
+        }
+        Poll::Ready((!out.is_empty()).then(|| out.freeze()))
+    }
+
+    /// Nothing to send: perhaps the stream is to end, or the client to be told that it lives.
+    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let Some(journey) = self.journey.as_mut() else { return Poll::Ready(None) };
-        match journey.poll_next(cx) {
-            Poll::Ready(Some(inspected)) => {
-                self.keep_alive.as_mut().reset(Instant::now() + journey.keep_alive());
-                Poll::Ready(Some(event(&inspected, Some(journey))))
-            }
-            Poll::Ready(None) => {
-                self.journey = None;
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                if self.stop.as_mut().poll(cx).is_ready() {
-                    let last = journey.stop();
-                    let bytes = last.map(|inspected| event(&inspected, Some(journey)));
-                    self.journey = None;
-                    return Poll::Ready(bytes);
-                }
-                if self.keep_alive.as_mut().poll(cx).is_ready() {
-                    self.keep_alive.as_mut().reset(Instant::now() + journey.keep_alive());
-                    return Poll::Ready(Some(Bytes::from_static(b": keep-alive\n\n")));
-                }
-                Poll::Pending
-            }
+        if self.stop.as_mut().poll(cx).is_ready() {
+            let last = journey.stop();
+            let bytes = last.map(|inspected| {
+                let mut out = BytesMut::new();
+                put_event(&mut out, &inspected, Some(journey));
+                out.freeze()
+            });
+            self.journey = None;
+            return Poll::Ready(bytes);
         }
+        ready!(self.keep_alive.as_mut().poll(cx));
+        self.keep_alive.as_mut().reset(Instant::now() + journey.keep_alive());
+        Poll::Ready(Some(Bytes::from_static(b": keep-alive\n\n")))
     }
 }
 
@@ -85,9 +99,9 @@ impl Drop for Departure {
 }
 
 /// One event. JSON may hold line breaks between tokens; each line becomes a `data` field, which the reader joins again.
-fn event(inspected: &Inspected, journey: Option<&Journey>) -> Bytes {
+fn put_event(out: &mut BytesMut, inspected: &Inspected, journey: Option<&Journey>) {
     let text = inspected.bytes();
-    let mut out = BytesMut::with_capacity(text.len() + 64);
+    out.reserve(text.len() + 64);
     if let Some(id) = inspected.event_id().zip(journey).and_then(|(id, journey)| journey.seal_event(id)) {
         out.put_slice(b"id: ");
         out.put_slice(id.as_bytes());
@@ -96,9 +110,8 @@ fn event(inspected: &Inspected, journey: Option<&Journey>) -> Bytes {
     if let Some(retry) = inspected.retry() {
         out.put_slice(format!("retry: {}\n", retry.as_millis()).as_bytes());
     }
-    put_data(&mut out, text);
+    put_data(out, text);
     out.put_u8(b'\n');
-    out.freeze()
 }
 
 fn put_data(out: &mut BytesMut, text: &[u8]) {

@@ -70,10 +70,15 @@ async fn steps(
     };
     facts.bytes = body.len();
     match verb {
-        Verb::Message => match read::post(gateway, &known, &headers, body, permit).await? {
-            Post::One(read) => one(gateway, *read).await,
-            Post::Batch(reads) => Box::pin(batch(gateway, reads, facts)).await,
-        },
+        Verb::Message => {
+            let post = read::post(gateway, &known, &headers, body, permit).await?;
+            // They share the buffer of the connection, which is read into while the call goes on.
+            drop(headers);
+            match post {
+                Post::One(read) => one(gateway, *read).await,
+                Post::Batch(reads) => Box::pin(batch(gateway, reads, facts)).await,
+            }
+        }
         Verb::Stream => Box::pin(stream(gateway, read::bodiless(gateway, &known, &headers, false, permit)?)).await,
         Verb::Close => Box::pin(close(gateway, read::bodiless(gateway, &known, &headers, true, permit)?)).await,
     }

@@ -1,6 +1,7 @@
 //! An incremental reader of `text/event-stream`: chunks in, whole events out, in any chunking the same.
 //! It never holds more than one event and one line, never waits, and knows nothing of JSON.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,6 +19,9 @@ pub struct SseLimits {
 const FIELD_LIMIT: usize = 1024;
 /// `data: ` and a little air; a data line is as long as its payload and this.
 const FIELD_NAME_ROOM: usize = 16;
+/// The type of an event that says nothing else.
+const MESSAGE: &str = "message";
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 impl SseLimits {
     /// Events that hold a message of up to `bytes` bytes.
@@ -54,7 +58,7 @@ pub struct SseEvent {
     pub data: Bytes,
     /// The last `id` of this event; one that holds a NUL is ignored, as the standard asks.
     pub id: Option<String>,
-    /// The `event` type; absent means `message`.
+    /// The `event` type, unless it is `message`.
     pub kind: Option<String>,
     /// Reconnection delay of this event's `retry` field.
     pub retry: Option<Duration>,
@@ -64,7 +68,7 @@ impl SseEvent {
     /// Whether the event is of the type that carries messages.
     #[must_use]
     pub fn is_message(&self) -> bool {
-        self.kind.as_deref().is_none_or(|kind| kind.is_empty() || kind == "message")
+        self.kind.as_deref().is_none_or(|kind| kind.is_empty() || kind == MESSAGE)
     }
 }
 
@@ -161,13 +165,27 @@ impl SseReader {
     /// # Errors
     /// A line or an event over its limit. The reader must not be used afterwards.
     pub fn next_event(&mut self) -> Result<Option<SseEvent>, SseError> {
-        while let Some(line) = self.next_line()? {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        let mut at = 0;
+        while let Some(piece) = self.next_piece(&chunk, &mut at)? {
+            let joined;
+            let (text, mut line) = if self.partial.is_empty() {
+                (&chunk, piece)
+            } else {
+                self.partial.extend_from_slice(chunk.get(piece).unwrap_or_default());
+                joined = std::mem::take(&mut self.partial).freeze();
+                (&joined, 0..joined.len())
+            };
+            if std::mem::take(&mut self.at_start) && text.get(line.clone()).is_some_and(|line| line.starts_with(BOM)) {
+                line.start += BOM.len();
+            }
             if !line.is_empty() {
-                self.take_field(line)?;
-            } else if self.begun {
-                self.begun = false;
+                self.take_field(text, line)?;
+            } else if std::mem::take(&mut self.begun) {
                 let mut event = std::mem::take(&mut self.event);
                 event.data = std::mem::take(&mut self.data).finish();
+                chunk.advance(at);
+                self.chunk = chunk;
                 return Ok(Some(event));
             }
         }
@@ -180,59 +198,49 @@ impl SseReader {
         self.begun || !self.partial.is_empty()
     }
 
-    fn next_line(&mut self) -> Result<Option<Bytes>, SseError> {
-        if self.after_cr && !self.chunk.is_empty() {
+    /// Where the next line's last piece stands in the chunk, and goes on behind its end. At the end of the chunk, keeps the rest.
+    fn next_piece(&mut self, chunk: &[u8], at: &mut usize) -> Result<Option<Range<usize>>, SseError> {
+        if self.after_cr && *at < chunk.len() {
             self.after_cr = false;
-            if self.chunk.first() == Some(&b'\n') {
-                self.chunk.advance(1);
+            if chunk.get(*at) == Some(&b'\n') {
+                *at += 1;
             }
         }
-        let end = memchr::memchr2(b'\r', b'\n', &self.chunk);
-        let length = self.partial.len() + end.unwrap_or(self.chunk.len());
-        if length > self.limits.line {
+        let start = *at;
+        let rest = chunk.get(start..).unwrap_or_default();
+        let end = memchr::memchr2(b'\r', b'\n', rest);
+        if self.partial.len() + end.unwrap_or(rest.len()) > self.limits.line {
             return Err(SseError::LineTooLong { limit: self.limits.line });
         }
         let Some(end) = end else {
-            self.partial.extend_from_slice(&self.chunk);
-            self.chunk = Bytes::new();
+            self.partial.extend_from_slice(rest);
             return Ok(None);
         };
-        let piece = self.chunk.split_to(end);
-        self.after_cr = self.chunk.first() == Some(&b'\r');
-        self.chunk.advance(1);
-        let mut line = if self.partial.is_empty() {
-            piece
-        } else {
-            self.partial.extend_from_slice(&piece);
-            std::mem::take(&mut self.partial).freeze()
-        };
-        if std::mem::take(&mut self.at_start) && line.starts_with(b"\xEF\xBB\xBF") {
-            line.advance(3);
-        }
-        Ok(Some(line))
+        self.after_cr = rest.get(end) == Some(&b'\r');
+        *at = start + end + 1;
+        Ok(Some(start..start + end))
     }
 
-    fn take_field(&mut self, mut line: Bytes) -> Result<(), SseError> {
-        let colon = memchr::memchr(b':', &line);
-        let name = line.split_to(colon.unwrap_or(line.len()));
-        if colon.is_some() {
-            line.advance(1);
-        }
-        if line.first() == Some(&b' ') {
-            line.advance(1);
-        }
-        match name.as_ref() {
+    fn take_field(&mut self, text: &Bytes, line: Range<usize>) -> Result<(), SseError> {
+        let end = line.end;
+        let line = text.get(line).unwrap_or_default();
+        let (name, rest) = line.split_at(memchr::memchr(b':', line).unwrap_or(line.len()));
+        let value = rest.strip_prefix(b":").unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match name {
             b"data" => {
                 // Each further line costs its bytes and the line feed that joins it, so empty lines are not free.
-                let joined = self.data.len() + line.len() + usize::from(!matches!(self.data, Data::None));
+                let joined = self.data.len() + value.len() + usize::from(!matches!(self.data, Data::None));
                 if joined > self.limits.event {
                     return Err(SseError::EventTooLarge { limit: self.limits.event });
                 }
-                self.data = std::mem::take(&mut self.data).add(line);
+                self.data = std::mem::take(&mut self.data).add(text.slice(end - value.len()..end));
             }
-            b"id" if !line.contains(&0) => self.event.id = Some(short_text(&line)?),
-            b"event" => self.event.kind = Some(short_text(&line)?),
-            b"retry" => match digits(&line) {
+            b"id" if !value.contains(&0) => self.event.id = Some(short_text(value)?),
+            // What nearly every server writes before every event, and what its absence means.
+            b"event" if value == MESSAGE.as_bytes() => self.event.kind = None,
+            b"event" => self.event.kind = Some(short_text(value)?),
+            b"retry" => match digits(value) {
                 Some(millis) => self.event.retry = Some(Duration::from_millis(millis)),
                 None => return Ok(()),
             },

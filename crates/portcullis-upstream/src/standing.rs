@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -24,6 +24,8 @@ use crate::settings::EraSetting;
 const MOST_OBSERVED: usize = 10_000;
 /// Bytes of their definitions, as many as our own question may fetch.
 const MOST_OBSERVED_BYTES: usize = 32 << 20;
+/// Bytes of a list that is remembered for having brought nothing new. 1 MiB: one of them is kept, and longer ones are just looked at again.
+const MOST_REMEMBERED: usize = 1 << 20;
 
 /// Between two refreshes that refused headers ask for (D5). 1 s, as for `list_changed`: a server that refuses everything costs one list a second.
 const CORRECTED_EVERY: Duration = Duration::from_secs(1);
@@ -105,6 +107,9 @@ impl Standing {
     pub(crate) fn observe(&self, listed: &Message) {
         let Some(tools) = listed.result_member("tools").filter(|tools| tools.kind() == JsonKind::Array) else { return };
         let (own, known) = (self.own.load_full(), self.catalogue());
+        if self.lock_observed().brought_nothing(tools.raw(), &own, &known) {
+            return;
+        }
         let new = |tool: &View<'_>| {
             let name = tool.get("name").and_then(View::as_str);
             name.is_some_and(|name| {
@@ -113,16 +118,24 @@ impl Standing {
             })
         };
         let new: Vec<Arc<Tool>> = tools.elements().filter(new).filter_map(Tool::from_view).map(Arc::new).collect();
-        let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut observed = self.lock_observed();
+        if new.is_empty() && tools.raw().len() <= MOST_REMEMBERED {
+            observed.nothing_new = Some(NothingNew { list: tools.raw().into(), own, known });
+            return;
+        }
         let learned = new.into_iter().filter(|tool| observed.learn(tool)).count();
         if learned > 0 {
             self.catalogue.store(Arc::new(self.own.load().with(observed.tools.values().cloned())));
         }
     }
 
+    fn lock_observed(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A complete list of our own.
     fn listed(&self, own: Catalogue) {
-        let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut observed = self.lock_observed();
         observed.leave_to(&own);
         self.catalogue.store(Arc::new(own.with(observed.tools.values().cloned())));
         self.own.store(Arc::new(own));
@@ -273,9 +286,25 @@ struct Observed {
     tools: BTreeMap<String, Arc<Tool>>,
     /// Of their definitions.
     bytes: usize,
+    nothing_new: Option<NothingNew>,
+}
+
+/// The latest list with nothing in it that was not known: most lists are the same one again.
+#[derive(Debug)]
+struct NothingNew {
+    list: Box<[u8]>,
+    own: Arc<Catalogue>,
+    known: Arc<Catalogue>,
 }
 
 impl Observed {
+    /// Whether this very list was looked at while the same was known.
+    fn brought_nothing(&self, list: &[u8], own: &Arc<Catalogue>, known: &Arc<Catalogue>) -> bool {
+        let same =
+            |last: &NothingNew| Arc::ptr_eq(&last.own, own) && Arc::ptr_eq(&last.known, known) && *last.list == *list;
+        self.nothing_new.as_ref().is_some_and(same)
+    }
+
     /// Whether there was room for it.
     fn learn(&mut self, tool: &Arc<Tool>) -> bool {
         let older = self.tools.get(&tool.name).map(|older| older.definition.len());

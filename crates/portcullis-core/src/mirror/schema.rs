@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
+use memchr::memmem;
+
 use crate::wire::{JsonKind, Token, View};
 
 const ANNOTATION: &str = "x-mcp-header";
@@ -90,6 +92,12 @@ struct Step<'a> {
     above: Option<Rc<Step<'a>>>,
 }
 
+/// Whether any definition in this text could have annotations: their name stands there, or something that may be a letter of it is escaped.
+#[must_use]
+pub fn may_annotate(text: View<'_>) -> bool {
+    memmem::find(text.raw(), ANNOTATION.as_bytes()).is_some() || memmem::find(text.raw(), br"\u00").is_some()
+}
+
 /// The annotated arguments of an `inputSchema`, ordered by header name.
 ///
 /// # Errors
@@ -97,7 +105,7 @@ struct Step<'a> {
 pub fn header_params(input_schema: View<'_>) -> Result<Vec<HeaderParam>, HeaderParamError> {
     // Almost no schema has annotations, and looking at every byte once is cheap.
     let annotated = |token: Token<'_>| matches!(token, Token::Key(key) if key == ANNOTATION);
-    if !input_schema.tokens().any(annotated) {
+    if !may_annotate(input_schema) || !input_schema.tokens().any(annotated) {
         return Ok(Vec::new());
     }
     let mut found = BTreeMap::new();

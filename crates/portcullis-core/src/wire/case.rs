@@ -101,7 +101,7 @@ pub(super) fn is_id_variant(key: &[u8]) -> bool {
 }
 
 fn is_variant_of(known: &[&str], key: &[u8]) -> bool {
-    !known.iter().any(|name| name.as_bytes() == key) && reads_as(known, key)
+    reads_as(known, key) && !known.iter().any(|name| name.as_bytes() == key)
 }
 
 /// Whether `key` is one of `known`, or a lax reader could take it for one.

@@ -153,6 +153,8 @@ impl Message {
 
     #[must_use]
     pub fn result_member(&self, name: &str) -> Option<View<'_>> {
+        // Most messages of a stream have no result, and every watcher asks.
+        self.result()?;
         self.member(Level::Result, name)
     }
 

@@ -101,7 +101,7 @@ impl Members<'_> {
             self.text("name", &redact::name(name), TEXT);
         }
         self.text_if("id", intent.id.as_deref());
-        self.text_if("arguments_sha256", intent.arguments_sha256.as_deref());
+        self.text_if("arguments_blake3", intent.arguments_blake3.as_deref());
         if let Some(arguments) = intent.arguments.as_deref().filter(|_| content != Content::None) {
             self.text("arguments", &redact::json(arguments), CONTENT);
         }

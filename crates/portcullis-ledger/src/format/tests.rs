@@ -103,7 +103,7 @@ fn the_worst_record_still_fits_the_longest_line() {
         method: long(),
         name: Some(long()),
         id: Some(long()),
-        arguments_sha256: Some(long()),
+        arguments_blake3: Some(long()),
         arguments: Some(format!("\"{}\"", "\\u0001".repeat(1 << 18))),
         detail: Some(long()),
         policies: vec![Arc::from(long().as_str()); 1000],

@@ -13,7 +13,7 @@ pub(super) fn of(record: &Record) -> usize {
             let optional = [
                 &intent.name,
                 &intent.id,
-                &intent.arguments_sha256,
+                &intent.arguments_blake3,
                 &intent.arguments,
                 &intent.detail,
                 &intent.parent_span,

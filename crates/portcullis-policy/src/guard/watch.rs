@@ -13,7 +13,7 @@ use portcullis_core::wire::{Direction, JsonKind, Kind, Message, View};
 
 use super::NAME;
 use crate::context::Facts;
-use crate::judge::Judge;
+use crate::judge::{Judge, Look};
 use crate::visibility::Unknown;
 use crate::vocabulary::{TOOLS_CALL, asks_client};
 
@@ -96,10 +96,13 @@ impl Reply {
                 return Sight::Cut(garbled("the list is not an array"));
             }
             is_list = true;
-            let keep: Vec<bool> = items.elements().map(|item| self.shows(list, item)).collect();
+            let look = || items.elements().map(|item| self.look(list, item));
+            let keep = self.judge.lists.visible(&self.context, list.method, items.raw(), look);
             all += keep.len();
-            hidden += keep.iter().filter(|keep| !**keep).count();
-            edit = edit.remove_elements(items, &|index| keep.get(index).copied().unwrap_or_default());
+            if keep.contains(&false) {
+                hidden += keep.iter().filter(|keep| !**keep).count();
+                edit = edit.remove_elements(items, &|index| keep.get(index).copied().unwrap_or_default());
+            }
         }
         // What one caller may see must not be served to another from a shared cache (C45), be it the whole list: the next caller's may
         // be shorter, and all pages must say the same (C44).
@@ -121,10 +124,10 @@ impl Reply {
     }
 
     /// Whether the caller may see this item. What cannot be named cannot be judged and is not shown.
-    fn shows(&self, list: &List, item: View<'_>) -> bool {
+    fn look(&self, list: &List, item: View<'_>) -> Look {
         let Some(member) = list.name else {
             let facts = Facts::of_item(&self.context, list.action, None);
-            return self.judge.visible(&facts, Unknown::Subject);
+            return self.judge.look(&facts, Unknown::Subject);
         };
         let (mut name, mut hints) = (None, Annotations::default());
         // One pass: looking each member up would scan the schemas once per name.
@@ -137,19 +140,21 @@ impl Reply {
         }
         // A name that no call could carry (its quotes aside) is not worth remembering a decision for.
         let most = self.judge.limits.name.saturating_add(2);
-        let Some(name) = name.filter(|name| name.raw().len() <= most).and_then(View::as_str) else { return false };
+        let Some(name) = name.filter(|name| name.raw().len() <= most).and_then(View::as_str) else {
+            return Look { visible: false, lasting: true };
+        };
         let mut facts = Facts::of_item(&self.context, list.action, Some(name));
         facts.hints = (list.action == TOOLS_CALL).then_some(hints);
-        self.judge.visible(&facts, Unknown::Call)
+        self.judge.look(&facts, Unknown::Call)
     }
 
     /// Judges every member of every `inputRequests` in the message as the server request it is.
     fn embedded_refusal(&self, message: &Message) -> Option<Box<Denial>> {
         let holders = [
             message.result_member("inputRequests"),
-            message.result().and_then(|result| result.path(&["task", "inputRequests"])),
+            message.result_member("task").and_then(|task| task.get("inputRequests")),
             message.param("inputRequests"),
-            message.params().and_then(|params| params.path(&["task", "inputRequests"])),
+            message.param("task").and_then(|task| task.get("inputRequests")),
         ];
         holders.into_iter().flatten().find_map(|requests| {
             if requests.kind() != JsonKind::Object {

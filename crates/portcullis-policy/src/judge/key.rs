@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use portcullis_core::catalogue::{Annotations, Tool};
 use portcullis_core::wire::{JsonKind, View as Json};
+use smallvec::SmallVec;
 
 use crate::context::Facts;
 use crate::mentions::Needs;
@@ -59,11 +60,8 @@ impl Recipe {
     }
 }
 
-/// A key while it is looked up: no memory is allocated for it.
-pub(super) struct Key {
-    bytes: [u8; MOST_KEY],
-    len: usize,
-}
+/// A key while it is looked up: no memory is allocated for it, nor is what it does not use written to.
+pub(super) struct Key(SmallVec<[u8; MOST_KEY]>);
 
 /// A remembered key.
 pub(super) struct Known {
@@ -74,14 +72,13 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn is(&self, key: &Key) -> bool {
-        *self.bytes == *key.bytes()
+        *self.bytes == *key.0
     }
 }
 
-/// Only the written part.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.bytes().hash(state);
+        self.0.hash(state);
     }
 }
 
@@ -95,8 +92,8 @@ mod tag {
 }
 
 impl Key {
-    pub(super) const fn new() -> Self {
-        Self { bytes: [0; MOST_KEY], len: 0 }
+    pub(super) fn new() -> Self {
+        Self(SmallVec::new())
     }
 
     /// Writes what the decision depends on. `None`: on more than a key can hold. The order of the parts is the slice's, and the same
@@ -116,7 +113,7 @@ impl Key {
     }
 
     pub(super) fn known(&self, facts: &Facts<'_>) -> Known {
-        Known { bytes: self.bytes().into(), _definition: facts.tool.map(Arc::downgrade).unwrap_or_default() }
+        Known { bytes: self.0.as_slice().into(), _definition: facts.tool.map(Arc::downgrade).unwrap_or_default() }
     }
 
     fn part(&mut self, part: Part, slice: &Slice, facts: &Facts<'_>) -> Option<()> {
@@ -190,14 +187,12 @@ impl Key {
     }
 
     fn push(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.len + bytes.len();
-        self.bytes.get_mut(self.len..end)?.copy_from_slice(bytes);
-        self.len = end;
+        // Never more than what needs no allocation.
+        if bytes.len() > MOST_KEY.saturating_sub(self.0.len()) {
+            return None;
+        }
+        self.0.extend_from_slice(bytes);
         Some(())
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -210,7 +205,7 @@ mod tests {
         let written = |texts: &[&str]| {
             let mut key = Key::new();
             texts.iter().for_each(|text| key.text(text.as_bytes()).unwrap());
-            key.bytes().to_vec()
+            key.0.to_vec()
         };
         // The middle one looks like the tag between two texts.
         assert_ne!(written(&["a", "b"]), written(&["a\u{2}b"]));

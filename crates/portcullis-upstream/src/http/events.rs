@@ -2,16 +2,21 @@
 //! Dropping it closes the stream, which is what cancels a modern request (C8).
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, Stream};
+use http_body::Body;
 use http_body_util::BodyExt;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Arrivals, Arrived};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Direction, Kind, Message, looks_like_batch, read_batch};
+use tokio::time::Sleep;
 
 use super::line::Answer;
 use super::reply::{Expecting, arrived, garbage};
@@ -50,7 +55,35 @@ pub(super) struct Events {
     /// An event id was given: a legacy stream may break off and be resumed (A15, B9).
     resumable: bool,
     unmatched: u8,
+    /// How much longer the stream may be silent, while it is waited for.
+    silence: Option<Pin<Box<Sleep>>>,
     ready: VecDeque<Result<Arrived, Fault>>,
+}
+
+impl Stream for Events {
+    type Item = Result<Arrived, Fault>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(item) = this.ready.pop_front() {
+                return Poll::Ready(Some(item));
+            }
+            if this.body.is_none() {
+                return Poll::Ready(None);
+            }
+            match this.reader.next_event() {
+                Err(error) => this.fail(Fault::new(FaultKind::TooLarge, error.to_string())),
+                Ok(Some(event)) => this.take(event),
+                Ok(None) => match ready!(this.poll_chunk(cx)) {
+                    Ok(Some(chunk)) => this.reader.feed(chunk),
+                    Ok(None) => this.at_end("the stream ended"),
+                    Err(fault) if fault.kind == FaultKind::Died => this.at_end(&fault.detail),
+                    Err(fault) => this.fail(fault),
+                },
+            }
+        }
+    }
 }
 
 impl Events {
@@ -83,56 +116,41 @@ impl Events {
             batches,
             resumable: false,
             unmatched: 0,
+            silence: None,
             ready: VecDeque::new(),
         }
     }
 
     pub(super) fn arrivals(self) -> Arrivals {
-        Box::pin(futures_util::stream::unfold(self, |mut events| async move {
-            let next = events.next().await?;
-            Some((next, events))
-        }))
-    }
-
-    async fn next(&mut self) -> Option<Result<Arrived, Fault>> {
-        loop {
-            if let Some(item) = self.ready.pop_front() {
-                return Some(item);
-            }
-            self.body.as_ref()?;
-            match self.reader.next_event() {
-                Err(error) => self.fail(Fault::new(FaultKind::TooLarge, error.to_string())),
-                Ok(Some(event)) => self.take(event),
-                Ok(None) => match self.chunk().await {
-                    Ok(Some(chunk)) => self.reader.feed(chunk),
-                    Ok(None) => self.at_end("the stream ended"),
-                    Err(fault) if fault.kind == FaultKind::Died => self.at_end(&fault.detail),
-                    Err(fault) => self.fail(fault),
-                },
-            }
-        }
+        Box::pin(self)
     }
 
     /// The next bytes; `None` at the orderly end.
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
-        let Some(body) = self.body.as_mut() else { return Ok(None) };
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         loop {
-            let frame = match self.owner.idle {
-                None => body.frame().await,
-                Some(limit) => tokio::time::timeout(limit, body.frame())
-                    .await
-                    .map_err(|_| Fault::new(FaultKind::TimedOut, format!("the stream was silent for {limit:?}")))?,
-            };
+            let Some(body) = self.body.as_mut() else { return Poll::Ready(Ok(None)) };
+            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else { return self.poll_silence(cx).map(Err) };
+            self.silence = None;
             match frame {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(Fault::new(FaultKind::Died, exchange::chain(&error))),
+                None => return Poll::Ready(Ok(None)),
+                Some(Err(error)) => {
+                    return Poll::Ready(Err(Fault::new(FaultKind::Died, exchange::chain(&error))));
+                }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
+                        return Poll::Ready(Ok(Some(data)));
                     }
                 }
             }
         }
+    }
+
+    /// Ready when nothing has come for too long. Only a stream that is waited for has a timer.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        let Some(limit) = self.owner.idle else { return Poll::Pending };
+        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(silence.as_mut().poll(cx));
+        Poll::Ready(Fault::new(FaultKind::TimedOut, format!("the stream was silent for {limit:?}")))
     }
 
     fn fail(&mut self, fault: Fault) {
@@ -162,20 +180,18 @@ impl Events {
             return;
         }
         let limits = self.owner.limits;
-        let messages = if self.batches && looks_like_batch(data) {
-            read_batch(data.clone(), Direction::ToClient, &limits)
+        if self.batches && looks_like_batch(data) {
+            match read_batch(data.clone(), Direction::ToClient, &limits) {
+                Ok(messages) => messages.into_iter().for_each(|message| self.sort(message)),
+                Err(error) => return self.fail(garbage(&error)),
+            }
         } else {
-            Message::read(data.clone(), Direction::ToClient, &limits).map(|message| vec![message])
-        };
-        match messages {
-            Err(error) => self.fail(garbage(&error)),
-            Ok(messages) => {
-                for message in messages {
-                    self.sort(message);
-                }
-                self.label(event.id, retry);
+            match Message::read(data.clone(), Direction::ToClient, &limits) {
+                Ok(message) => self.sort(message),
+                Err(error) => return self.fail(garbage(&error)),
             }
         }
+        self.label(event.id, retry);
     }
 
     /// One message to its place.

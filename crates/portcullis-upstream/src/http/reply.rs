@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
+use http_body::Body;
 use http_body_util::BodyExt;
 use portcullis_core::call::SessionKey;
+use portcullis_core::pieces::Pieces;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Arrived, Media, Reply};
 use portcullis_core::version::Era;
@@ -254,23 +256,14 @@ fn form(headers: &HeaderMap) -> Result<Form, Fault> {
 
 /// A body of at most `limit` bytes.
 async fn read_body(mut body: Answer, limit: usize) -> Result<Bytes, Fault> {
-    let mut whole: Option<Bytes> = None;
+    let mut pieces = Pieces::of(body.size_hint().exact());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Fault::new(FaultKind::Died, exchange::chain(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
-        let length = whole.as_ref().map_or(0, Bytes::len) + data.len();
-        if length > limit {
+        if pieces.held() + data.len() > limit {
             return Err(Fault::new(FaultKind::TooLarge, format!("the answer is larger than {limit} bytes")));
         }
-        whole = Some(match whole.take() {
-            None => data,
-            // Amortised: the sole owner of the joined bytes gets its buffer back.
-            Some(first) => {
-                let mut joined = first.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
-                joined.extend_from_slice(&data);
-                joined.freeze()
-            }
-        });
+        pieces.push(data);
     }
-    Ok(whole.unwrap_or_default())
+    Ok(pieces.whole())
 }

@@ -87,10 +87,30 @@ pub(super) fn session_id(headers: &http::HeaderMap) -> Result<Option<HeaderValue
     let mut values = headers.get_all("mcp-session-id").iter();
     let Some(id) = values.next() else { return Ok(None) };
     let legal = !id.is_empty() && id.len() <= MOST_ID_BYTES && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    if !legal || values.next().is_some() {
-        return Err(Fault::new(FaultKind::Garbage, "the server's session id is not one short word of visible ASCII"));
-    }
-    let mut id = id.clone();
+    // A copy: the value itself shares the buffer that the answer was read into, and would keep all of it for as long as the session lives.
+    let copied = HeaderValue::from_bytes(id.as_bytes()).ok().filter(|_| legal && values.next().is_none());
+    let mut id = copied.ok_or_else(|| {
+        Fault::new(FaultKind::Garbage, "the server's session id is not one short word of visible ASCII")
+    })?;
     id.set_sensitive(true);
     Ok(Some(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::header::{HeaderMap, HeaderValue};
+
+    use super::session_id;
+
+    #[test]
+    fn the_id_of_a_session_does_not_keep_the_answer_it_came_with() {
+        let answer = Bytes::from(b"HTTP/1.1 200 OK\r\nmcp-session-id: 1-2-3\r\n\r\n".to_vec());
+        let value = HeaderValue::from_maybe_shared(answer.slice(33..38)).unwrap();
+        let headers = HeaderMap::from_iter([("mcp-session-id".parse().unwrap(), value)]);
+        let id = session_id(&headers).unwrap().unwrap();
+        assert_eq!(id, "1-2-3");
+        drop(headers);
+        assert!(answer.is_unique());
+    }
 }

@@ -153,7 +153,7 @@ fn reference(text: &[u8]) -> Vec<SseEvent> {
         match name {
             b"data" => data.push(value.to_vec()),
             b"id" if !value.contains(&0) => event.id = Some(text),
-            b"event" => event.kind = Some(text),
+            b"event" => event.kind = (text != "message").then_some(text),
             b"retry" if text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok() => {
                 event.retry = text.parse().ok().map(Duration::from_millis);
             }

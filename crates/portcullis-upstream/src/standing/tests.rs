@@ -87,6 +87,23 @@ async fn tools_that_only_clients_are_shown_are_known_and_stay_known_when_we_ask_
     assert_eq!(standing.catalogue().tools().len(), super::MOST_OBSERVED + 1);
 }
 
+#[tokio::test]
+async fn a_list_that_brought_nothing_new_is_looked_at_again_once_our_own_has_changed() {
+    let read = |text: String| Message::read(text.into(), Direction::ToClient, &Limits::default()).unwrap();
+    let list = |tools: &str| read(format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{tools}]}}}}"#));
+    let own = |tools: &str| Catalogue::from_tools(list(tools).result_member("tools").unwrap().elements()).unwrap();
+    let standing = standing(EraSetting::Legacy);
+    let both = r#"{"name":"a"},{"name":"b"}"#;
+    standing.refresh(|| async { Ok(own(both)) }).await.unwrap();
+    for _ in 0..2 {
+        standing.observe(&list(both));
+    }
+    standing.refresh(|| async { Ok(own(r#"{"name":"a"}"#)) }).await.unwrap();
+    assert!(standing.catalogue().tool("b").is_none());
+    standing.observe(&list(both));
+    assert!(standing.catalogue().tool("b").is_some(), "a client was shown it");
+}
+
 #[tokio::test(start_paused = true)]
 async fn refused_headers_have_the_tools_read_anew_but_not_for_every_refusal_d5() {
     let (standing, contacts) = (standing(EraSetting::Modern), AtomicU32::new(0));

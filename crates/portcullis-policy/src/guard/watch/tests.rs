@@ -1,11 +1,13 @@
 use bytes::Bytes;
+use portcullis_core::caller::Caller;
 use portcullis_core::guard::Guard as _;
+use portcullis_core::version::Version;
 use portcullis_core::wire::Limits;
 use serde_json::json;
 
 use super::*;
 use crate::guard::PolicyGuard;
-use crate::testing::{call, guard};
+use crate::testing::{call, guard, with_context};
 
 fn see(guard: &PolicyGuard, case: serde_json::Value, reply: &str) -> Sight {
     let message = Message::read(Bytes::from(reply.to_owned()), Direction::ToClient, &Limits::default()).unwrap();
@@ -196,4 +198,84 @@ fn an_error_that_sends_the_user_to_a_url_is_judged_as_an_elicitation_i21() {
     let forms = crate::testing::guard("permit (principal, action, resource);");
     assert!(matches!(see(&forms, json!({"tool": "pay"}), &formless), Sight::Cut(_)));
     assert!(matches!(look(-32602, "https://evil.example/"), Sight::Keep));
+}
+
+const TOOL_LIST: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"pay"},{"name":"read-note","annotations":{"readOnlyHint":true}}]}}"#;
+
+fn looks(guard: &PolicyGuard) -> usize {
+    guard.judge().looks.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[test]
+fn the_very_same_list_is_judged_once_for_each_caller_and_version() {
+    let guard = guard(
+        r#"@id("bob-pays") permit (principal == Mcp::Caller::"bob", action == notes::Action::"pay", resource) when { context.era == "legacy" && context.args.recipient == "eve" };
+        permit (principal, action in Mcp::Action::"tools/call", resource) when { context.tool has readOnly && context.tool.readOnly };"#,
+    );
+    let listing = |caller: &str, version: Version| {
+        with_context(&call(json!({"method": "tools/list"})), |context| {
+            context.caller = Arc::new(Caller { name: caller.to_owned(), ..Caller::anonymous() });
+            context.version = version;
+        })
+    };
+    let shown = |call: &Call, reply: &str| {
+        let message = Message::read(Bytes::from(reply.to_owned()), Direction::ToClient, &Limits::default()).unwrap();
+        match guard.watch(call).unwrap().see(&message) {
+            Sight::Keep => reply.to_owned(),
+            sight => replaced(sight).0,
+        }
+    };
+    let legacy = Version::parse("2025-11-25").unwrap();
+    let modern = Version::parse("2026-07-28").unwrap();
+    let without_pay = TOOL_LIST.replace(r#"{"name":"pay"},"#, "");
+    for (caller, version, expected) in [
+        ("bob", legacy, TOOL_LIST),
+        ("eve", legacy, &without_pay),
+        ("bob", modern, &without_pay),
+        ("bob", legacy, TOOL_LIST),
+    ] {
+        assert_eq!(shown(&listing(caller, version), TOOL_LIST), expected, "{caller} {version:?}");
+    }
+    let before = looks(&guard);
+    // The id is not part of the list.
+    let again = TOOL_LIST.replace(r#""id":1"#, r#""id":22"#);
+    assert_eq!(shown(&listing("bob", legacy), &again), again);
+    assert_eq!(looks(&guard), before, "nothing was judged again");
+    // The least difference makes it another list, be it far from both ends.
+    let hinted = r#"{"name":"read-note","annotations":{"readOnlyHint":true}}"#;
+    let filler = format!(r#",{{"name":"read-note","description":"{}"}}"#, "x".repeat(2000));
+    let long = TOOL_LIST.replace(hinted, &format!("{hinted}{filler}{filler},{hinted}{filler}{filler}"));
+    let honest = shown(&listing("eve", legacy), &long);
+    let (start, end) = long.rsplit_once("true").unwrap();
+    let less = shown(&listing("eve", legacy), &format!("{start}null{end}"));
+    assert_eq!((honest.matches("true").count(), less.matches("true").count()), (2, 1));
+}
+
+#[test]
+fn what_could_not_be_judged_is_judged_anew_in_the_next_list() {
+    // An overflow, which no check of policies finds.
+    let guard = guard(
+        r#"permit (principal, action in Mcp::Action::"tools/call", resource)
+        when { context.tool has readOnly && context.tool.readOnly && 9223372036854775807 + 1 > 0 };"#,
+    );
+    let mut all = 0;
+    for _ in 0..2 {
+        see(&guard, json!({"method": "tools/list"}), TOOL_LIST);
+        all += 2;
+        assert_eq!(looks(&guard), all);
+    }
+}
+
+#[test]
+fn a_list_too_long_to_be_remembered_is_filtered_all_the_same() {
+    let guard =
+        guard(r#"permit (principal, action in Mcp::Action::"tools/call", resource) when { context.name == "pay" };"#);
+    let long =
+        TOOL_LIST.replace(r#"{"name":"pay"}"#, &format!(r#"{{"name":"pay","description":"{}"}}"#, "x".repeat(200_000)));
+    let before = looks(&guard);
+    for _ in 0..2 {
+        let (text, _) = replaced(see(&guard, json!({"method": "tools/list"}), &long));
+        assert!(text.contains(r#""name":"pay""#) && !text.contains("read-note"));
+    }
+    assert_eq!(looks(&guard) - before, 4, "each time anew");
 }

@@ -1,5 +1,6 @@
 //! The modern era (section C): no sessions, mirrored headers, statuses, cancellation by closing.
 
+use portcullis_core::ledger::Record;
 use portcullis_core::refusal::{Fault, FaultKind, Manner};
 use portcullis_core::upstream::{Media, Reply};
 use portcullis_core::version::Era;
@@ -56,6 +57,25 @@ async fn c80_who_did_not_declare_tasks_is_told_so_and_learns_nothing_of_any_task
             r#"clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#,
         );
         assert!(!client.post(&declaring).await.body.contains(told), "{method}");
+    }
+}
+
+/// The digest was computed by another implementation, and is the one that `docs/audit-format.md` shows.
+#[tokio::test]
+async fn the_digest_of_the_arguments_is_blake3_of_the_bytes_that_the_client_sent() {
+    let running = start(CannedUpstream::new(ordinary)).await;
+    let client = modern(&running.client(), "tools/call").with("mcp-name", "echo");
+    for (arguments, digest) in [
+        (r#"{"to":"ana","amount":20}"#, Some("1b004c45a6bb66fe5a807472f9741d0e7f390d78713ff638756223930ceb37f3")),
+        (r#"{ "to":"ana","amount":20}"#, Some("99d9165e15ecc9d7b11049fc4702e13c778d901ed403914cb3f5d7a2e7454be7")),
+    ] {
+        client.post(&body("tools/call", &format!(r#""name":"echo","arguments": {arguments} "#))).await;
+        let records = running.ledger.records.lock().unwrap();
+        let last = records.iter().rev().find_map(|record| match record {
+            Record::Intent(intent) => Some(intent),
+            _ => None,
+        });
+        assert_eq!(last.unwrap().arguments_blake3.as_deref(), digest, "{records:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::refusal::{Fault, FaultKind, Manner};
 use portcullis_core::upstream::{Arrived, Media};
 
 use crate::settings::ServerSettings;
@@ -53,6 +53,33 @@ async fn each_event_reaches_the_client_before_the_next_one_is_sent() {
     assert!(next_event(open.body_mut()).await.unwrap().contains(r#""result""#));
     assert!(next_event(open.body_mut()).await.is_none(), "A16: the stream ends after the response");
     assert_eq!(running.outcomes(2).await[1], "answered");
+}
+
+#[tokio::test]
+async fn events_that_are_there_already_go_together_and_each_is_judged_alone() {
+    let refused = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"no"}}"#;
+    let upstream = CannedUpstream::new(move |call| {
+        if call.method() != "tools/call" {
+            return ordinary(call);
+        }
+        let events = vec![progress(0), progress(1), from_server(refused), progress(2), done()];
+        Ok(reply(Media::EventStream, events))
+    });
+    let deny = DenyList(&[("notifications/message", Manner::Plain)]);
+    let running = start_with(upstream, deny, ServerSettings::default()).await;
+    let client = running.session().await;
+    let mut open = client.open("POST", CALL).await;
+    let together = next_event(open.body_mut()).await.unwrap();
+    let events: Vec<&str> = together.split_terminator("\n\n").collect();
+    assert_eq!(events.len(), 4, "{together}");
+    for (event, expected) in events.iter().zip([r#""progress":0"#, r#""progress":1"#, r#""progress":2"#, r#""result""#])
+    {
+        assert!(event.starts_with("data: ") && event.contains(expected), "{together}");
+    }
+    assert!(next_event(open.body_mut()).await.is_none());
+    assert_eq!(running.outcomes(2).await[1], "answered");
+    let told: u64 = events.iter().map(|event| event.len() as u64 - 6).sum();
+    assert_eq!(running.ledger.delivered()[1], (4, told), "each was counted");
 }
 
 #[tokio::test]
@@ -250,7 +277,7 @@ async fn a_flood_of_server_requests_is_refused_not_kept() {
 
 #[tokio::test]
 async fn refused_server_requests_take_no_place_among_those_that_wait() {
-    let policy = DenyList(&[("sampling/createMessage", portcullis_core::refusal::Manner::Plain)]);
+    let policy = DenyList(&[("sampling/createMessage", Manner::Plain)]);
     let upstream = CannedUpstream::new(|call| match call.method() {
         "tools/call" => {
             let refused = (0..300).map(|id| {
