@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::caller::Caller;
 use crate::catalogue::{Catalogue, Tool};
 use crate::clock::Timestamp;
+use crate::proofs::Proofs;
 use crate::trace::TraceContext;
 use crate::version::{Era, Version};
 use crate::wire::{Direction, Id, Kind, Message, View};
@@ -38,6 +39,8 @@ pub struct Session {
 #[derive(Clone, Debug)]
 pub struct Context {
     pub caller: Arc<Caller>,
+    /// What the request proved beside who calls.
+    pub proofs: Arc<Proofs>,
     /// The protocol revision both sides of this exchange speak; hence the era.
     pub version: Version,
     /// Legacy sessions only. Also set on the `initialize` that opens the session.
