@@ -1,6 +1,7 @@
 //! Requests signed and spoiled. Time and stores are handed in; nothing waits.
 
 mod flipped;
+mod others;
 mod sessions;
 mod settings;
 mod vectors;
