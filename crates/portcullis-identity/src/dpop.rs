@@ -90,6 +90,13 @@ pub enum DpopMode {
     Required,
 }
 
+/// How a token was shown in `Authorization`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Bearer,
+    Dpop,
+}
+
 #[derive(Debug)]
 pub struct DpopVerifier {
     mode: DpopMode,
@@ -148,20 +155,22 @@ impl DpopVerifier {
         }
     }
 
-    /// Whether the key a token is bound to (`cnf.jkt`) and the key that was proven are one. Asked for every token, proof or not.
+    /// Whether the key a token is bound to (`cnf.jkt`) and the key that was proven are one, and the token came as what it is. Asked for every
+    /// token, proof or not.
     ///
     /// # Errors
-    /// A bound token without a proof, or with another key's; a proof for a token that is bound to nothing; neither, where both are required.
-    pub fn bound(&self, token: Option<&str>, proven: Option<&str>) -> Result<(), Failed> {
+    /// A bound token without a proof, as a bearer token (RFC 9449 §7.2), or with another key's proof; a proof or the scheme `DPoP` with a token
+    /// that is bound to nothing; a token that is bound to nothing where all must be bound.
+    pub fn bound(&self, scheme: Scheme, token: Option<&str>, proven: Option<&str>) -> Result<(), Failed> {
+        let required = |detail: &str| Err(Failed::new(ProofFailure::DpopRequired, detail));
         match (token, proven) {
+            (Some(_), _) if scheme == Scheme::Bearer => required("a bound token as a bearer token"),
+            (Some(_), None) => required("a bound token without a proof"),
             (Some(token), Some(proven)) if token == proven => Ok(()),
             (Some(_), Some(_)) => Err(invalid("the token is bound to another key")),
-            (None, Some(_)) => Err(invalid("the token is bound to no key")),
-            (Some(_), None) => Err(Failed::new(ProofFailure::DpopRequired, "a bound token without a proof")),
-            (None, None) if self.mode == DpopMode::Required => {
-                Err(Failed::new(ProofFailure::DpopRequired, "no proof and no bound token"))
-            }
-            (None, None) => Ok(()),
+            (None, None) if self.mode == DpopMode::Required => required("a token that is bound to no key"),
+            (None, None) if scheme == Scheme::Bearer => Ok(()),
+            (None, _) => Err(invalid("the token is bound to no key")),
         }
     }
 

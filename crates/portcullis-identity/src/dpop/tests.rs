@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::address::normal;
-use super::{DpopAlgorithm, DpopMode, DpopSettings, DpopVerifier};
+use super::{DpopAlgorithm, DpopMode, DpopSettings, DpopVerifier, Scheme};
 use crate::Secret;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -282,20 +282,28 @@ fn nonces_are_good_for_their_slot_and_the_next() {
 
 #[test]
 fn a_bound_token_needs_its_own_keys_proof() {
-    let of = |mode, token, proven| {
-        let verifier = DpopVerifier::new(&DpopSettings { mode, ..DpopSettings::default() }).unwrap();
-        verifier.bound(token, proven).map_err(|failed| failed.failure)
-    };
     use DpopMode::{Off, Optional, Required};
+    use Scheme::{Bearer, Dpop};
+    let of = |mode, scheme, token, proven| {
+        let verifier = DpopVerifier::new(&DpopSettings { mode, ..DpopSettings::default() }).unwrap();
+        verifier.bound(scheme, token, proven).map_err(|failed| failed.failure)
+    };
     for mode in [Off, Optional, Required] {
-        assert_eq!(of(mode, Some("k"), Some("k")), Ok(()));
-        assert_eq!(of(mode, Some("k"), None), Err(ProofFailure::DpopRequired), "as a bearer token");
-        assert_eq!(of(mode, Some("k"), Some("l")), Err(ProofFailure::DpopInvalid));
-        assert_eq!(of(mode, None, Some("k")), Err(ProofFailure::DpopInvalid));
+        assert_eq!(of(mode, Dpop, Some("k"), Some("k")), Ok(()));
+        assert_eq!(of(mode, Dpop, Some("k"), None), Err(ProofFailure::DpopRequired));
+        assert_eq!(of(mode, Dpop, Some("k"), Some("l")), Err(ProofFailure::DpopInvalid));
+        for proven in [None, Some("k"), Some("l")] {
+            assert_eq!(of(mode, Bearer, Some("k"), proven), Err(ProofFailure::DpopRequired), "as a bearer token");
+        }
+        for scheme in [Bearer, Dpop] {
+            assert_eq!(of(mode, scheme, None, Some("k")), Err(ProofFailure::DpopInvalid), "bound to no key");
+        }
     }
-    assert_eq!(of(Optional, None, None), Ok(()));
-    assert_eq!(of(Off, None, None), Ok(()));
-    assert_eq!(of(Required, None, None), Err(ProofFailure::DpopRequired));
+    for mode in [Off, Optional] {
+        assert_eq!(of(mode, Bearer, None, None), Ok(()));
+        assert_eq!(of(mode, Dpop, None, None), Err(ProofFailure::DpopInvalid));
+    }
+    assert_eq!(of(Required, Bearer, None, None), Err(ProofFailure::DpopRequired));
 }
 
 #[test]
