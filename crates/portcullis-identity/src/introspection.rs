@@ -1,5 +1,7 @@
 //! Token introspection (RFC 7662): what the issuer says about a token that only it can read. Remembers nothing; who asks does.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::refusal::ProofFailure;
@@ -13,6 +15,9 @@ use crate::{Failed, json};
 
 /// Questions at once. 32: at 10 ms each this is 3,000 new tokens a second; a flood of made-up tokens must not become a flood at the issuer.
 const AT_ONCE: usize = 32;
+
+/// How long a question waits for room. 1 s: the burst after a restart passes; in a flood, whoever would wait longer is told to come again.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 /// One issuer's endpoint, and who we are there.
 pub(crate) struct Introspection {
@@ -62,11 +67,12 @@ impl Introspection {
     /// The claims of an active token.
     ///
     /// # Errors
-    /// `TokenInactive`; `IssuerUnavailable` for anything but a clear answer, or when too many are being asked about.
+    /// `TokenInactive`; `IssuerUnavailable` for anything but a clear answer, or when too many are being asked about for too long.
     pub(crate) async fn ask(&self, token: &str) -> Result<Map<String, Value>, Failed> {
         let unavailable =
             |detail: String| Failed::new(ProofFailure::IssuerUnavailable, format!("introspection: {detail}"));
-        let _room = self.room.try_acquire().map_err(|_| unavailable(format!("{AT_ONCE} questions are open")))?;
+        let room = tokio::time::timeout(ROOM_WITHIN, self.room.acquire()).await;
+        let Ok(Ok(_room)) = room else { return Err(unavailable(format!("{AT_ONCE} questions are open"))) };
         let form = [("token", token), ("token_type_hint", "access_token")];
         let (status, body) = self
             .fetcher

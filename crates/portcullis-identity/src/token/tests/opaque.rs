@@ -131,7 +131,7 @@ async fn a_signed_token_is_never_shown_to_the_endpoint() {
 }
 
 #[tokio::test]
-async fn more_questions_than_may_be_open_are_refused_and_not_queued() {
+async fn a_question_that_finds_no_room_in_time_is_refused() {
     let world = world().await;
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     world.server.set("/introspect", Answer::Gated(std::sync::Arc::clone(&gate), active().to_string()));
