@@ -8,19 +8,22 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::header::HeaderValue;
 use http::{Method, Uri};
-use portcullis_core::call::{Call, SessionKey, Subject};
+use portcullis_core::call::{Call, SESSION_CLOSE, SessionKey, Subject};
 use portcullis_core::catalogue::Catalogue;
+use portcullis_core::clock::Clock;
 use portcullis_core::gate::Cleared;
 use portcullis_core::mirror;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Media, Pending, Reply, Upstream};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Kind, Limits, Message};
+use portcullis_identity::chain::ChainSigner;
 
 use crate::answers::Awaiting;
 use crate::settings::{HttpSettings, SettingsError};
 use crate::standing::{Admission, Standing, opens, shutting_down};
 
+mod account; // on whose account a request goes
 mod contact; // what we ask on our own account
 mod door; // opening connections: TLS, time limits
 mod events; // an SSE body as arrivals
@@ -30,6 +33,7 @@ mod line; // kept-alive connections and the exchanges on them
 mod reply; // status and media type -> Reply or Fault
 mod sessions; // legacy sessions we hold with the server
 
+use self::account::{Account, Papers};
 use self::exchange::Outbound;
 use self::headers::Fixed;
 use self::line::Lines;
@@ -40,6 +44,8 @@ use self::sessions::{Opening, Sessions, UpstreamSession};
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Sessions ended at the same time when we stop. 16: quick, and no flood.
 const GOODBYES_AT_ONCE: usize = 16;
+/// Ends the sessions of callers that are gone.
+const FORGOTTEN: Account<'static> = Account::Gateway(SESSION_CLOSE);
 
 /// A server reached over Streamable HTTP.
 #[derive(Debug)]
@@ -53,6 +59,7 @@ struct Inner {
     /// Path and query of the endpoint, as they stand in a request.
     target: Uri,
     fixed: Fixed,
+    papers: Papers,
     lines: Arc<Lines>,
     limits: Limits,
     first_byte: Duration,
@@ -69,18 +76,27 @@ impl std::fmt::Debug for Inner {
 }
 
 impl HttpUpstream {
-    /// Checks the settings; opens no connection. `limits` bound each message the server sends.
+    /// Checks the settings; opens no connection. `limits` bound each message the server sends. `chain` signs our entry in the call chain of each
+    /// request; without it none is sent.
     ///
     /// # Errors
     /// A setting that cannot work, naming its key.
-    pub fn new(name: Arc<str>, settings: &HttpSettings, limits: Limits) -> Result<Arc<Self>, SettingsError> {
+    pub fn new(
+        name: Arc<str>,
+        settings: &HttpSettings,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        chain: Option<Arc<ChainSigner>>,
+    ) -> Result<Arc<Self>, SettingsError> {
         let endpoint = headers::endpoint(settings)?;
+        let papers = Papers::new(&name, settings, clock, chain)?;
         let fixed = Fixed::new(&settings.headers, &endpoint)?;
         let secure = endpoint.scheme_str() == Some("https");
         let inner = Inner {
             name,
             target: headers::target(&endpoint)?,
             fixed,
+            papers,
             lines: Lines::new(door::open(secure, Duration::from_millis(settings.connect_timeout_ms))?, endpoint),
             limits,
             first_byte: Duration::from_millis(settings.first_byte_timeout_ms),
@@ -121,7 +137,7 @@ impl Upstream for HttpUpstream {
     fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
         Box::pin(async move {
             if let Some(session) = self.inner.sessions.remove(session) {
-                self.inner.say_goodbye(session).await;
+                self.inner.say_goodbye(session, FORGOTTEN).await;
             }
         })
     }
@@ -133,7 +149,7 @@ impl Upstream for HttpUpstream {
             }
             let all = self.inner.sessions.take_all();
             let goodbyes = futures_util::stream::iter(all)
-                .for_each_concurrent(GOODBYES_AT_ONCE, |session| self.inner.say_goodbye(session));
+                .for_each_concurrent(GOODBYES_AT_ONCE, |session| self.inner.say_goodbye(session, FORGOTTEN));
             // The deadline is for all together: we stop even when the server does not listen.
             let _ = tokio::time::timeout(GOODBYE, goodbyes).await;
         })
@@ -204,7 +220,7 @@ impl Inner {
             batches: session.as_ref().is_some_and(|session| session.version.allows_batches()),
             mirrors: call.era() == Era::Modern && call.method() == "tools/call",
         };
-        let response = self.exchange(outbound).await?;
+        let response = self.exchange(outbound, Account::Call(call)).await?;
         self.read_reply(expecting, response).await
     }
 
@@ -227,19 +243,19 @@ impl Inner {
         let batches = session.as_ref().is_some_and(|session| session.version.allows_batches());
         let key = call.context.session.as_ref().map(|session| session.key);
         let session = key.filter(|_| session.is_some_and(|session| session.id.is_some()));
-        let response = self.exchange(outbound).await?;
+        let response = self.exchange(outbound, Account::Call(call)).await?;
         self.read_stream(session, last_event_id.is_some(), batches, response)
     }
 
     /// Ours is gone whatever the server says: 405 and 404 are good answers (B8), and a server that is down has forgotten it too.
     async fn close(&self, call: &Call) -> Result<Reply, Fault> {
         if let Some(session) = call.context.session.as_ref().and_then(|session| self.sessions.remove(session.key)) {
-            self.say_goodbye(session).await;
+            self.say_goodbye(session, Account::Call(call)).await;
         }
         Ok(accepted())
     }
 
-    async fn say_goodbye(&self, session: UpstreamSession) {
+    async fn say_goodbye(&self, session: UpstreamSession, account: Account<'_>) {
         if session.id.is_none() {
             return;
         }
@@ -247,7 +263,7 @@ impl Inner {
         outbound.headers = self.fixed.get();
         headers::session(&mut outbound.headers, Some(&session));
         headers::version(&mut outbound.headers, session.version);
-        match tokio::time::timeout(GOODBYE, self.exchange(outbound)).await {
+        match tokio::time::timeout(GOODBYE, self.exchange(outbound, account)).await {
             Ok(Ok(response)) => {
                 tracing::debug!(server = %self.name, status = response.status().as_u16(), "session ended")
             }

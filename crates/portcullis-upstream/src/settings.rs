@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use portcullis_identity::client::{BadCredentials, CredentialSettings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-mod secret;
-
-pub use self::secret::Secret;
+pub use portcullis_identity::Secret;
 
 /// Which era of the protocol is spoken with a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -38,6 +37,14 @@ pub struct HttpSettings {
     /// Headers sent with every request, such as `authorization`. Names that the protocol itself uses are refused.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
+    /// Access tokens from an authorization server, sent as `authorization`. Default none: the server wants no token, or one that never changes and
+    /// stands in `headers`.
+    #[serde(default)]
+    pub credentials: Option<CredentialSettings>,
+    /// Name of the gateway behind `url`, as it calls itself in call chains: our entry in `x-upstream-agents` is made for it. Default: the name of
+    /// this upstream, for servers that read chains without being a gateway.
+    #[serde(default)]
+    pub next_gateway: Option<String>,
     /// Allows `http://` to other hosts than this one. Default false: whoever is on the path reads and changes everything.
     #[serde(default)]
     pub allow_plain_http: bool,
@@ -126,6 +133,8 @@ impl HttpSettings {
             url,
             era: EraSetting::Auto,
             headers: BTreeMap::new(),
+            credentials: None,
+            next_gateway: None,
             allow_plain_http: false,
             connect_timeout_ms: connect_timeout_ms(),
             first_byte_timeout_ms: first_byte_timeout_ms(),
@@ -170,6 +179,10 @@ pub enum SettingsError {
     BadHeader { name: String },
     /// A header that the protocol or the connection needs for itself.
     ReservedHeader { name: String },
+    /// A setting of `credentials` that cannot work.
+    Credentials(BadCredentials),
+    /// The call chain cannot be sent on.
+    Chain { reason: String },
     /// A secret's file or environment variable cannot be read.
     SecretUnreadable { key: String, reason: String },
     /// `command` is empty, or an environment variable's name or value holds what the system forbids.
@@ -192,6 +205,8 @@ impl fmt::Display for SettingsError {
             Self::ReservedHeader { name } => {
                 write!(f, "`headers.{name}`: the gateway sets this header itself; remove it")
             }
+            Self::Credentials(error) => error.fmt(f),
+            Self::Chain { reason } => write!(f, "`next_gateway`: {reason}"),
             Self::SecretUnreadable { key, reason } => write!(f, "`{key}`: {reason}"),
             Self::BadCommand { reason } => write!(f, "`command`: {reason}"),
             Self::Tls { reason } => write!(f, "TLS cannot be set up: {reason}"),
@@ -201,6 +216,17 @@ impl fmt::Display for SettingsError {
 }
 
 impl std::error::Error for SettingsError {}
+
+impl From<BadCredentials> for SettingsError {
+    fn from(error: BadCredentials) -> Self {
+        Self::Credentials(error)
+    }
+}
+
+/// The value of a secret. `key` is its place in the configuration, for the error.
+pub(crate) fn resolve(secret: &Secret, key: &str) -> Result<String, SettingsError> {
+    secret.resolve().map_err(|reason| SettingsError::SecretUnreadable { key: key.to_owned(), reason })
+}
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use portcullis_core::catalogue::Catalogue;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::gate::{Cleared, Gate, Verdict};
 use portcullis_core::guard::{About, Decision, Guard, Phase};
+use portcullis_core::proofs::Proofs;
 use portcullis_core::refusal::Fault;
 use portcullis_core::trace::TraceContext;
 use portcullis_core::upstream::{Arrived, Reply};
@@ -38,28 +39,33 @@ pub(crate) struct Facts {
     pub(crate) session: Option<u128>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) param_headers: Vec<(String, String)>,
+    pub(crate) caller: Caller,
+    pub(crate) proofs: Proofs,
+    pub(crate) now: Timestamp,
 }
 
 pub(crate) fn legacy(session: u128) -> Facts {
-    Facts {
-        version: Version::LATEST_LEGACY,
-        session: Some(session),
-        catalogue: Arc::default(),
-        param_headers: Vec::new(),
-    }
+    Facts { version: Version::LATEST_LEGACY, session: Some(session), ..modern() }
 }
 
 pub(crate) fn modern() -> Facts {
-    Facts { version: Version::LATEST_MODERN, session: None, catalogue: Arc::default(), param_headers: Vec::new() }
+    Facts {
+        version: Version::LATEST_MODERN,
+        session: None,
+        catalogue: Arc::default(),
+        param_headers: Vec::new(),
+        caller: Caller::anonymous(),
+        proofs: Proofs::default(),
+        now: Timestamp(0),
+    }
 }
 
 impl Facts {
     pub(crate) fn clear(self, subject: Subject) -> Cleared {
-        let session =
-            self.session.map(|key| Session { key: SessionKey(key), hash: "s".into(), calls: 1, tool_calls: 1 });
+        let session = self.session.map(|key| Session { key: SessionKey(key), hash: "s".into(), tally: None });
         let context = Context {
-            caller: Arc::new(Caller::anonymous()),
-            proofs: Arc::default(),
+            caller: Arc::new(self.caller),
+            proofs: Arc::new(self.proofs),
             version: self.version,
             session,
             server: "srv".into(),
@@ -71,7 +77,7 @@ impl Facts {
                 state: Some("a=b".into()),
                 given: true,
             },
-            now: Timestamp(0),
+            now: self.now,
             catalogue: self.catalogue,
             param_headers: self.param_headers,
             answers: None,

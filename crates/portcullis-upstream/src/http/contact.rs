@@ -11,10 +11,11 @@ use portcullis_core::upstream::{Pending, Reply};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Kind, Message};
 
+use super::account::Account;
 use super::exchange::Outbound;
 use super::reply::Expecting;
 use super::sessions::{self, UpstreamSession};
-use super::{Inner, headers};
+use super::{FORGOTTEN, Inner, headers};
 use crate::answers::Awaiting;
 use crate::probe::{self, Ask, Discovered, Probe, Served};
 
@@ -48,7 +49,7 @@ impl Inner {
         let listed = session.list().await;
         // Also after a failure: what was opened is closed (B8).
         if let Some(opened) = session.opened.take() {
-            self.say_goodbye(opened).await;
+            self.say_goodbye(opened, FORGOTTEN).await;
         }
         listed
     }
@@ -56,7 +57,7 @@ impl Inner {
     /// Whether the server proved to be modern. An error of transport, authorization or load proves nothing (G4).
     async fn discover(self: &Arc<Self>) -> Result<bool, Fault> {
         let question = Probe::discover(1);
-        let response = self.exchange(self.modern_question(&question)?).await?;
+        let response = self.exchange(self.modern_question(&question)?, own(&question)).await?;
         let status = response.status();
         let inconclusive =
             status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
@@ -94,6 +95,10 @@ impl Inner {
     }
 }
 
+fn own(question: &Probe) -> Account<'_> {
+    Account::Gateway(question.method())
+}
+
 fn expecting(question: &Probe, era: Era) -> Expecting {
     let awaiting = question.id().cloned().map(Awaiting::new);
     Expecting { awaiting, era, session: None, opening: None, batches: false, mirrors: false }
@@ -115,7 +120,7 @@ struct Modern<'a>(&'a Arc<Inner>);
 
 impl Ask for Modern<'_> {
     async fn ask(&mut self, question: Probe) -> Result<Message, Fault> {
-        let response = self.0.exchange(self.0.modern_question(&question)?).await?;
+        let response = self.0.exchange(self.0.modern_question(&question)?, own(&question)).await?;
         answer_of(self.0.read_reply(expecting(&question, Era::Modern), response).await?).await
     }
 
@@ -142,7 +147,7 @@ impl Legacy<'_> {
         let mut outbound = Outbound::new(Method::POST, question.body().clone());
         outbound.headers = self.inner.fixed.post();
         outbound.headers.extend(self.headers.clone());
-        let response = self.inner.exchange(outbound).await?;
+        let response = self.inner.exchange(outbound, own(question)).await?;
         let id = if question.method() == "initialize" { sessions::session_id(response.headers())? } else { None };
         if let Some(id) = id {
             let opened = UpstreamSession { id: Some(id), version: Version::LATEST_LEGACY };

@@ -8,6 +8,7 @@ use http_body_util::Full;
 use portcullis_core::refusal::{Fault, FaultKind};
 
 use super::Inner;
+use super::account::Account;
 use super::line::{Answer, LineError};
 
 /// A request before it is addressed.
@@ -22,21 +23,29 @@ impl Outbound {
         Self { method, headers: HeaderMap::new(), body }
     }
 
-    fn address(self, inner: &Inner) -> Request<Full<Bytes>> {
+    fn address(mut self, inner: &Inner, account: Account<'_>) -> Result<Request<Full<Bytes>>, Fault> {
+        inner.papers.chain(&mut self.headers, account, &self.body)?;
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = inner.target.clone();
         *request.headers_mut() = self.headers;
-        request
+        Ok(request)
     }
 }
 
 impl Inner {
-    /// Sends, and waits for the head of the answer.
-    ///
+    /// Sends on somebody's account, and waits for the head of the answer.
+    pub(super) async fn exchange(&self, outbound: Outbound, account: Account<'_>) -> Result<Response<Answer>, Fault> {
+        let request = outbound.address(self, account)?;
+        match self.papers.tokens() {
+            // Only the usual way has its room in every call.
+            None => self.once(request).await,
+            Some(tokens) => Box::pin(self.authorized(tokens, request, account)).await,
+        }
+    }
+
     /// A request that never left, because its kept-alive connection had closed, is sent once more on another one.
-    pub(super) async fn exchange(&self, outbound: Outbound) -> Result<Response<Answer>, Fault> {
-        let mut request = outbound.address(self);
+    pub(super) async fn once(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Answer>, Fault> {
         let mut again = true;
         loop {
             let answer = tokio::time::timeout(self.first_byte, self.lines.request(request)).await;

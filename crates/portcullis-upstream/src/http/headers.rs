@@ -10,10 +10,10 @@ use portcullis_core::trace::TraceContext;
 use portcullis_core::version::Version;
 
 use super::UpstreamSession;
-use crate::settings::{HttpSettings, Secret, SettingsError};
+use crate::settings::{HttpSettings, Secret, SettingsError, resolve};
 
 /// Names the connection or the protocol needs for itself.
-const RESERVED: [&str; 15] = [
+const RESERVED: [&str; 16] = [
     "accept",
     "accept-encoding",
     "connection",
@@ -29,6 +29,7 @@ const RESERVED: [&str; 15] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-upstream-agents",
 ];
 
 static VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -56,7 +57,7 @@ impl Fixed {
             if RESERVED.contains(&lower.as_str()) || lower.starts_with("mcp-") {
                 return Err(SettingsError::ReservedHeader { name: name.clone() });
             }
-            let value = secret.resolve(&format!("headers.{name}"))?;
+            let value = resolve(secret, &format!("headers.{name}"))?;
             let mut value = HeaderValue::from_str(&value).map_err(|_| bad())?;
             value.set_sensitive(true);
             common.insert(HeaderName::from_bytes(lower.as_bytes()).map_err(|_| bad())?, value);
@@ -122,7 +123,7 @@ pub(super) fn endpoint(settings: &HttpSettings) -> Result<Uri, SettingsError> {
     let uri: Uri = settings.url.parse().map_err(|_| bad("is not a URL"))?;
     let authority = uri.authority().ok_or_else(|| bad("has no host"))?;
     if authority.as_str().contains('@') {
-        return Err(bad("carries credentials; use `headers.authorization`"));
+        return Err(bad("carries credentials; use `headers.authorization` or `credentials`"));
     }
     let host = authority.host();
     if host.is_empty() {

@@ -111,7 +111,7 @@ impl Inner {
             |kind, words: &str| Err(Fault::new(kind, format!("the server answered {}: {words}", status.as_u16())));
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                with(FaultKind::Unauthorized, "check the `headers` of this upstream")
+                with(FaultKind::Unauthorized, "check the `headers` or the `credentials` of this upstream")
             }
             // B7. Only our own session's 404 means this (A24).
             StatusCode::NOT_FOUND if session.is_some() => {

@@ -1,5 +1,6 @@
 //! The HTTP upstream against servers whose every byte is scripted: good ones first, then the hostile list.
 
+mod account;
 mod eras;
 mod hostile;
 mod lines;
@@ -7,14 +8,17 @@ mod peer;
 
 use std::sync::Arc;
 
+use portcullis_core::clock::{FixedClock, Timestamp};
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Reply, Upstream};
 use portcullis_core::wire::Limits;
 
 use super::HttpUpstream;
-use crate::settings::{EraSetting, HttpSettings};
+use crate::settings::{EraSetting, HttpSettings, SettingsError};
 use crate::testing::{Canned, legacy, modern, modern_call};
 
+/// 2026-07-28.
+pub(super) const NOW: Timestamp = Timestamp(1_785_231_000_000);
 pub(super) const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo"}}"#;
 pub(super) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
 
@@ -22,8 +26,13 @@ pub(super) fn settings(url: &str, era: EraSetting) -> HttpSettings {
     HttpSettings { era, first_byte_timeout_ms: 20_000, ..HttpSettings::of_url(url.to_owned()) }
 }
 
+/// As the binary makes it, at a time that stands still.
+pub(super) fn made(settings: &HttpSettings, limits: Limits) -> Result<Arc<HttpUpstream>, SettingsError> {
+    HttpUpstream::new("srv".into(), settings, limits, Arc::new(FixedClock::at(NOW)), None)
+}
+
 pub(super) fn upstream(url: &str, era: EraSetting) -> Arc<HttpUpstream> {
-    HttpUpstream::new("srv".into(), &settings(url, era), Limits::default()).unwrap()
+    made(&settings(url, era), Limits::default()).unwrap()
 }
 
 /// A modern call to a server that answers every request with these bytes.

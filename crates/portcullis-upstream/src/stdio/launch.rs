@@ -8,7 +8,7 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use tokio::process::{Child, Command};
 
 use super::guardian;
-use crate::settings::{SettingsError, StdioSettings};
+use crate::settings::{SettingsError, StdioSettings, resolve};
 
 /// Of our own environment, what programs need to run at all. None of these holds secrets.
 const PASSED_ON: [&str; 5] = ["PATH", "HOME", "LANG", "TMPDIR", "USER"];
@@ -40,7 +40,7 @@ impl Launcher {
             }
         }
         for (name, secret) in &settings.env {
-            let value = secret.resolve(&format!("env.{name}"))?;
+            let value = resolve(secret, &format!("env.{name}"))?;
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 return Err(bad(&format!(
                     "environment variable `{name}` has a name or value that no system can pass on"

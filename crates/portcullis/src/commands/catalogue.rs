@@ -62,7 +62,7 @@ fn ask(config: &Config) -> Result<Arc<Catalogue>, Failure> {
     let answer = runtime.block_on(async {
         // What the server says on the side is not worth keeping here.
         let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(16));
-        let made = plan::make_upstream(upstream, config.server.limits.reader(), ledger, Arc::new(SystemClock));
+        let made = plan::make_upstream(upstream, config.server.limits.reader(), ledger, Arc::new(SystemClock), None);
         let server = made.map_err(|error| said(&[plan::upstream_complaint(config, upstream, &error)], Exit::Usage))?;
         let answer = server.refresh().await;
         server.shut_down().await;

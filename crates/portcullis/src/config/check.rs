@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_ledger::AuditError;
 use portcullis_server::{IdentitySettings, ServerSettings};
-use portcullis_upstream::{HttpSettings, Secret, StdioSettings};
+use portcullis_upstream::{HttpSettings, StdioSettings};
 
 use super::file::UpstreamFile;
 use super::{
@@ -249,18 +249,16 @@ fn from_command_line(overrides: &Overrides) -> Option<Transport> {
 }
 
 fn from_file(upstream: UpstreamFile, folder: &Path, complaints: &mut Complaints<'_>) -> Option<Transport> {
-    let resolve = |secret: &mut Secret| {
-        if let Secret::File(path) = secret {
-            *path = folder.join(&*path);
-        }
-    };
     match (upstream.http, upstream.stdio) {
         (Some(mut http), None) => {
-            http.headers.values_mut().for_each(resolve);
+            http.headers.values_mut().for_each(|secret| secret.relative_to(folder));
+            if let Some(credentials) = &mut http.credentials {
+                credentials.relative_to(folder);
+            }
             Some(Transport::Http(Box::new(http)))
         }
         (None, Some(mut stdio)) => {
-            stdio.env.values_mut().for_each(resolve);
+            stdio.env.values_mut().for_each(|secret| secret.relative_to(folder));
             stdio.cwd = stdio.cwd.map(|cwd| folder.join(cwd));
             if stdio.command.contains('/') {
                 let command = folder.join(&stdio.command);

@@ -7,13 +7,15 @@ use portcullis_core::clock::Clock;
 use portcullis_core::ledger::{Ledger, Notice, Record};
 use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
+use portcullis_identity::chain::ChainSigner;
+use portcullis_server::SystemClock;
 use portcullis_upstream::{HttpUpstream, SettingsError, StderrSink, StdioUpstream};
 
 use crate::config::{Config, Transport, UpstreamConfig};
 use crate::finding::Finding;
 use crate::out;
 
-/// Makes the upstream; opens no connection and starts no child.
+/// Makes the upstream; opens no connection and starts no child. `chain` signs what call chains tell the next gateway.
 ///
 /// # Errors
 /// A setting that cannot work, naming its key.
@@ -22,20 +24,23 @@ pub(crate) fn make(
     limits: Limits,
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
+    chain: Option<Arc<ChainSigner>>,
 ) -> Result<Arc<dyn Upstream>, SettingsError> {
+    let told = Arc::clone(&clock);
     let sink = StderrSink::new(move |server, line| {
         tracing::info!(%server, "{}", out::escaped(line));
-        let (at, server, detail) = (clock.now(), Some(Arc::from(server)), line.to_owned());
+        let (at, server, detail) = (told.now(), Some(Arc::from(server)), line.to_owned());
         // What cannot be written is counted by the ledger, like everything it loses.
         let _lost = ledger.append(Record::Notice(Box::new(Notice { at, code: "child_stderr", server, detail })));
     });
-    build(config, limits, sink, true)
+    build(config, limits, clock, chain, sink, true)
 }
 
 /// Whether the settings can work, as far as that can be told without contacting anyone.
 pub(crate) fn check(config: &Config) -> Option<Finding> {
     let upstream = config.upstream.as_ref()?;
-    let error = build(upstream, config.server.limits.reader(), StderrSink::new(|_, _| {}), false).err()?;
+    let (limits, sink) = (config.server.limits.reader(), StderrSink::new(|_, _| {}));
+    let error = build(upstream, limits, Arc::new(SystemClock), None, sink, false).err()?;
     Some(complaint(config, upstream, &error))
 }
 
@@ -63,12 +68,14 @@ fn colon(text: &str) -> String {
 fn build(
     config: &UpstreamConfig,
     limits: Limits,
+    clock: Arc<dyn Clock>,
+    chain: Option<Arc<ChainSigner>>,
     sink: StderrSink,
     here: bool,
 ) -> Result<Arc<dyn Upstream>, SettingsError> {
     let name = Arc::from(config.name.as_str());
     Ok(match &config.transport {
-        Transport::Http(settings) => HttpUpstream::new(name, settings, limits)?,
+        Transport::Http(settings) => HttpUpstream::new(name, settings, limits, clock, chain)?,
         Transport::Stdio(settings) => {
             let upstream = StdioUpstream::new(name, settings, limits, guardian(), sink)?;
             if here {

@@ -8,8 +8,7 @@ use portcullis_core::wire::Limits;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use super::{kind, modern_against, settings, upstream};
-use crate::HttpUpstream;
+use super::{kind, made, modern_against, settings, upstream};
 use crate::settings::EraSetting;
 use crate::testing::{Canned, all, events, json, modern, modern_call, text};
 
@@ -38,7 +37,7 @@ async fn a_server_that_hangs_is_timed_out() {
     .await;
     let mut settings = settings(&server.url, EraSetting::Modern);
     settings.first_byte_timeout_ms = 50;
-    let upstream = HttpUpstream::new("srv".into(), &settings, Limits::default()).unwrap();
+    let upstream = made(&settings, Limits::default()).unwrap();
     let fault = upstream.send(modern().say(&modern_call("7"))).await.unwrap_err();
     assert_eq!((fault.kind, fault.never_left), (FaultKind::TimedOut, false));
 }
@@ -55,7 +54,7 @@ async fn a_body_or_stream_that_goes_silent_is_timed_out() {
     .await;
     let mut settings = settings(&server.url, EraSetting::Modern);
     (settings.first_byte_timeout_ms, settings.idle_timeout_ms) = (100, Some(50));
-    let upstream = HttpUpstream::new("srv".into(), &settings, Limits::default()).unwrap();
+    let upstream = made(&settings, Limits::default()).unwrap();
     assert_eq!(kind(upstream.send(modern().say(&modern_call("7"))).await), FaultKind::TimedOut);
     let stream = all(upstream.send(modern().say(&modern_call("8"))).await.unwrap()).await;
     assert_eq!(stream[0].as_ref().unwrap_err().kind, FaultKind::TimedOut);
@@ -112,7 +111,7 @@ async fn an_answer_over_the_limit_is_too_large_as_json_and_as_event() {
     for answer in [json(200, &big), events(&format!("data: {big}\n\n"))] {
         let server = Canned::bytes(answer).await;
         let limits = Limits { bytes: 2048, ..Limits::default() };
-        let upstream = HttpUpstream::new("srv".into(), &settings(&server.url, EraSetting::Modern), limits).unwrap();
+        let upstream = made(&settings(&server.url, EraSetting::Modern), limits).unwrap();
         let outcome = match upstream.send(modern().say(&modern_call("7"))).await {
             Err(fault) => fault,
             Ok(reply) => all(reply).await.remove(0).unwrap_err(),
@@ -130,7 +129,7 @@ async fn an_endless_event_is_cut_off_at_the_limit() {
     })
     .await;
     let limits = Limits { bytes: 100_000, ..Limits::default() };
-    let upstream = HttpUpstream::new("srv".into(), &settings(&server.url, EraSetting::Modern), limits).unwrap();
+    let upstream = made(&settings(&server.url, EraSetting::Modern), limits).unwrap();
     let items = all(upstream.send(modern().say(&modern_call("7"))).await.unwrap()).await;
     assert_eq!(items[0].as_ref().unwrap_err().kind, FaultKind::TooLarge);
 }

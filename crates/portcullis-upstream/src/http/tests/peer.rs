@@ -7,8 +7,7 @@ use portcullis_core::upstream::{Media, Upstream};
 use portcullis_core::wire::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{CALL, INITIALIZE, kind, settings, upstream, with_session};
-use crate::HttpUpstream;
+use super::{CALL, INITIALIZE, kind, made, settings, upstream, with_session};
 use crate::settings::{EraSetting, Secret, SettingsError};
 use crate::testing::{Canned, all, events, id_of, json, legacy, modern, modern_call, text};
 
@@ -19,7 +18,7 @@ async fn a_modern_call_carries_mirrored_headers_and_nothing_of_the_client_d1_f33
     let server = Canned::bytes(json(200, ANSWER)).await;
     let mut settings = settings(&server.url, EraSetting::Modern);
     settings.headers.insert("Authorization".into(), Secret::Value("Bearer ours".into()));
-    let upstream = HttpUpstream::new("srv".into(), &settings, Limits::default()).unwrap();
+    let upstream = made(&settings, Limits::default()).unwrap();
     let mut facts = modern();
     facts.param_headers.push(("mcp-param-region".into(), "eu".into()));
     let body = modern_call("7");
@@ -270,7 +269,7 @@ async fn an_error_with_a_status_keeps_its_status_and_gets_the_requests_id_h1() {
 
 #[test]
 fn urls_and_headers_that_cannot_work_are_refused() {
-    let refused = |url: &str| HttpUpstream::new("s".into(), &settings(url, EraSetting::Auto), Limits::default()).err();
+    let refused = |url: &str| made(&settings(url, EraSetting::Auto), Limits::default()).err();
     assert_eq!(refused("http://mcp.example/mcp"), Some(SettingsError::PlainHttp { host: "mcp.example".into() }));
     assert_eq!(
         refused("http://127.0.0.1.example/"),
@@ -287,7 +286,7 @@ fn urls_and_headers_that_cannot_work_are_refused() {
     for name in ["Mcp-Session-Id", "Host", "content-length", "a b"] {
         let mut settings = plain.clone();
         settings.headers.insert(name.into(), Secret::Value("x".into()));
-        assert!(HttpUpstream::new("s".into(), &settings, Limits::default()).is_err(), "{name}");
+        assert!(made(&settings, Limits::default()).is_err(), "{name}");
     }
-    assert!(HttpUpstream::new("s".into(), &plain, Limits::default()).is_ok());
+    assert!(made(&plain, Limits::default()).is_ok());
 }
