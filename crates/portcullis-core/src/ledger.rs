@@ -169,8 +169,10 @@ pub struct Refused {
     pub family: &'static str,
     pub code: &'static str,
     pub detail: Option<String>,
-    /// Network address of the peer.
+    /// Network address of the client, as far as trusted proxies tell.
     pub peer: Option<String>,
+    /// Network address of the trusted proxy that spoke for it.
+    pub via: Option<String>,
     pub caller: Option<String>,
     pub bytes: u64,
     pub http_status: Option<u16>,

@@ -29,6 +29,14 @@ pub enum Violation {
     HeadersTimedOut,
     /// Not HTTP/1.1 (400).
     NotHttp,
+    /// The TLS handshake failed; the client's certificate included.
+    HandshakeFailed,
+    /// The TLS handshake, or the PROXY header before it, did not come to its end in time.
+    HandshakeTimedOut,
+    /// A connection that must begin with a PROXY header begins with something else.
+    ProxyHeaderInvalid,
+    /// A connection to a listener for load balancers, and not from one of ours.
+    ProxyUntrusted,
     /// Body over the configured size (413). Unit: bytes.
     BodyTooLarge { limit: usize },
     /// Body did not arrive in time (408).
@@ -87,6 +95,10 @@ impl Violation {
             Self::HeadersTooLarge => "headers_too_large",
             Self::HeadersTimedOut => "headers_timed_out",
             Self::NotHttp => "not_http",
+            Self::HandshakeFailed => "handshake_failed",
+            Self::HandshakeTimedOut => "handshake_timed_out",
+            Self::ProxyHeaderInvalid => "proxy_header_invalid",
+            Self::ProxyUntrusted => "proxy_untrusted",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimedOut => "body_timed_out",
             Self::BodyBroken => "body_broken",
@@ -125,6 +137,10 @@ impl Violation {
             Self::HeadersTooLarge => "the headers are too large or too many".into(),
             Self::HeadersTimedOut => "the headers did not arrive in time".into(),
             Self::NotHttp => "this is not HTTP/1.1".into(),
+            Self::HandshakeFailed => "the TLS handshake failed".into(),
+            Self::HandshakeTimedOut => "the handshake did not end in time".into(),
+            Self::ProxyHeaderInvalid => "the connection does not begin with a PROXY header".into(),
+            Self::ProxyUntrusted => "only trusted proxies may connect here".into(),
             Self::BodyTooLarge { limit } => format!("the body is larger than {limit} bytes").into(),
             Self::BodyTimedOut => "the body did not arrive in time".into(),
             Self::BodyBroken => "the body ended early".into(),

@@ -1,36 +1,24 @@
 //! Sockets, connections and their limits, and the drain at the end.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::StatusCode;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::server::graceful::GracefulShutdown;
 use portcullis_core::clock::{Clock, Timestamp};
-use portcullis_core::refusal::Violation;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::conversation::converse;
 use crate::gateway::Gateway;
 use crate::origin::OriginRule;
-use crate::pipeline;
-use crate::record;
+use crate::tls;
 use crate::workers::Workers;
 
-/// Fields of one request's headers. Twice what SDK clients with thirty `Mcp-Param-*` headers send.
-const HEADER_COUNT: usize = 100;
 /// How often idle sessions are looked for.
 const EXPIRY_ROUND: Duration = Duration::from_secs(30);
-/// The least hyper can work with. Unit: bytes.
-const SMALLEST_BUFFER: usize = 8192;
 
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +56,7 @@ impl Gateway {
         let listener = TcpListener::bind(self.settings.listen).await?;
         let local_addr = listener.local_addr()?;
         let (hosts, origins) = (self.settings.allowed_hosts.as_deref(), self.settings.allowed_origins.as_deref());
-        let rule = OriginRule::new(local_addr, hosts, origins);
+        let rule = OriginRule::new(local_addr, hosts, origins).map_err(io::Error::other)?;
         self.origins.set(rule).map_err(|_| io::Error::other("this gateway already listens"))?;
         Ok(Bound { gateway: Arc::clone(self), listener, local_addr })
     }
@@ -82,6 +70,7 @@ impl Bound {
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(gateway.settings.limits.connections));
         let expiry = tokio::spawn(expire(Arc::clone(&gateway)));
+        let watch = tokio::spawn(watch(Arc::clone(&gateway)));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -108,6 +97,7 @@ impl Bound {
         }
         drop(listener);
         expiry.abort();
+        watch.abort();
         drain(&gateway, graceful).await;
         workers.stop().await;
     }
@@ -121,58 +111,6 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(
     let (socket, peer) = listener.accept().await?;
     socket.set_nodelay(true)?;
     Ok((socket, peer, place))
-}
-
-/// Serves one connection to its end.
-async fn converse(gateway: Arc<Gateway>, socket: TcpStream, peer: SocketAddr, watcher: Watcher) {
-    let settings = gateway.settings.clone();
-    // hyper's own header timer starts with the first byte; a connection that sends none must not hold its place.
-    let begun = tokio::time::timeout(settings.timeouts.header(), socket.readable());
-    tokio::select! {
-        // Whoever has said nothing is owed nothing, and does not hold up a drain.
-        () = gateway.draining.token().cancelled() => return,
-        begun = begun => if begun.is_err() {
-            record::hung_up(&gateway, Violation::HeadersTimedOut, peer, None);
-            return;
-        },
-    }
-    // Silence before the first request is a drip; silence after one is an idle connection, which is nobody's fault.
-    let fresh = Arc::new(AtomicBool::new(true));
-    let (served, used) = (Arc::clone(&gateway), Arc::clone(&fresh));
-    let service = service_fn(move |request| {
-        let gateway = Arc::clone(&served);
-        used.store(false, Ordering::Relaxed);
-        async move { Ok::<_, Infallible>(pipeline::handle(gateway, request, peer).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.timeouts.header())
-        .max_headers(HEADER_COUNT)
-        .max_buf_size(settings.limits.header_bytes.max(SMALLEST_BUFFER))
-        .half_close(false)
-        .serve_connection(TokioIo::new(socket), service);
-    // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.
-    let connection = pin!(watcher.watch(connection));
-    let serving = pin!(gateway.cut_off.unless(connection));
-    let serving = pin!(gateway.cut_off.wakes(serving));
-    let Some(ended) = gateway.overdue.wakes(serving).await else { return };
-    match ended {
-        Err(error) if error.is_parse_too_large() => {
-            record::hung_up(
-                &gateway,
-                Violation::HeadersTooLarge,
-                peer,
-                Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-            );
-        }
-        Err(error) if error.is_timeout() && fresh.load(Ordering::Relaxed) => {
-            record::hung_up(&gateway, Violation::HeadersTimedOut, peer, None);
-        }
-        Err(error) if error.is_parse() => {
-            record::hung_up(&gateway, Violation::NotHttp, peer, Some(StatusCode::BAD_REQUEST));
-        }
-        Ok(()) | Err(_) => {}
-    }
 }
 
 async fn drain(gateway: &Arc<Gateway>, graceful: GracefulShutdown) {
@@ -200,6 +138,18 @@ async fn expire(gateway: Arc<Gateway>) {
         rounds.tick().await;
         for key in gateway.sessions.expire(gateway.clock.now()) {
             gateway.upstream.forget(key).await;
+        }
+    }
+}
+
+/// Notices certificates that were renewed.
+async fn watch(gateway: Arc<Gateway>) {
+    let mut rounds = tokio::time::interval(tls::WATCH_ROUND);
+    while gateway.tls.is_some() {
+        rounds.tick().await;
+        let looks = Arc::clone(&gateway);
+        if let Err(error) = tokio::task::spawn_blocking(move || looks.refresh_tls(false)).await {
+            tracing::error!(%error, "the files of TLS cannot be looked at");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What goes into the record, and what never became a call but is recorded all the same.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -13,6 +13,7 @@ use portcullis_core::wire::Direction;
 
 use crate::answer::{Asked, Refusal};
 use crate::gateway::{Gateway, Plan};
+use crate::proxies::Via;
 
 /// The part of an intent that does not depend on the decision.
 pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
@@ -52,32 +53,55 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
 /// What is known of a request that was refused early.
 #[derive(Debug)]
 pub(crate) struct RefusedFacts {
-    pub(crate) peer: SocketAddr,
+    /// Whose request it is, as far as trusted hops tell.
+    pub(crate) client: IpAddr,
+    /// The trusted proxy that spoke for it.
+    pub(crate) proxy: Option<IpAddr>,
     pub(crate) caller: Option<Arc<Caller>>,
     /// Of the client's own trace, if it sent one.
     pub(crate) trace_id: Option<String>,
     pub(crate) bytes: usize,
 }
 
+impl RefusedFacts {
+    /// All that is known before a request is looked at.
+    pub(crate) const fn of(client: IpAddr) -> Self {
+        Self { client, proxy: None, caller: None, trace_id: None, bytes: 0 }
+    }
+
+    pub(crate) fn came(&mut self, via: &Via) {
+        (self.client, self.proxy) = (via.client().address.unwrap_or(self.client), via.proxy());
+    }
+}
+
 /// Counts and records something that never became a call.
 pub(crate) fn refused(gateway: &Gateway, refusal: &Refusal, facts: &RefusedFacts, asked: &Asked) {
-    entry(gateway, refusal, facts, Some(refusal.answer(asked).status));
+    entry(gateway, refusal, facts, refusal.detail(), Some(refusal.answer(asked).status));
 }
 
-/// Counts and records a connection that never came to a request. `answered`: what hyper said by itself, if it said anything.
-pub(crate) fn hung_up(gateway: &Gateway, violation: Violation, peer: SocketAddr, answered: Option<StatusCode>) {
-    let facts = RefusedFacts { peer, caller: None, trace_id: None, bytes: 0 };
-    entry(gateway, &Refusal::Violation(violation), &facts, answered);
+/// Counts and records a connection that never came to a request. `detail`: what is known beyond the code. `answered`: what hyper said by
+/// itself, if it said anything.
+pub(crate) fn hung_up(
+    gateway: &Gateway,
+    violation: Violation,
+    detail: Option<String>,
+    client: IpAddr,
+    answered: Option<StatusCode>,
+) {
+    let refusal = Refusal::Violation(violation);
+    let detail = detail.unwrap_or_else(|| refusal.detail());
+    entry(gateway, &refusal, &RefusedFacts::of(client), detail, answered);
 }
 
-fn entry(gateway: &Gateway, refusal: &Refusal, facts: &RefusedFacts, answered: Option<StatusCode>) {
+fn entry(gateway: &Gateway, refusal: &Refusal, facts: &RefusedFacts, detail: String, answered: Option<StatusCode>) {
     gateway.ledger.count(refusal.family(), refusal.code());
     let refused = Refused {
         at: gateway.clock.now(),
         family: refusal.family(),
         code: refusal.code(),
-        detail: Some(refusal.detail()),
-        peer: Some(facts.peer.ip().to_string()),
+        detail: Some(detail),
+        peer: Some(facts.client.to_string()),
+        via: facts.proxy.map(|proxy| proxy.to_string()),
         caller: facts.caller.as_ref().map(|caller| caller.name.clone()),
         bytes: facts.bytes as u64,
         http_status: answered.map(|status| status.as_u16()),

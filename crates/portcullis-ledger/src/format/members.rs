@@ -159,6 +159,7 @@ impl Members<'_> {
         self.word("code", refused.code);
         self.text_if("detail", refused.detail.as_deref());
         self.text_if("peer", refused.peer.as_deref());
+        self.text_if("via", refused.via.as_deref());
         self.text_if("caller", refused.caller.as_deref());
         self.number("bytes", refused.bytes);
         if let Some(status) = refused.http_status {

@@ -53,7 +53,8 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 pub(crate) async fn serve(listener: TcpListener, views: Views, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     // A web page must not read metrics by DNS rebinding (A4), and one that cannot say where it listens answers nobody.
-    let Ok(rule) = listener.local_addr().map(|bound| Arc::new(OriginRule::new(bound, None, None))) else { return };
+    let Ok(bound) = listener.local_addr() else { return };
+    let Ok(rule) = OriginRule::new(bound, None, None).map(Arc::new) else { return };
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let Ok((socket, _)) = accepted else { continue };
         // Over the limit: closed at once, like a full backlog.
