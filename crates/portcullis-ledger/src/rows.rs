@@ -54,6 +54,7 @@ pub struct StoredEntry {
     pub result: Option<String>,
     pub family: Option<String>,
     pub peer: Option<String>,
+    pub via: Option<String>,
     pub lost: Option<u64>,
     pub format: Option<u32>,
     pub segment: Option<u64>,

@@ -67,11 +67,12 @@ fn entry_text(entry: &StoredEntry) -> String {
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     let notifications: Vec<_> =
         entry.notifications.iter().map(|(method, count)| format!("{method}: {count}")).collect();
-    let rows: [(&str, Option<String>); 34] = [
+    let rows: [(&str, Option<String>); 35] = [
         ("call", entry.call.clone()),
         ("caller", entry.caller.clone()),
         ("proof", entry.proof.clone()),
         ("peer", entry.peer.clone()),
+        ("via", entry.via.clone()),
         ("session", entry.session.clone()),
         ("server", entry.server.clone()),
         ("version", entry.version.clone()),

@@ -92,6 +92,11 @@ impl Members<'_> {
         self.text("call", &intent.call, TEXT);
         self.text("caller", &intent.caller, TEXT);
         self.word("proof", intent.proof);
+        if let Some(peer) = intent.peer {
+            self.key("peer");
+            // Digits, dots and colons need no escape.
+            let _written = write!(self.0, "\"{peer}\"");
+        }
         self.text_if("session", intent.session.as_deref());
         self.text("server", &intent.server, TEXT);
         self.word("version", intent.version);

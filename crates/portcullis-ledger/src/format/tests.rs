@@ -20,6 +20,7 @@ fn intent() -> Intent {
         at: Timestamp(1_785_231_000_000),
         caller: "anonymous".into(),
         proof: "none",
+        peer: Some("2001:db8::7".parse().unwrap()),
         server: "everything".into(),
         version: "2025-11-25",
         direction: "to_server",
@@ -41,7 +42,7 @@ fn an_entry_is_one_line_with_a_fixed_order_and_its_hash_last() {
     let expected = format!(
         concat!(
             r#"{{"seq":1,"prev":"{}","at":"2026-07-28T09:30:00.000Z","kind":"intent","call":"00000000000000a1","caller":"anonymous","#,
-            r#""proof":"none","server":"everything","version":"2025-11-25","direction":"to_server","method":"tools/call","name":"echo","#,
+            r#""proof":"none","peer":"2001:db8::7","server":"everything","version":"2025-11-25","direction":"to_server","method":"tools/call","name":"echo","#,
             r#""bytes":120,"decision":"allow","policies":["observe"],"plan":"p1","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","hash":"{}"}}"#,
             "\n"
         ),
@@ -98,6 +99,7 @@ fn the_worst_record_still_fits_the_longest_line() {
     let worst = Intent {
         call: long(),
         caller: long(),
+        peer: Some("2001:db8:2001:db8:2001:db8:255.255.255.255".parse().unwrap()),
         session: Some(long().into()),
         server: long().into(),
         method: long(),
