@@ -1,6 +1,7 @@
 //! The seam towards the record: an intent before forwarding, an outcome exactly once, whatever happens in between.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct Intent {
     pub at: Timestamp,
     pub caller: String,
     pub proof: &'static str,
+    /// Network address of the client, as far as trusted proxies tell.
+    pub peer: Option<IpAddr>,
     /// Short digest of the session, never its id.
     pub session: Option<Arc<str>>,
     pub server: Arc<str>,

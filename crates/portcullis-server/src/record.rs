@@ -26,6 +26,7 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
         at: context.now,
         caller: context.caller.name.clone(),
         proof: context.caller.proof.as_str(),
+        peer: context.proofs.client.address,
         session: context.session.as_ref().map(|session| Arc::clone(&session.hash)),
         server: Arc::clone(&context.server),
         version: context.version.as_str(),
