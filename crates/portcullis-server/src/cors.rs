@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_preflight_is_told_the_names_that_mean_something_here_and_no_others() {
-        let answer = preflight(&asked("Content-Type,mcp-session-id, MCP-Param-Region,cookie,x-evil,mcp-param-a b"), "GET, POST");
+        let answer =
+            preflight(&asked("Content-Type,mcp-session-id, MCP-Param-Region,cookie,x-evil,mcp-param-a b"), "GET, POST");
         assert_eq!(answer.status(), 204);
         assert_eq!(answer.headers()["access-control-allow-headers"], "content-type, mcp-session-id, mcp-param-region");
         assert_eq!(answer.headers()["access-control-allow-methods"], "GET, POST");

@@ -96,12 +96,7 @@ impl Activity {
     }
 }
 
-pub(crate) async fn serve(
-    gateway: Arc<Gateway>,
-    stream: Box<TlsStream<TcpStream>>,
-    peer: Arc<Peer>,
-    watcher: Watcher,
-) {
+pub(crate) async fn serve(gateway: Arc<Gateway>, stream: Box<TlsStream<TcpStream>>, peer: Arc<Peer>, watcher: Watcher) {
     let streams = Streams { gateway: Arc::clone(&gateway), activity: Arc::default() };
     let activity = Arc::clone(&streams.activity);
     let (served, asker) = (Arc::clone(&gateway), Arc::clone(&peer));

@@ -78,7 +78,9 @@ impl OriginRule {
             return listed.iter().any(|allowed| allowed.covers(origin));
         }
         let Some(port) = self.loopback_port else { return false };
-        matches!(origin.scheme.as_str(), "http" | "https") && is_loopback_name(&origin.host) && origin.port == Some(port)
+        matches!(origin.scheme.as_str(), "http" | "https")
+            && is_loopback_name(&origin.host)
+            && origin.port == Some(port)
     }
 }
 

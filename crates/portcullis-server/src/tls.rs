@@ -167,7 +167,9 @@ fn looks(settings: &TlsSettings) -> Vec<Option<Look>> {
 fn read(settings: &TlsSettings) -> Result<(ServerConfig, Vec<CertificateDer<'static>>), String> {
     let chain = certificates(&settings.certificate).map_err(|why| format!("tls.certificate: {why}"))?;
     let key = pem(&settings.key)
-        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|_| unusable(&settings.key, "holds no private key")))
+        .and_then(|pem| {
+            PrivateKeyDer::from_pem_slice(&pem).map_err(|_| unusable(&settings.key, "holds no private key"))
+        })
         .map_err(|why| format!("tls.key: {why}"))?;
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))

@@ -49,10 +49,11 @@ impl Pattern {
     pub(super) fn new(text: &str) -> Result<Self, String> {
         if let Some((scheme, rest)) = text.split_once("://*.") {
             let origin = Origin::parse(&format!("{scheme}://{rest}"));
-            let above = origin.filter(|origin| origin.host.contains('.') && origin.host.parse::<std::net::IpAddr>().is_err());
-            return above.map(Self::Below).ok_or_else(|| {
-                format!("`{text}` is not a wildcard for subdomains such as `https://*.example.com`")
-            });
+            let above =
+                origin.filter(|origin| origin.host.contains('.') && origin.host.parse::<std::net::IpAddr>().is_err());
+            return above
+                .map(Self::Below)
+                .ok_or_else(|| format!("`{text}` is not a wildcard for subdomains such as `https://*.example.com`"));
         }
         Origin::parse(text).map(Self::Exact).ok_or_else(|| {
             format!("`{text}` is not an origin; write scheme, host and perhaps port, such as `https://app.example.com`")

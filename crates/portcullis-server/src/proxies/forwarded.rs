@@ -32,10 +32,7 @@ struct Hop {
 }
 
 /// What `Forwarded` says; `None` without it.
-pub(super) fn forwarded(
-    headers: &HeaderMap,
-    trusted: impl Fn(IpAddr) -> bool,
-) -> Result<Option<Told>, &'static str> {
+pub(super) fn forwarded(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Result<Option<Told>, &'static str> {
     let mut hops = Vec::new();
     for value in headers.get_all(FORWARDED) {
         let text = value.to_str().map_err(|_| "`forwarded` is not ASCII")?;
@@ -61,10 +58,7 @@ pub(super) fn forwarded(
 }
 
 /// What `X-Forwarded-For`, `-Proto` and `-Host` say; `None` without any of them.
-pub(super) fn x_forwarded(
-    headers: &HeaderMap,
-    trusted: impl Fn(IpAddr) -> bool,
-) -> Result<Option<Told>, &'static str> {
+pub(super) fn x_forwarded(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Result<Option<Told>, &'static str> {
     let (addresses, protos, hosts) = (list(headers, &FOR)?, list(headers, &PROTO)?, list(headers, &HOST)?);
     if addresses.is_empty() && protos.is_empty() && hosts.is_empty() {
         return Ok(None);

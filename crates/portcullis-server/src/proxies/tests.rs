@@ -48,10 +48,21 @@ fn the_forwarding_headers_of_a_stranger_are_not_read() {
 #[test]
 fn a_trusted_proxy_tells_address_scheme_and_host_in_either_form() {
     for headers in [
-        &[("x-forwarded-for", "198.51.100.9"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "public.example:444")][..],
+        &[
+            ("x-forwarded-for", "198.51.100.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "public.example:444"),
+        ][..],
         &[("forwarded", "For=198.51.100.9; PROTO=https ;host=\"public.example:444\"")],
-        &[("forwarded", "for=\"198.51.100.9:1234\";proto=https;host=\"public.example:444\";by=_gate;secret=\"a\\\"b,;\"")],
-        &[("x-forwarded-for", "198.51.100.9:1234"), ("x-forwarded-proto", "HTTPS"), ("x-forwarded-host", "public.example:444")],
+        &[(
+            "forwarded",
+            "for=\"198.51.100.9:1234\";proto=https;host=\"public.example:444\";by=_gate;secret=\"a\\\"b,;\"",
+        )],
+        &[
+            ("x-forwarded-for", "198.51.100.9:1234"),
+            ("x-forwarded-proto", "HTTPS"),
+            ("x-forwarded-host", "public.example:444"),
+        ],
     ] {
         let via = ask(PROXY, headers).unwrap();
         assert_eq!(facts(&via), ("198.51.100.9".into(), true, "public.example".into(), true), "{headers:?}");
@@ -66,7 +77,10 @@ fn headers_are_followed_from_the_right_to_the_first_hop_that_is_not_trusted() {
         // The leftmost was written by the client.
         &[("x-forwarded-for", "1.1.1.1, 198.51.100.9, 10.0.0.7")][..],
         &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "198.51.100.9,10.0.0.7")],
-        &[("forwarded", "for=1.1.1.1;proto=https, for=198.51.100.9;proto=http"), ("forwarded", "for=10.0.0.7;proto=https")],
+        &[
+            ("forwarded", "for=1.1.1.1;proto=https, for=198.51.100.9;proto=http"),
+            ("forwarded", "for=10.0.0.7;proto=https"),
+        ],
         &[("x-forwarded-for", "1.1.1.1, 198.51.100.9, 10.0.0.7"), ("x-forwarded-proto", "https, http, https")],
     ] {
         let via = ask(PROXY, headers).unwrap();
@@ -120,7 +134,11 @@ fn what_a_trusted_proxy_says_in_two_ways_is_refused() {
         let refusal = ask(PROXY, headers).unwrap_err();
         assert_eq!(refusal.code(), "forwarded_invalid", "{headers:?}");
     }
-    let same = [("forwarded", "for=198.51.100.9;proto=https"), ("x-forwarded-for", "198.51.100.9"), ("x-forwarded-proto", "https")];
+    let same = [
+        ("forwarded", "for=198.51.100.9;proto=https"),
+        ("x-forwarded-for", "198.51.100.9"),
+        ("x-forwarded-proto", "https"),
+    ];
     assert!(ask(PROXY, &same).unwrap().client().secure);
 }
 

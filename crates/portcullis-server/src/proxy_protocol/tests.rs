@@ -120,7 +120,9 @@ async fn what_is_no_header_is_refused_and_never_waited_for_to_its_end() {
 #[test]
 fn a_version_2_header_is_of_version_2_and_of_a_tcp_connection() {
     let body = [1; 36];
-    for (command, family) in [(0x11, 0x11), (0x22, 0x11), (0x31, 0x11), (0x21, 0x12), (0x21, 0x22), (0x21, 0x31), (0x21, 0xff)] {
+    for (command, family) in
+        [(0x11, 0x11), (0x22, 0x11), (0x31, 0x11), (0x21, 0x12), (0x21, 0x22), (0x21, 0x31), (0x21, 0xff)]
+    {
         assert!(version_2(command, family, &body).is_err(), "{command:#x} {family:#x}");
     }
     assert!(version_2(0x21, 0x11, &body[..11]).is_err());

@@ -17,7 +17,11 @@ fn files_that_cannot_be_used_and_settings_that_contradict_themselves_name_their_
     assert!(Tls::new(&good).is_ok());
     let other_key = authority.issue(Vec::new(), 2100).key.serialize_pem();
     for (says, spoil) in [
-        ("tls.certificate: ", Box::new(|tls: &mut TlsSettings| tls.certificate = PathBuf::from("/nowhere")) as Box<dyn Fn(&mut TlsSettings)>),
+        (
+            "tls.certificate: ",
+            Box::new(|tls: &mut TlsSettings| tls.certificate = PathBuf::from("/nowhere"))
+                as Box<dyn Fn(&mut TlsSettings)>,
+        ),
         ("tls.certificate: ", Box::new(|tls| tls.certificate = authority.write("text", "no certificate"))),
         ("tls.certificate: ", Box::new(|tls| tls.key = authority.write("other.key", &other_key))),
         ("tls.key: ", Box::new(|tls| tls.key.clone_from(&tls.certificate))),

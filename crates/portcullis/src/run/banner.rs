@@ -1,5 +1,6 @@
 //! What a person reads when the gateway is up: where it listens, what it guards, by which policy, where the log is, and what to paste
-//! into a client. The first line is for programs too: `Portcullis listens on http://ADDRESS/PATH`.
+//! into a client. The first line is for programs too: `Portcullis listens on http://ADDRESS/PATH`,
+//! or `https://` behind TLS.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -14,7 +15,7 @@ use crate::plan::{Chosen, describe_upstream};
 /// Prints the banner.
 pub(crate) fn show(config: &Config, assembly: &Assembly) -> Result<(), Failure> {
     let address = assembly.bound.local_addr;
-    let url = format!("http://{address}{}", config.server.path);
+    let url = format!("{}://{address}{}", scheme(config), config.server.path);
     out::line(format_args!("{} listens on {}", Styled(STRONG, "Portcullis"), Styled(NAME, &url)))?;
     out::line(format_args!("  guards   {}", guarded(config, assembly)))?;
     out::line(format_args!("  policy   {}", policy(&assembly.chosen, &assembly.loaded.summary)))?;
@@ -27,6 +28,10 @@ pub(crate) fn show(config: &Config, assembly: &Assembly) -> Result<(), Failure> 
     out::line(format_args!("{}", Styled(DIM, "Paste into the client's configuration:")))?;
     out::line(snippet(config, address))?;
     Ok(())
+}
+
+const fn scheme(config: &Config) -> &'static str {
+    if config.server.tls.is_some() { "https" } else { "http" }
 }
 
 fn guarded(config: &Config, assembly: &Assembly) -> String {
@@ -64,21 +69,44 @@ fn policy(chosen: &Chosen, summary: &Summary) -> String {
 }
 
 fn callers(config: &Config) -> String {
-    let keys = config.server.identity.keys.len();
-    let open = config.server.identity.anonymous.unwrap_or(keys == 0);
-    match (keys, open) {
-        (0, _) => "everyone who reaches the address (no keys configured)".to_owned(),
-        (1, false) => "1 key".to_owned(),
-        (count, false) => format!("{count} keys"),
-        (count, true) => format!("{count} keys, and anonymous callers"),
+    let identity = &config.server.identity;
+    let open = identity.lets_anonymous_in(config.server.listen.ip().is_loopback());
+    let managed = identity.key_file.as_ref().map(|file| format!(" ({})", file.display())).unwrap_or_default();
+    let mut ways = Vec::new();
+    match identity.all_keys().count() {
+        0 => {}
+        1 => ways.push(format!("1 key{managed}")),
+        count => ways.push(format!("{count} keys{managed}")),
     }
+    if let Some(oauth) = &identity.oauth {
+        let names: Vec<_> = oauth.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+        ways.push(format!("tokens of {}", names.join(", ")));
+    }
+    if !identity.certificates.is_empty() {
+        ways.push("client certificates".to_owned());
+    }
+    let mut text = match (ways.is_empty(), open) {
+        (true, false) => format!("nobody yet: `portcullis keys new` makes a key{managed}"),
+        (true, true) => format!("everyone who reaches the address (no keys configured{managed})"),
+        (false, false) => ways.join(", "),
+        (false, true) => format!("{}, and anonymous callers", ways.join(", ")),
+    };
+    for (required, only) in
+        [(identity.signatures.required, "; signed requests only"), (identity.chains.required, "; with call chains only")]
+    {
+        text.push_str(if required { only } else { "" });
+    }
+    text
 }
 
 /// The entry of `mcpServers` that most clients take.
 pub(crate) fn snippet(config: &Config, address: SocketAddr) -> String {
-    let mut entry =
-        serde_json::json!({ "type": "http", "url": format!("http://{}{}", reachable(address), config.server.path) });
-    let asks_for_keys = !config.server.identity.keys.is_empty() && config.server.identity.anonymous != Some(true);
+    let here = || format!("{}://{}{}", scheme(config), reachable(address), config.server.path);
+    let url = config.server.public_url.clone().unwrap_or_else(here);
+    let mut entry = serde_json::json!({ "type": "http", "url": url });
+    let identity = &config.server.identity;
+    // Clients get tokens by themselves.
+    let asks_for_keys = identity.oauth.is_none() && !identity.lets_anonymous_in(config.server.listen.ip().is_loopback());
     if let Some(entry) = entry.as_object_mut().filter(|_| asks_for_keys) {
         entry.insert("headers".to_owned(), serde_json::json!({ "Authorization": "Bearer YOUR-KEY" }));
     }
@@ -99,8 +127,28 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, snippet};
+    use super::{Config, callers, snippet};
     use crate::config::Overrides;
+
+    #[test]
+    fn the_banner_says_who_may_call() {
+        let said = |identity: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("p.yaml");
+            std::fs::write(folder.path().join("keys.json"), r#"{"keys":[]}"#).unwrap();
+            std::fs::write(&file, format!("public_url: https://gateway.example/mcp\nidentity: {identity}\n")).unwrap();
+            callers(&Config::load(Some(&file), &Overrides::default()).unwrap())
+        };
+        let key = format!("keys: [{{ name: ana, sha256: {} }}]", "a".repeat(64));
+        let oauth = "oauth: { issuers: [{ name: acme, issuer: https://issuer.example, keys: { file: keys.json } }] }";
+        assert_eq!(said("{}"), "everyone who reaches the address (no keys configured)");
+        assert_eq!(said(&format!("{{ {key} }}")), "1 key");
+        assert_eq!(said(&format!("{{ {oauth} }}")), "tokens of acme");
+        assert_eq!(
+            said(&format!("{{ anonymous: true, {key}, {oauth} }}")),
+            "1 key, tokens of acme, and anonymous callers"
+        );
+    }
 
     #[test]
     fn the_snippet_is_json_that_clients_take_and_names_a_reachable_address() {

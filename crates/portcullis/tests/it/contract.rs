@@ -61,7 +61,7 @@ macro_rules! on_every_side {
 }
 pub(crate) use on_every_side;
 
-const CASES: &[Case] = cases! {
+pub(crate) const CASES: &[Case] = cases! {
     calls::{
         the_server_introduces_itself, tools_are_listed_once_and_completely, the_other_lists_come_through, a_tool_is_called,
         a_structured_result_comes_whole, a_tool_error_is_a_result, content_of_every_kind_comes_through, a_large_result_comes_whole,

@@ -107,9 +107,9 @@ impl Running {
         (running, address)
     }
 
-    /// The address in `Portcullis listens on http://ADDRESS/mcp`.
+    /// The address in `Portcullis listens on http://ADDRESS/mcp`, or `https://`.
     pub(crate) fn address(&mut self) -> SocketAddr {
-        address_in(&self.wait_for("listens on http://"))
+        address_in(&self.wait_for("listens on http"))
     }
 
     /// The address in `metrics  http://ADDRESS/metrics`.
@@ -175,9 +175,9 @@ impl Drop for Running {
     }
 }
 
-/// The address in a line that has one `http://ADDRESS/…`.
+/// The address in a line that has one `http://ADDRESS/…` or `https://ADDRESS/…`.
 pub(crate) fn address_in(line: &str) -> SocketAddr {
-    let rest = line.split("http://").nth(1).unwrap();
+    let rest = line.split("://").nth(1).unwrap();
     rest.split('/').next().unwrap().parse().unwrap()
 }
 

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use portcullis_core::upstream::Media;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::{PING, secure};
 use crate::settings::ServerSettings;
-use crate::testing::secure::{Authority, as_http2, http2};
+use crate::testing::secure::{Authority, as_http2, connect, http2};
 use crate::testing::{
     CannedUpstream, Client, DenyList, Feed, INITIALIZE, Running, collect, fed, from_server, next_event, ordinary,
     start_with,
@@ -132,4 +133,47 @@ async fn a_drain_lets_open_calls_finish_and_ends_the_overdue_with_an_error() {
     assert!(last.contains(r#""id":2"#) && last.contains("error"), "{last}");
     tokio::time::timeout(Duration::from_secs(10), running.stopped).await.unwrap().unwrap();
     assert!(running.ledger.is_balanced());
+}
+
+/// One frame (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// CVE-2023-44487.
+#[tokio::test]
+async fn a_flood_of_streams_that_are_reset_at_once_ends_the_connection() {
+    let authority = Authority::new();
+    let running = secure(&authority, ClientCertificates::Off).await;
+    let mut stream = connect(running.addr, authority.client(None, "h2")).await.unwrap();
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    flood.extend(frame(4, 0, 0, b""));
+    // `POST`, `https`, and path and authority as literals (RFC 7541 appendix A).
+    let headers = b"\x83\x87\x04\x04/mcp\x01\x09localhost";
+    for number in (1..1001).step_by(2) {
+        flood.extend(frame(1, 4, number, headers));
+        flood.extend(frame(3, 0, number, &8_u32.to_be_bytes()));
+    }
+    // The end may come before all of it is written.
+    let _cut_off = stream.write_all(&flood).await;
+    let mut told = Vec::new();
+    let _reset = stream.read_to_end(&mut told).await;
+    let mut rest = told.as_slice();
+    let mut reasons = Vec::new();
+    while let [a, b, c, kind, _, _, _, _, _, more @ ..] = rest {
+        let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
+        if *kind == 7 {
+            reasons.push(more[7]);
+        }
+        rest = more.get(length..).unwrap_or_default();
+    }
+    assert_eq!(reasons, [11], "ENHANCE_YOUR_CALM");
+    // Others are served as before.
+    let mut sender = http2(running.addr, &authority).await;
+    let answer = sender.send_request(as_http2(running.client().request("POST", INITIALIZE))).await.unwrap();
+    assert_eq!(collect(answer).await.status, 200);
 }

@@ -80,7 +80,8 @@ async fn only_a_trusted_proxy_says_who_asks_and_for_which_host() {
     ] {
         let settings = ServerSettings { allowed_hosts: hosts.clone(), ..behind(proxies, ProxyProtocol::Off) };
         let running = start(settings).await;
-        let client = running.client().with("x-forwarded-for", "198.51.100.9").with("x-forwarded-host", "public.example");
+        let client =
+            running.client().with("x-forwarded-for", "198.51.100.9").with("x-forwarded-host", "public.example");
         let answer = client.with("accept", "text/html").post(PING).await;
         assert_eq!(answer.status, status, "{proxies:?} {answer:?}");
         let code = if status == 403 { "host_refused" } else { "not_acceptable" };

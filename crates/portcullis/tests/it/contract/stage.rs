@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
 use super::client::{Client, Era};
@@ -62,6 +63,16 @@ impl Stage {
     /// In front of a server that speaks both eras; `side` says over which transport.
     pub(crate) fn of_both_eras(side: Side) -> Self {
         Self::before("both", side, Folder::new(), &[])
+    }
+
+    /// Behind TLS; gives the certificate of the listener, too.
+    pub(crate) fn secured(side: Side) -> (Self, CertificateDer<'static>) {
+        let folder = Folder::new();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        folder.write("server.pem", &made.cert.pem());
+        folder.write("server.key", &made.signing_key.serialize_pem());
+        folder.write("tls.yaml", "tls: { certificate: server.pem, key: server.key }\n");
+        (Self::start(side, folder, &["--config", "tls.yaml"]), made.cert.der().clone())
     }
 
     pub(crate) fn start(side: Side, folder: Folder, args: &[&str]) -> Self {
