@@ -7,6 +7,7 @@ use crate::caller::Caller;
 use crate::catalogue::{Catalogue, Tool};
 use crate::clock::Timestamp;
 use crate::proofs::Proofs;
+use crate::tally::Tally;
 use crate::trace::TraceContext;
 use crate::version::{Era, Version};
 use crate::wire::{Direction, Id, Kind, Message, View};
@@ -29,10 +30,8 @@ pub struct Session {
     pub key: SessionKey,
     /// Short digest that stands for the session in the log (never the id itself).
     pub hash: Arc<str>,
-    /// `tools/call` messages cleared in this session so far, this one included.
-    pub calls: u64,
-    /// The same for this very tool.
-    pub tool_calls: u64,
+    /// What it has called. Filled in when the call is judged, for a gate that looks ([`crate::gate::Gate::heeds_tally`]).
+    pub tally: Option<Tally>,
 }
 
 /// What does not change between the messages of one exchange.

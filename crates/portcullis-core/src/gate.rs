@@ -16,6 +16,7 @@ use crate::call::Call;
 use crate::guard::{Decision, Effect, Finding, Guard, Mode, Phase, Sight, Watch};
 use crate::own;
 use crate::refusal::Denial;
+use crate::tally::Tally;
 use crate::upstream::Arrived;
 use crate::wire::{Direction, Id, Kind, Limits, Malformed, Message};
 
@@ -23,6 +24,7 @@ use crate::wire::{Direction, Id, Kind, Limits, Malformed, Message};
 #[derive(Debug)]
 pub struct Gate {
     guards: Vec<(Arc<dyn Guard>, Mode)>,
+    heeds_tally: bool,
 }
 
 /// A call that was judged and may be sent. Made only by [`Gate`].
@@ -79,7 +81,15 @@ impl Gate {
         guards.push((policy, Mode::Enforce));
         guards.retain(|(_, mode)| *mode != Mode::Off);
         guards.sort_by_key(|(guard, _)| guard.about().phase);
-        Self { guards }
+        let heeds_tally = guards.iter().any(|(guard, _)| guard.heeds_tally());
+        Self { guards, heeds_tally }
+    }
+
+    /// Whether a guard looks at what a session has called. Its messages must then be judged one after the other, and each cleared call be
+    /// counted before the next is judged.
+    #[must_use]
+    pub const fn heeds_tally(&self) -> bool {
+        self.heeds_tally
     }
 
     /// Lets every guard take over what the guard of its name remembers in the plan before: a reload forgets nothing that guards. To be
@@ -183,6 +193,13 @@ pub enum Inspection {
 }
 
 impl Inspector {
+    /// What the session has called by now: what the server sends from here on is judged by that.
+    pub fn tallied(&mut self, tally: Tally) {
+        if let Some(session) = &mut Arc::make_mut(&mut self.call.context).session {
+            session.tally = Some(tally);
+        }
+    }
+
     /// Judges a server's request or notification, then shows the message to every watcher.
     pub fn inspect(&mut self, arrived: Arrived) -> Inspection {
         let Arrived { message, event_id, retry } = arrived;

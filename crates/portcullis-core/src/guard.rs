@@ -89,6 +89,12 @@ pub trait Guard: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether [`Guard::check`] looks at what the session has called ([`crate::call::Session::tally`]). Where none does, nobody waits for the
+    /// order in which calls are counted, and there is no tally.
+    fn heeds_tally(&self) -> bool {
+        false
+    }
+
     /// What the guard of the next plan must not forget (see [`Guard::inherit`]). Most guards remember nothing.
     fn memory(&self) -> Option<&dyn Any> {
         None

@@ -19,6 +19,7 @@ pub mod own; // the few JSON texts the gateway writes itself
 pub mod pieces; // a text that arrives in pieces
 pub mod proofs; // what a request proved beside who calls
 pub mod refusal; // every way to say no, by who is at fault
+pub mod tally; // what a session has called
 pub mod trace; // W3C trace context
 pub mod upstream; // the seam towards servers
 pub mod version; // protocol revisions and the two eras

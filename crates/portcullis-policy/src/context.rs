@@ -4,13 +4,13 @@
 mod fact;
 mod facts;
 mod number;
+mod session;
 mod values;
 mod web;
 
 use std::borrow::Cow;
 
 use cedar_policy_core::ast::Context;
-use portcullis_core::call;
 use portcullis_core::catalogue::Annotations;
 use portcullis_core::wire::View;
 
@@ -56,8 +56,8 @@ pub(crate) fn build(facts: &Facts<'_>, needs: &Needs, types: Option<&Type>) -> R
             .ok_or_else(|| Unfit::new("now", "outside of the times Cedar knows"))?;
         pairs.push(("now".into(), now));
     }
-    if let (Some(_), Some(session)) = (wants("session"), &facts.context.session) {
-        pairs.push(("session".into(), session_record(session)?));
+    if let (Some(needs), Some(session)) = (wants("session"), &facts.context.session) {
+        pairs.push(("session".into(), session::record(session, needs)?));
     }
     subject(facts, needs, &mut pairs)?;
     if let (Some(needs), Shape::Tool) = (wants("args"), facts.shape) {
@@ -102,11 +102,6 @@ fn tool_record(name: &str, hints: Annotations) -> Result<Fact, Unfit> {
     ];
     fields.extend(hints.into_iter().filter_map(|(name, hint)| Some((Cow::Borrowed(name), Fact::bool(hint?)))));
     Fact::record(fields)
-}
-
-fn session_record(session: &call::Session) -> Result<Fact, Unfit> {
-    let long = |count: u64| Fact::long(i64::try_from(count).unwrap_or(i64::MAX));
-    Fact::record(vec![("calls".into(), long(session.calls)), ("toolCalls".into(), long(session.tool_calls))])
 }
 
 fn arguments(arguments: Option<View<'_>>, needs: &Needs, types: Option<&Type>) -> Result<Fact, Unfit> {

@@ -64,6 +64,11 @@ impl Guard for PolicyGuard {
         }
     }
 
+    fn heeds_tally(&self) -> bool {
+        let mut entries = self.judge.policies.entries.iter();
+        entries.any(|entry| entry.full.needs.below("session").is_some_and(|session| !session.is_empty()))
+    }
+
     fn watch(&self, call: &Call) -> Option<Box<dyn Watch>> {
         watch::appoint(&self.judge, call)
     }

@@ -68,7 +68,7 @@ pub struct Case {
     /// All of `params`, instead of the fields above.
     #[serde(default)]
     pub params: Option<serde_json::Value>,
-    /// The legacy session's counts, this call included.
+    /// What the legacy session has called.
     #[serde(default)]
     pub session: Option<CaseSession>,
     /// RFC 3339 in UTC, such as `2026-07-28T09:30:00Z`. Default: noon of 2026-01-01, a Thursday.
@@ -98,13 +98,15 @@ pub struct CaseCaller {
     pub groups: Vec<String>,
 }
 
-/// Counts of the session in a case.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+/// The session of a case. Both counts include the call of the case itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct CaseSession {
-    pub calls: u64,
-    /// Default: as many as `calls`.
-    #[serde(default)]
+    /// Tools called before, oldest first: all other facts follow from them.
+    pub called: Vec<String>,
+    /// Default: as many as `called` says.
+    pub calls: Option<u64>,
+    /// Default: as many as `called` says; without `called`, as many as `calls`.
     pub tool_calls: Option<u64>,
 }
 

@@ -38,15 +38,18 @@ pub(crate) fn asked(call: &Call, plan: &Plan) -> Asked {
 
 /// Judges and forwards. Every path leaves an entry: an intent before anything is sent, and exactly one outcome.
 pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwarded, Box<Unread>> {
-    let Read { call, session, opening, in_flight, count, permit } = read;
+    let Read { call, session, opening, in_flight, permit } = read;
     let plan = gateway.plan.load_full();
     let asked = asked(&call, &plan);
 
-    let (call, withheld) = match withhold(gateway, &plan, call) {
+    let (mut call, withheld) = match withhold(gateway, &plan, call) {
         Ok(told) => told,
         Err(malformed) => return Err(Unread::new(malformed, asked)),
     };
-    let Judgement { verdict, policies, mut findings } = plan.gate.judge(call.clone());
+    let Judgement { verdict, policies, mut findings } = match &session {
+        Some(session) => session.judge(&plan.gate, &mut call).await,
+        None => plan.gate.judge(call.clone()),
+    };
     findings.extend(withheld);
     for finding in &findings {
         gateway.ledger.count(finding.guard, finding.code);
@@ -59,9 +62,6 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
             (cleared, inspector)
         }
         Verdict::Held(denial) | Verdict::Denied(denial) => {
-            if let Some(count) = count {
-                count.take_back();
-            }
             intent.policies.clone_from(&denial.policies);
             return Err(refuse(gateway, intent, denial.into(), asked));
         }

@@ -141,6 +141,7 @@ impl Journey {
         if let Some(message) = message.as_ref().filter(|_| self.may_list_tools()) {
             self.gateway.upstream.observe(message);
         }
+        self.tally(message.as_ref());
         match (self.inspector.inspect(arrived), message) {
             (Inspection::Pass(inspected, findings), message) => {
                 self.found(findings);
@@ -178,6 +179,14 @@ impl Journey {
                 self.say(&Refusal::Denial(plain(denial)));
                 self.finish(Status::Cut, Some(code), None);
             }
+        }
+    }
+
+    /// What the server asks or tells is judged by what the session has called by now; a stream may stand for hours.
+    fn tally(&mut self, message: Option<&Message>) {
+        let judged = message.is_some_and(|message| message.method().is_some()) && self.plan.gate.heeds_tally();
+        if let Some(session) = self.baggage.session.as_ref().filter(|_| judged) {
+            self.inspector.tallied(session.so_far(self.inspector.call()));
         }
     }
 

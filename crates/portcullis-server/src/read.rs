@@ -23,7 +23,7 @@ use crate::fields::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, TRACEPARENT, TR
 use crate::gateway::Gateway;
 use crate::identify::{Known, Permit};
 use crate::random;
-use crate::session::{CallCount, InFlight, Opening, Session};
+use crate::session::{InFlight, Opening, Session};
 
 /// A call that was read, with what it holds while it is in progress.
 #[derive(Debug)]
@@ -33,7 +33,6 @@ pub(crate) struct Read {
     /// The session that this `initialize` opens; ends with the call unless the server agrees.
     pub(crate) opening: Option<Opening>,
     pub(crate) in_flight: Option<InFlight>,
-    pub(crate) count: Option<CallCount>,
     pub(crate) permit: Arc<Permit>,
 }
 
@@ -197,7 +196,7 @@ impl<'a> Reader<'a> {
         if message.kind() == Kind::Request && capabilities::needs_tasks(&message) && !declared.tasks {
             return Err(Violation::CapabilityMissing { required: capabilities::DECLARES_TASKS }.into());
         }
-        let context = self.context(version, &message, None, None, param_headers, None)?;
+        let context = self.context(version, &message, None, param_headers, None)?;
         self.read(message, context, None)
     }
 
@@ -216,11 +215,9 @@ impl<'a> Reader<'a> {
             (Kind::Request, Some(id)) => Some(session.begin(id)?),
             _ => None,
         };
-        let count = (message.method() == Some("tools/call"))
-            .then(|| session.count(message.name().as_deref().unwrap_or_default()));
-        let context = self.context(version, &message, Some(&session), count.as_ref(), Vec::new(), answers)?;
+        let context = self.context(version, &message, Some(&session), Vec::new(), answers)?;
         let mut read = self.read(message, context, Some(session))?;
-        (read.in_flight, read.count) = (in_flight, count);
+        read.in_flight = in_flight;
         Ok(read)
     }
 
@@ -232,7 +229,7 @@ impl<'a> Reader<'a> {
         let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
         let session = self.gateway.sessions.open(self.known, &self.gateway.sealer, self.now, declared)?;
         let opening = Opening::new(&self.gateway.sessions, &session);
-        let context = self.context(version, &message, Some(&session), None, Vec::new(), None)?;
+        let context = self.context(version, &message, Some(&session), Vec::new(), None)?;
         let mut read = self.read(message, context, Some(session))?;
         read.opening = Some(opening);
         Ok(read)
@@ -256,7 +253,7 @@ impl<'a> Reader<'a> {
             caller: Arc::clone(&self.known.caller),
             proofs: Arc::default(),
             version,
-            session: Some(session.facts(None)),
+            session: Some(session.facts()),
             server: Arc::clone(self.gateway.upstream.name()),
             trace,
             now: self.now,
@@ -270,7 +267,6 @@ impl<'a> Reader<'a> {
             session: Some(session),
             opening: None,
             in_flight: None,
-            count: None,
             permit: Arc::clone(&self.permit),
         })
     }
@@ -321,7 +317,6 @@ impl<'a> Reader<'a> {
         version: Version,
         message: &Message,
         session: Option<&Arc<Session>>,
-        count: Option<&CallCount>,
         param_headers: Vec<(String, String)>,
         answers: Option<Arc<str>>,
     ) -> Result<Context, Refusal> {
@@ -329,7 +324,7 @@ impl<'a> Reader<'a> {
             caller: Arc::clone(&self.known.caller),
             proofs: Arc::default(),
             version,
-            session: session.map(|session| session.facts(count)),
+            session: session.map(|session| session.facts()),
             server: Arc::clone(self.gateway.upstream.name()),
             trace: self.trace(Some(message))?,
             now: self.now,
@@ -345,7 +340,7 @@ impl<'a> Reader<'a> {
             Kind::Notification | Kind::Result | Kind::Error => message,
         };
         let call = Call { context: Arc::new(context), subject: Subject::Message(message) };
-        Ok(Read { call, session, opening: None, in_flight: None, count: None, permit: Arc::clone(&self.permit) })
+        Ok(Read { call, session, opening: None, in_flight: None, permit: Arc::clone(&self.permit) })
     }
 }
 

@@ -1,15 +1,18 @@
 //! Legacy sessions: random, sealed towards the client, bound to the caller that opened them, capped per caller and in total.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use portcullis_core::call::{self, SessionKey};
+use portcullis_core::call::{self, Call, SessionKey};
 use portcullis_core::capabilities::Declared;
 use portcullis_core::clock::Timestamp;
+use portcullis_core::gate::{Gate, Judgement, Verdict};
 use portcullis_core::own::hex;
 use portcullis_core::refusal::{Denial, DenialCode, Violation};
+use portcullis_core::tally::{History, Tally};
 use portcullis_core::version::Version;
 use portcullis_core::wire::Id;
 
@@ -22,8 +25,6 @@ use crate::settings::SessionSettings;
 /// Server requests of one session that may wait for the client's answer. A server that asks more is not answered by us, only forgotten:
 /// the oldest cannot be told from the hostile, so new ones are refused.
 const WAITING_REQUESTS: usize = 256;
-/// Tools with a counter of their own; a session that calls more different names counts the rest together.
-const COUNTED_TOOLS: usize = 1024;
 const SHARDS: usize = 16;
 /// How long a session must be idle before it may make room for another of its caller. Unit: milliseconds.
 const IDLE_ENOUGH: u64 = 60_000;
@@ -43,7 +44,8 @@ pub(crate) struct Session {
     pub(crate) declared: Declared,
     last_used: AtomicU64,
     open_streams: AtomicUsize,
-    calls: AtomicU64,
+    /// Held by the message that is being judged, where the order of judgements matters. Waiting for it stops no thread.
+    turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -52,7 +54,7 @@ struct State {
     in_flight: HashSet<Id>,
     /// Server requests the client has yet to answer, with their method.
     asked: HashMap<Id, Arc<str>>,
-    tool_calls: HashMap<String, u64>,
+    history: History,
 }
 
 /// All sessions of this process.
@@ -114,25 +116,6 @@ impl Drop for Opening {
     }
 }
 
-/// One counted `tools/call`; taken back unless the call was cleared.
-#[derive(Debug)]
-pub(crate) struct CallCount {
-    session: Arc<Session>,
-    tool: String,
-    pub(crate) calls: u64,
-    pub(crate) tool_calls: u64,
-}
-
-impl CallCount {
-    /// The call was refused: it does not count.
-    pub(crate) fn take_back(self) {
-        self.session.calls.fetch_sub(1, Ordering::AcqRel);
-        if let Some(count) = self.session.state().tool_calls.get_mut(&self.tool) {
-            *count = count.saturating_sub(1);
-        }
-    }
-}
-
 impl Session {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state stays consistent at every point where a panic could happen, so a poisoned lock is still good.
@@ -180,27 +163,34 @@ impl Session {
         self.state().asked.remove(id)
     }
 
-    /// Counts one `tools/call`, exactly even when many race.
-    pub(crate) fn count(self: &Arc<Self>, tool: &str) -> CallCount {
-        let calls = self.calls.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut state = self.state();
-        let known = state.tool_calls.len() < COUNTED_TOOLS || state.tool_calls.contains_key(tool);
-        let tool = if known { tool } else { "" };
-        let tool_calls = state.tool_calls.entry(tool.to_owned()).or_default();
-        *tool_calls += 1;
-        let tool_calls = *tool_calls;
-        drop(state);
-        CallCount { session: Arc::clone(self), tool: tool.to_owned(), calls, tool_calls }
+    /// Judges a message of this session and counts it, if it is a call and cleared. Where a guard looks at the counts, messages are judged one
+    /// after the other: each sees all calls that were cleared before it, no two see the same count, and one that is refused was never
+    /// counted. A number given out ahead of the verdict and taken back later would meanwhile refuse others that should pass.
+    pub(crate) async fn judge(&self, gate: &Arc<Gate>, call: &mut Call) -> Judgement {
+        // Without such a guard the order is nobody's concern, and a session's calls need not wait for each other.
+        let turn = if gate.heeds_tally() { Some(self.turn.lock().await) } else { None };
+        // Nothing waits from here on.
+        if turn.is_some() {
+            let tally = self.state().history.seen_by(called_tool(call).as_deref());
+            if let Some(session) = &mut Arc::make_mut(&mut call.context).session {
+                session.tally = Some(tally);
+            }
+        }
+        let judgement = gate.judge(call.clone());
+        if let (Verdict::Cleared(..), Some(tool)) = (&judgement.verdict, called_tool(call)) {
+            self.state().history.count(&tool);
+        }
+        judgement
     }
 
-    /// The session as guards see it.
-    pub(crate) fn facts(&self, count: Option<&CallCount>) -> call::Session {
-        call::Session {
-            key: self.key,
-            hash: Arc::clone(&self.hash),
-            calls: count.map_or_else(|| self.calls.load(Ordering::Acquire), |count| count.calls),
-            tool_calls: count.map_or(0, |count| count.tool_calls),
-        }
+    /// What was called by now, for what the server sends in reply to `call`.
+    pub(crate) fn so_far(&self, call: &Call) -> Tally {
+        self.state().history.so_far(called_tool(call).as_deref())
+    }
+
+    /// The session as guards see it, until its tally is known.
+    pub(crate) fn facts(&self) -> call::Session {
+        call::Session { key: self.key, hash: Arc::clone(&self.hash), tally: None }
     }
 }
 
@@ -253,7 +243,7 @@ impl Sessions {
             declared,
             last_used: AtomicU64::new(now.0),
             open_streams: AtomicUsize::new(0),
-            calls: AtomicU64::new(0),
+            turn: tokio::sync::Mutex::const_new(()),
             state: Mutex::default(),
         });
         let mut shard = self.shard(key)?.write().unwrap_or_else(PoisonError::into_inner);
@@ -335,6 +325,12 @@ impl Session {
             && self.state().in_flight.is_empty()
             && now.0.saturating_sub(self.last_used.load(Ordering::Relaxed)) >= idle_millis
     }
+}
+
+/// The tool that a message calls, with an id or without.
+fn called_tool(call: &Call) -> Option<Cow<'_, str>> {
+    let message = call.message().filter(|message| message.method() == Some("tools/call"))?;
+    Some(message.name().unwrap_or_default())
 }
 
 fn too_many(detail: String) -> Denial {

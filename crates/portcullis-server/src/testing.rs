@@ -251,13 +251,19 @@ pub(crate) async fn start(upstream: Arc<CannedUpstream>) -> Running {
     start_with(upstream, DenyList(&[]), ServerSettings::default()).await
 }
 
-pub(crate) async fn start_with(
+pub(crate) async fn start_with(upstream: Arc<CannedUpstream>, policy: DenyList, settings: ServerSettings) -> Running {
+    start_on(Workers::here(), upstream, Arc::new(policy), settings).await
+}
+
+/// The same with the threads and the policy of the test.
+pub(crate) async fn start_on(
+    workers: Workers,
     upstream: Arc<CannedUpstream>,
-    policy: DenyList,
+    policy: Arc<dyn Guard>,
     mut settings: ServerSettings,
 ) -> Running {
     settings.listen = "127.0.0.1:0".parse().unwrap();
-    let gate = Arc::new(Gate::new(Arc::new(policy), Vec::new()));
+    let gate = Arc::new(Gate::new(policy, Vec::new()));
     let plan = Plan { gate, digest: "test".into(), refusals: Refusals::Result };
     let (ledger, clock) = (Arc::new(MemoryLedger::default()), Arc::new(FixedClock::at(Timestamp(1_000_000))));
     let parts = (Arc::clone(&upstream) as Arc<dyn Upstream>, Arc::clone(&ledger) as Arc<dyn Ledger>);
@@ -267,7 +273,7 @@ pub(crate) async fn start_with(
     let (done, stopped) = oneshot::channel();
     let signal = shutdown.clone();
     tokio::spawn(async move {
-        bound.serve(Workers::here(), signal).await;
+        bound.serve(workers, signal).await;
         let _ = done.send(());
     });
     Running { addr, gateway, upstream, ledger, clock, shutdown, stopped }

@@ -26,7 +26,10 @@ const HEAD: &str = r#"namespace Mcp {
   entity Server = { name: String };
 
   type Url = { scheme: String, host?: String, port?: Long, path: String };
-  type Session = { calls: Long, toolCalls: Long };
+  // What was called in this session before; the counts include this call.
+  type Session = {
+    calls: Long, toolCalls: Long, firstUse: Bool, previousTool?: String, lastTools: Set<String>, usedTools: Set<String>
+  };
   // Hints of the server about itself; absent hints stay absent.
   type Tool = { name: String, readOnly?: Bool, destructive?: Bool, idempotent?: Bool, openWorld?: Bool };
 

@@ -7,12 +7,13 @@ use portcullis_core::call::{Call, Context, SESSION_CLOSE, STREAM_OPEN, Session, 
 use portcullis_core::caller::{Caller, Proof};
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::clock::Timestamp;
+use portcullis_core::tally::History;
 use portcullis_core::trace::TraceContext;
 use portcullis_core::version::Version;
 use portcullis_core::wire::{Direction, Limits, METHODS, Message, MethodKind, Way};
 use serde_json::{Map, Value, json};
 
-use super::{Case, TestFile};
+use super::{Case, CaseSession, TestFile};
 
 /// 2026-01-01T12:00:00Z, when a case does not say.
 const NOON: Timestamp = Timestamp(1_767_268_800_000);
@@ -22,7 +23,7 @@ const NOON: Timestamp = Timestamp(1_767_268_800_000);
 /// # Errors
 /// What in the case cannot be understood, for the report.
 pub(crate) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Call, String> {
-    let context = context(file, case, catalogue)?;
+    let mut context = context(file, case, catalogue)?;
     let method =
         case.method.as_deref().or(case.tool.as_ref().map(|_| "tools/call")).ok_or("a case needs `tool` or `method`")?;
     let subject = match method {
@@ -30,6 +31,13 @@ pub(crate) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogu
         SESSION_CLOSE => Subject::Close,
         _ => Subject::Message(message(case, method)?),
     };
+    if let Some(case) = &case.session {
+        let named = match &subject {
+            Subject::Message(message) if method == "tools/call" => Some(message.name().unwrap_or_default()),
+            _ => None,
+        };
+        context.session = Some(session(case, named.as_deref())?);
+    }
     Ok(Call { context: Arc::new(context), subject })
 }
 
@@ -47,17 +55,11 @@ fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> 
             timestamp(text).ok_or_else(|| format!("`now: {text}` is not a time such as 2026-07-28T09:30:00Z"))?
         }
     };
-    let session = case.session.map(|session| Session {
-        key: SessionKey(1),
-        hash: Arc::from("test"),
-        calls: session.calls,
-        tool_calls: session.tool_calls.unwrap_or(session.calls),
-    });
     Ok(Context {
         caller: Arc::new(caller),
         proofs: Arc::default(),
         version,
-        session,
+        session: None,
         server: Arc::from(case.server.as_deref().unwrap_or(&file.server)),
         trace: TraceContext::from_request(&[], &[], None, [1; 16], [1; 8]),
         now,
@@ -65,6 +67,24 @@ fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> 
         param_headers: Vec::new(),
         answers: None,
     })
+}
+
+/// The session as traffic with the same calls makes it.
+fn session(case: &CaseSession, tool: Option<&str>) -> Result<Session, String> {
+    let mut history = History::default();
+    case.called.iter().for_each(|tool| history.count(tool));
+    let mut tally = history.seen_by(tool);
+    if !case.called.is_empty() && case.calls.is_some_and(|calls| calls < tally.calls) {
+        return Err("`session.calls` is less than the calls in `called` and this one".to_owned());
+    }
+    if case.called.is_empty()
+        && let Some(calls) = case.calls
+    {
+        tally.tool_calls = calls;
+    }
+    tally.calls = case.calls.unwrap_or(tally.calls);
+    tally.tool_calls = case.tool_calls.unwrap_or(tally.tool_calls);
+    Ok(Session { key: SessionKey(1), hash: Arc::from("test"), tally: Some(tally) })
 }
 
 fn message(case: &Case, method: &str) -> Result<Message, String> {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod legacy;
 mod modern;
+mod sessions;
 mod streams;
 
 /// A thousand open streams are a thousand connections, each as large as what serves a request.

@@ -94,34 +94,6 @@ fn i5_a_server_request_is_answered_once_and_waiting_ones_are_bounded() {
 }
 
 #[test]
-fn counts_stay_exact_when_calls_race_and_refused_calls_do_not_count() {
-    let (alice, _) = callers();
-    let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
-    let session = sessions.open(&alice, &sealer, Timestamp(0), Declared::default()).unwrap();
-    let passed: usize = std::thread::scope(|scope| {
-        let racers: Vec<_> = (0..8)
-            .map(|_| {
-                scope.spawn(|| {
-                    (0..25)
-                        .filter(|_| {
-                            let count = session.count("pay");
-                            let permitted = count.tool_calls <= 50;
-                            if !permitted {
-                                count.take_back();
-                            }
-                            permitted
-                        })
-                        .count()
-                })
-            })
-            .collect();
-        racers.into_iter().map(|racer| racer.join().unwrap()).sum()
-    });
-    assert_eq!(passed, 50);
-    assert_eq!(session.facts(None).calls, 50);
-}
-
-#[test]
 fn a_caller_out_of_places_loses_its_own_longest_idle_session_and_never_a_busy_or_foreign_one() {
     let (alice, bob) = callers();
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));

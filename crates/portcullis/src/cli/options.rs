@@ -150,6 +150,9 @@ pub(crate) struct ExplainArgs {
     /// Protocol revision to assume where the message does not say [default: 2025-11-25].
     #[arg(long = "protocol", value_name = "REVISION")]
     pub(crate) version: Option<String>,
+    /// Tool that the session has called before, oldest first; may be repeated. Sessions exist in revisions up to 2025-11-25.
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) called: Vec<String>,
     /// The message travels from the server to the client (sampling, elicitation, notifications).
     #[arg(long)]
     pub(crate) to_client: bool,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_core::call::{Call, Context, Subject};
+use portcullis_core::call::{Call, Context, Session, SessionKey, Subject};
 use portcullis_core::caller::{Caller, Proof};
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::classify::{Evidence, classify};
@@ -13,8 +13,9 @@ use portcullis_core::clock::Clock;
 use portcullis_core::gate::Step;
 use portcullis_core::guard::Decision;
 use portcullis_core::refusal::{Denial, Manner};
+use portcullis_core::tally::History;
 use portcullis_core::trace::TraceContext;
-use portcullis_core::version::Version;
+use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Direction, Kind, Message};
 use portcullis_policy::{Verdict, explain as each_policy};
 use portcullis_server::SystemClock;
@@ -59,6 +60,15 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
             list(&caller.groups)
         ),
     )?;
+    match &call.context.session {
+        Some(session) => {
+            let tally = session.tally.clone().unwrap_or_default();
+            let text = format!("{} calls with this one, {} of its tool", tally.calls, tally.tool_calls);
+            step("session", GOOD, format_args!("{text}, called before: {}", list(&args.called)))?;
+        }
+        None if args.called.is_empty() => {}
+        None => step("session", WARN, format_args!("{version} has none, so `--called` says nothing"))?,
+    }
     if call.method() == "tools/call" && call.tool().is_none() {
         step("facts", WARN, "the tool is not in the catalogue; give one with --catalogue to judge with its types")?;
     }
@@ -129,7 +139,7 @@ fn call(args: &ExplainArgs, config: &Config, message: Message, version: Version,
         caller: Arc::new(caller),
         proofs: Arc::default(),
         version,
-        session: None,
+        session: session(args, &message, version),
         server: Arc::from(config.server_name.as_str()),
         trace: TraceContext::from_request(&[], &[], Some(&message), [1; 16], [1; 8]),
         now: SystemClock.now(),
@@ -138,6 +148,16 @@ fn call(args: &ExplainArgs, config: &Config, message: Message, version: Version,
         answers: None,
     };
     Call { context: Arc::new(context), subject: Subject::Message(message) }
+}
+
+/// Whatever a client says in these revisions, it says in a session.
+fn session(args: &ExplainArgs, message: &Message, version: Version) -> Option<Session> {
+    let mut history = History::default();
+    args.called.iter().for_each(|tool| history.count(tool));
+    let calls_tool = message.method() == Some("tools/call") && message.direction() == Direction::ToServer;
+    let tally = history.seen_by(calls_tool.then(|| message.name().unwrap_or_default()).as_deref());
+    let session = Session { key: SessionKey(0), hash: Arc::from("explain"), tally: Some(tally) };
+    (version.era() == Era::Legacy).then_some(session)
 }
 
 /// The groups given, or those that the configuration gives this caller.
