@@ -1,12 +1,14 @@
 //! The command line: what can be asked, said so that `--help` teaches it. No work is done here; [`run`] hands over to `commands`.
 
 mod audit;
+mod keys;
 mod options;
 mod policy;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::audit::{AuditCommand, LogArgs, TailArgs, VerifyArgs};
+pub(crate) use self::keys::{KeyStoreArgs, KeysCommand, KeysListArgs, KeysNewArgs, KeysRevokeArgs};
 pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, OfflineArgs, RunArgs, SourceArgs};
 pub(crate) use self::policy::{PolicyCommand, PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
 use crate::commands;
@@ -55,7 +57,7 @@ enum Command {
     /// Read and verify the log of decisions.
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Make keys for callers.
+    /// Make, list and revoke the API keys of callers.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Describe the configuration file.
@@ -82,23 +84,6 @@ pub(crate) struct CatalogueSaveArgs {
     /// File to write; standard output when left out.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<std::path::PathBuf>,
-}
-
-/// `portcullis keys …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeysCommand {
-    /// Print a new random key for a caller, and the entry for the configuration file. Nothing is stored.
-    #[command(
-        after_help = "The configuration holds only the key's SHA-256, so a leaked configuration lets nobody in.\n\
-        The caller sends the key as `Authorization: Bearer KEY`."
-    )]
-    New {
-        /// Name of the caller, as policies and the log will call it.
-        name: String,
-        /// Group the caller belongs to; may be repeated.
-        #[arg(short, long = "group", value_name = "GROUP")]
-        groups: Vec<String>,
-    },
 }
 
 /// `portcullis config …`
@@ -169,7 +154,9 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Audit(AuditCommand::Tail(args)) => commands::audit::tail(&args),
         Command::Audit(AuditCommand::Verify(args)) => commands::audit::verify(&args),
         Command::Audit(AuditCommand::Show { id, log }) => commands::audit::show(&id, &log),
-        Command::Keys(KeysCommand::New { name, groups }) => commands::keys::new(&name, &groups),
+        Command::Keys(KeysCommand::New(args)) => commands::keys::new(&args),
+        Command::Keys(KeysCommand::List(args)) => commands::keys::list(&args),
+        Command::Keys(KeysCommand::Revoke(args)) => commands::keys::revoke(&args),
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
         Command::Config(ConfigCommand::Reference) => commands::config::reference(),
         Command::Config(ConfigCommand::Commands) => commands::config::commands(),

@@ -3,6 +3,7 @@
 
 mod check;
 mod file;
+pub(crate) mod key_file;
 mod one_or_many;
 mod paths;
 pub(crate) mod reference;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
-use portcullis_server::{Refusals, ServerSettings};
+use portcullis_server::{IdentitySettings, Refusals, ServerSettings};
 use portcullis_upstream::{HttpSettings, StdioSettings};
 
 use crate::finding::Finding;
@@ -90,6 +91,12 @@ impl std::fmt::Debug for Origin {
     }
 }
 
+/// What a file says of callers, before anything is checked; for commands that are about nothing else.
+pub(crate) struct WrittenCallers {
+    pub(crate) origin: Origin,
+    pub(crate) identity: IdentitySettings,
+}
+
 /// Why there is no configuration.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
@@ -116,14 +123,30 @@ impl Config {
         let Some(path) = file else {
             return check::check(File::default(), None, overrides).map_err(ConfigError::Wrong);
         };
-        let unreadable =
-            |error: &std::io::Error| ConfigError::Unreadable { file: path.to_owned(), reason: error.to_string() };
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
-        let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-        let origin = Origin { name: path.display().to_string(), text, folder };
-        let raw: File = yaml::read(&origin.name, &origin.text).map_err(|finding| ConfigError::Wrong(vec![*finding]))?;
+        let (raw, origin) = read(path)?;
         check::check(raw, Some(origin), overrides).map_err(ConfigError::Wrong)
     }
+
+    /// The callers of a file that may be wrong elsewhere, and whose key file need not exist yet.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn callers(path: &Path) -> Result<WrittenCallers, ConfigError> {
+        let (raw, origin) = read(path)?;
+        let mut identity = raw.identity;
+        identity.relative_to(&origin.folder);
+        Ok(WrittenCallers { origin, identity })
+    }
+}
+
+/// A file as it is written, and where that is.
+fn read(path: &Path) -> Result<(File, Origin), ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { file: path.to_owned(), reason: error.to_string() })?;
+    let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let origin = Origin { name: path.display().to_string(), text, folder };
+    let raw = yaml::read(&origin.name, &origin.text).map_err(|finding| ConfigError::Wrong(vec![*finding]))?;
+    Ok((raw, origin))
 }
 
 #[cfg(test)]

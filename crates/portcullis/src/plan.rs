@@ -73,6 +73,9 @@ fn digest(config: &Config, policies: &Policies) -> String {
     hash.update(policies.digest().as_bytes());
     // Debug shows everything that decides, and no secret.
     let Config { server, refusals, server_name, upstream, guards, .. } = config;
+    // They come and go while the plan stays; notices in the log tell of them.
+    let mut server = server.clone();
+    server.identity.managed.clear();
     hash.update(format!("{server:?} {refusals:?} {server_name:?} {upstream:?} {guards:?}").as_bytes());
     hash.finalize().iter().take(16).fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 mod assembly;
 pub(crate) mod banner;
+mod changes;
 pub(crate) mod logging;
 mod reload;
 mod signals;
@@ -17,6 +18,7 @@ use portcullis_server::Workers;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::assembly::{Assembly, assemble};
+use self::changes::Watched;
 use self::signals::{Asked, Signals};
 use crate::config::{Config, Overrides};
 use crate::exit::{Exit, Failure};
@@ -66,13 +68,17 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
     if reached.is_err() {
         drop(tokio::spawn(watchman::recover(config.clone(), chosen, Arc::clone(&upstream), stop.clone())));
     }
+    let mut identity = config.server.identity.clone();
+    let mut watched = Watched::default();
     // Boxed, so that stopping at once drops it: unpolled, its own end would hold what ours waits for.
     let mut serving = Box::pin(bound.serve(workers()?, stop.clone()));
     loop {
         tokio::select! {
             () = &mut serving => break,
             asked = signals.next() => match asked {
-                Asked::Reload => reload::reload(config, sources, &gateway, upstream.as_ref(), ledger.as_ref()),
+                Asked::Reload => {
+                    reload::reload(config, &mut identity, sources, &gateway, upstream.as_ref(), ledger.as_ref());
+                }
                 Asked::Stop if stop.is_cancelled() => {
                     tracing::warn!("stopping at once");
                     break;
@@ -82,6 +88,9 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
                     stop.cancel();
                 }
             },
+            () = watched.changed(identity.key_file.as_deref()) => {
+                reload::keys(&mut identity, &gateway, ledger.as_ref());
+            }
         }
     }
     drop(serving);

@@ -1,17 +1,16 @@
 //! From what is written to what is meant: defaults filled in, paths resolved, and everything that is wrong found at once.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use portcullis_ledger::AuditError;
-use portcullis_server::{IdentitySettings, ServerSettings};
+use portcullis_server::ServerSettings;
 use portcullis_upstream::{HttpSettings, StdioSettings};
 
 use super::file::UpstreamFile;
 use super::{
     COMMAND_LINE, Config, DEFAULT_SERVER_NAME, File, Origin, Overrides, PolicyPath, Transport, UpstreamConfig,
-    default_audit_folder, yaml,
+    default_audit_folder, key_file, yaml,
 };
 use crate::finding::Finding;
 
@@ -38,7 +37,7 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
     server.listen = overrides.listen.unwrap_or(server.listen);
     listener(&server, &mut complaints);
     times(&server, &mut complaints);
-    identity(&server, &mut complaints);
+    identity(&mut server, folder, &mut complaints);
 
     let policy = if overrides.policy.is_empty() {
         file.policy.0.iter().map(|text| PolicyPath::new(text, folder)).collect()
@@ -163,41 +162,26 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
-fn identity(server: &ServerSettings, complaints: &mut Complaints<'_>) {
-    let IdentitySettings { anonymous, keys } = &server.identity;
-    let mut names = HashSet::new();
-    let mut hashes = HashSet::new();
-    for (index, key) in keys.iter().enumerate() {
-        let path = format!("identity.keys.{index}");
-        if key.sha256.len() != 64 || !key.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            complaints.add(
-                &path,
-                format!("`sha256` of `{}` must be 64 hexadecimal digits", key.name),
-                format!("`portcullis keys new {}` prints a key and its entry", key.name),
-            );
-        }
-        if !names.insert(key.name.as_str()) {
-            complaints.add(
-                &path,
-                format!("the name `{}` is given twice", key.name),
-                "one caller, one name: rename one of them",
-            );
-        }
-        if !hashes.insert(key.sha256.to_ascii_lowercase()) {
-            complaints.add(
-                &path,
-                format!("`{}` has the key of another entry", key.name),
-                "make a key of its own with `portcullis keys new`",
-            );
-        }
+fn identity(server: &mut ServerSettings, folder: &Path, complaints: &mut Complaints<'_>) {
+    let identity = &mut server.identity;
+    identity.relative_to(folder);
+    match key_file::managed(identity, complaints.origin) {
+        Ok(keys) => identity.managed = keys,
+        Err(findings) => complaints.findings.extend(findings),
     }
-    let nobody = keys.is_empty() && !anonymous.unwrap_or(server.listen.ip().is_loopback());
-    if nobody {
+    if !identity.knows_callers() && !identity.lets_anonymous_in(server.listen.ip().is_loopback()) {
         complaints.add(
             "identity",
-            format!("nobody may call: `{}` is reachable from the network and there are no keys", server.listen),
-            "add `identity.keys` (see `portcullis keys new`), or set `identity.anonymous: true`, or listen on 127.0.0.1",
+            format!("nobody may call: `{}` is reachable from the network and no callers are configured", server.listen),
+            "add `identity.keys` (see `portcullis keys new`) or `identity.oauth`, or set `identity.anonymous: true`, or listen on 127.0.0.1",
         );
+    }
+    // What stands alone is said first: a key that is missing would be said twice.
+    if complaints.findings.is_empty()
+        && let Err(why) = server.check_callers()
+    {
+        let (key, text) = why.split_once(": ").unwrap_or(("identity", &why));
+        complaints.add(&key.replace('[', ".").replace(']', ""), text, "`portcullis config reference` explains each key");
     }
 }
 

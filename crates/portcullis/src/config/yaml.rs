@@ -19,13 +19,14 @@ pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Box
 }
 
 /// Line and column of the value of a dotted key, both counted from 1; of its nearest ancestor that is written down when the key is not.
+/// Entries of a list are numbers, counted from 0.
 pub(crate) fn locate(text: &str, key: &str) -> Option<(u64, u64)> {
     let root: Spanned<Node> = serde_saphyr::from_str_with_options(text, lenient()).ok()?;
     let mut node = &root;
     let mut place = None;
     for part in key.split('.') {
-        let Some((name, value)) = node.value.member(part) else { break };
-        place = Some((name.referenced.line(), name.referenced.column()));
+        let Some((found, value)) = node.value.member(part) else { break };
+        place = Some((found.line(), found.column()));
         node = value;
     }
     place
@@ -195,10 +196,13 @@ enum Node {
 }
 
 impl Node {
-    fn member(&self, name: &str) -> Option<(&Spanned<String>, &Spanned<Self>)> {
+    fn member(&self, name: &str) -> Option<(serde_saphyr::Location, &Spanned<Self>)> {
         match self {
-            Self::Map(members) => members.iter().find(|(key, _)| key.value == name).map(|(key, value)| (key, value)),
-            Self::Seq(_) | Self::Scalar => None,
+            Self::Map(members) => {
+                members.iter().find(|(key, _)| key.value == name).map(|(key, value)| (key.referenced, value))
+            }
+            Self::Seq(items) => items.get(name.parse::<usize>().ok()?).map(|item| (item.referenced, item)),
+            Self::Scalar => None,
         }
     }
 }

@@ -1,17 +1,19 @@
 //! SIGHUP: configuration, policies and callers read again. The new plan is whole or it is not used: the old one stays in force and says so.
+//! A changed key file: its keys alone, whatever state the rest is in, because taking back a key must not wait for a policy to be right.
 
 use portcullis_core::ledger::Ledger;
 use portcullis_core::upstream::Upstream;
-use portcullis_server::Gateway;
+use portcullis_server::{Gateway, IdentitySettings};
 
 use super::{Sources, notice};
-use crate::config::Config;
+use crate::config::{Config, key_file};
 use crate::exit::Exit;
 use crate::{commands, out, plan};
 
-/// Reads everything again and swaps the plan, or says why not.
+/// Reads everything again and swaps the plan, or says why not. `identity`: who may call, as in force.
 pub(crate) fn reload(
     running: &Config,
+    identity: &mut IdentitySettings,
     sources: &Sources,
     gateway: &Gateway,
     upstream: &dyn Upstream,
@@ -45,6 +47,7 @@ pub(crate) fn reload(
             if let Err(error) = gateway.reload_identity(&config.server.identity) {
                 return kept(&error.to_string());
             }
+            *identity = config.server.identity;
             let digest = loaded.plan.digest.clone();
             gateway.reload(loaded.plan);
             tracing::info!(plan = %digest, "policies, guards and callers reloaded");
@@ -54,6 +57,34 @@ pub(crate) fn reload(
             commands::said(&findings, Exit::Failure);
             kept("the policies are wrong");
         }
+    }
+}
+
+/// Reads the key file again and swaps its keys, or says why not.
+pub(crate) fn keys(identity: &mut IdentitySettings, gateway: &Gateway, ledger: &dyn Ledger) {
+    let Some(file) = identity.key_file.as_ref().map(|file| file.display().to_string()) else { return };
+    let kept = |why: &str| {
+        tracing::error!("the old keys stay in force: {why}");
+        notice(ledger, "keys_kept", format!("`{file}` cannot be used, the old keys stay in force: {why}"));
+    };
+    let managed = match key_file::managed(identity, None) {
+        Ok(managed) if managed == identity.managed => return,
+        Ok(managed) => managed,
+        Err(findings) => {
+            commands::said(&findings, Exit::Failure);
+            let why = findings.first().map_or("it is wrong", |finding| finding.text.as_str());
+            return kept(why);
+        }
+    };
+    let renewed = IdentitySettings { managed, ..identity.clone() };
+    match gateway.reload_identity(&renewed) {
+        Ok(()) => {
+            let count = renewed.managed.len();
+            tracing::info!(keys = count, "key file reloaded");
+            notice(ledger, "keys", format!("{count} keys of `{file}` in force"));
+            *identity = renewed;
+        }
+        Err(error) => kept(&error.to_string()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{Folder, run};
 
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 21] = [
     &["run"],
     &["demo"],
     &["check"],
@@ -20,6 +20,8 @@ const COMMANDS: [&[&str]; 19] = [
     &["audit", "show"],
     &["keys"],
     &["keys", "new"],
+    &["keys", "list"],
+    &["keys", "revoke"],
     &["config"],
     &["config", "schema"],
 ];
@@ -44,6 +46,18 @@ fn the_first_help_shows_how_to_begin() {
         ["portcullis demo", "portcullis run -- npx", "--upstream http://", "policy init", "audit tail", "Exit codes"]
     {
         assert!(help.out.contains(text), "{text}: {}", help.out);
+    }
+}
+
+#[test]
+fn the_help_of_keys_shows_how_to_make_list_and_take_back_one() {
+    for (command, texts) in [
+        ("new", &["--file keys.yaml", "--expires 90d", "--server notes", "X-API-Key", "Mcp::Caller::"][..]),
+        ("list", &["--config portcullis.yaml", "--json"]),
+        ("revoke", &["revoke ana --file keys.yaml", "within seconds"]),
+    ] {
+        let help = run(&Folder::new(), &["keys", command, "--help"]);
+        assert!(texts.iter().all(|text| help.out.contains(text)), "{command}: {}", help.out);
     }
 }
 

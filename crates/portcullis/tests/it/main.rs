@@ -26,6 +26,7 @@ mod demo;
 mod explain;
 mod help;
 mod hostile;
+mod keys;
 mod operator;
 mod policy;
 mod run;
