@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// An authenticated (or deliberately anonymous) party. Made by the *identify* step, once per request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// Stable and unique over all kinds of proof: `anonymous`; the configured name of an API key (which holds no `:`);
     /// `ISSUER:SUBJECT` for a token, where ISSUER is the configured name of the issuer; `spiffe://…` or `cert:SUBJECT` for a certificate;
@@ -74,6 +74,12 @@ impl Caller {
             owner.push_str(&format!("|{}:{part}", part.len()));
         }
         owner
+    }
+
+    /// Whether both have the same [`Caller::owner`], without writing either.
+    #[must_use]
+    pub fn has_owner_of(&self, other: &Self) -> bool {
+        (self.proof, &self.name, &self.issuer, &self.client) == (other.proof, &other.name, &other.issuer, &other.client)
     }
 }
 

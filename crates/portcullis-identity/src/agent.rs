@@ -135,6 +135,13 @@ impl AgentVerifier {
         })
     }
 
+    /// Takes over the keys of issuers that stay the same over a reload. Both must ask with the same certificates.
+    pub fn inherit(&mut self, before: &Self) {
+        for (_, issuer) in &mut self.issuers {
+            before.issuers.iter().for_each(|(_, old)| issuer.inherit(old));
+        }
+    }
+
     /// The agent that `jwt` proves. Where the token names a client, it is the caller's.
     ///
     /// # Errors

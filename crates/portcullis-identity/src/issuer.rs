@@ -107,7 +107,7 @@ struct Shared {
     unknown: Cache<[u8; 32], (u64, Timestamp)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Source {
     File,
     Url(Url),
@@ -182,6 +182,17 @@ impl Issuer {
                 unknown: Cache::new(UNKNOWN),
             }),
         })
+    }
+
+    /// Takes over the keys of the one before a reload, if it is the same issuer and its keys are had in the same way. Those in a file were just
+    /// read.
+    pub(crate) fn inherit(&mut self, before: &Self) {
+        let (own, old) = (&self.shared, &before.shared);
+        let same = (&own.issuer, &own.source, &own.algorithms) == (&old.issuer, &old.source, &old.algorithms)
+            && (own.refresh, own.interval, own.stale) == (old.refresh, old.interval, old.stale);
+        if same && own.source != Source::File {
+            self.shared = Arc::clone(old);
+        }
     }
 
     /// `iss`, byte for byte.

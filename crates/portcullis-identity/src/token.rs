@@ -84,6 +84,14 @@ impl TokenVerifier {
         })
     }
 
+    /// Takes over the keys of issuers that stay the same over a reload, so that no request has to wait for them again. Both must ask with the
+    /// same certificates.
+    pub fn inherit(&mut self, before: &Self) {
+        for one in &mut self.issuers {
+            before.issuers.iter().for_each(|old| one.issuer.inherit(&old.issuer));
+        }
+    }
+
     /// The caller that a token stands for. `now` is checked with every call, also for tokens seen before.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What an operator says about call chains. Raw types mirror the file; `keys` and `verify` check them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -111,6 +112,15 @@ pub struct ChainAgent {
     pub groups: Vec<String>,
     /// Tags that policies read.
     pub attributes: BTreeMap<String, Vec<String>>,
+}
+
+impl ChainSettings {
+    /// Relative files are those beside the configuration.
+    pub fn relative_to(&mut self, folder: &Path) {
+        for key in &mut self.keys {
+            key.key.relative_to(folder);
+        }
+    }
 }
 
 impl Direction {

@@ -31,6 +31,10 @@ pub struct OAuthSettings {
     pub scopes_supported: Vec<String>,
     /// Scopes that a scope implies, such as `admin: [read, write]`; followed to the end. Default none: only the issuer's own words count.
     pub scope_implies: BTreeMap<String, Vec<String>>,
+    /// Scopes that a token must have, by operation: `*` for every request, a method such as `tools/call`, or a method and what it names, such as
+    /// `tools/call:pay`. All that apply are needed together, and one challenge names them all (F15). What such a key names is known to every
+    /// caller with a token. Default none: what a token may do is up to the policies.
+    pub scopes: BTreeMap<String, Vec<String>>,
     /// Seconds by which clocks may disagree, for `exp`, `nbf` and `iat`. Default 60: machines without a good time source drift by tens of
     /// seconds; at most 300.
     pub clock_skew_seconds: u64,
@@ -102,6 +106,7 @@ impl Default for OAuthSettings {
             issuers: Vec::new(),
             scopes_supported: Vec::new(),
             scope_implies: BTreeMap::new(),
+            scopes: BTreeMap::new(),
             clock_skew_seconds: 60,
             most_token_bytes: 16_384,
             remembered_tokens: 10_000,
@@ -140,8 +145,12 @@ impl OAuthSettings {
         check_resource(&self.resource)?;
         check_issuers("identity.oauth", self.issuers.iter().map(|issuer| (&*issuer.name, &*issuer.issuer)))?;
         let words = self.scope_implies.iter().flat_map(|(scope, implied)| std::iter::once(scope).chain(implied));
-        if let Some(word) = words.chain(&self.scopes_supported).find(|word| !is_scope(word)) {
+        let needed = self.scopes.values().flatten();
+        if let Some(word) = words.chain(&self.scopes_supported).chain(needed).find(|word| !is_scope(word)) {
             return Err(format!("identity.oauth: `{word}` is not a scope (RFC 6749 §3.3)"));
+        }
+        if let Some(key) = self.scopes.keys().find(|key| key.starts_with(':') || key.ends_with(':') || key.is_empty()) {
+            return Err(format!("identity.oauth.scopes: `{key}` is neither `*`, nor a method, nor METHOD:NAME"));
         }
         if self.scopes_supported.iter().any(|scope| scope == "offline_access") {
             return Err(

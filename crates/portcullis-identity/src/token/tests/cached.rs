@@ -3,7 +3,7 @@
 use portcullis_core::clock::Timestamp;
 use portcullis_core::refusal::ProofFailure;
 
-use super::{NOW, Signer, World, later, set};
+use super::{Algorithm, Answer, Fetcher, NOW, OAuthSettings, Signer, TokenVerifier, World, later, set};
 
 #[tokio::test]
 async fn a_token_seen_before_is_not_verified_again() {
@@ -62,4 +62,22 @@ async fn keys_that_went_stale_end_remembered_tokens() {
     assert!(world.verify(&token, NOW).await.is_ok());
     world.server.set("/keys", super::Answer::Text(503, String::new()));
     assert_eq!(world.verify(&token, later(601)).await.err(), Some(ProofFailure::IssuerUnavailable));
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_keys_of_an_issuer_that_stays_the_same_and_of_no_other() {
+    let world = World::new().await;
+    let token = world.sign(&world.claims());
+    assert!(world.verify(&token, NOW).await.is_ok());
+    world.server.set("/keys", Answer::Text(500, String::new()));
+    let reloaded = |settings: &OAuthSettings| {
+        let mut verifier = TokenVerifier::new(settings, Fetcher::new(None).unwrap()).unwrap();
+        verifier.inherit(&world.verifier);
+        verifier
+    };
+    assert!(reloaded(&world.settings).verify(&token, NOW).await.is_ok(), "nobody asked the issuer again");
+    let mut changed = world.settings.clone();
+    changed.issuers[0].keys.algorithms.push(Algorithm::Rs256);
+    let failed = reloaded(&changed).verify(&token, NOW).await.unwrap_err();
+    assert_eq!(failed.failure, ProofFailure::IssuerUnavailable, "other settings, other keys");
 }
