@@ -1,11 +1,12 @@
-//! From a socket to an [`Arrival`]: path, method, Host, Origin, media types, and a body of bounded size that arrives in bounded time.
+//! From a request to an [`Arrival`]: path, method, media types, and a body of bounded size that arrives in bounded time. Where it comes from
+//! was found out before (`proxies.rs`), and whether it may come at all (`origin.rs`).
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -13,6 +14,7 @@ use portcullis_core::pieces::Pieces;
 use portcullis_core::refusal::Violation;
 
 use crate::answer::Refusal;
+use crate::conversation::HEADER_COUNT;
 use crate::gateway::Gateway;
 use crate::identify::Permit;
 use crate::settings::LimitSettings;
@@ -22,6 +24,9 @@ const COPIED: usize = 4096;
 
 /// An `Accept` that covers both forms an answer can take, and so each.
 const BOTH_FORMS: &str = "application/json, text/event-stream";
+
+/// Methods of the endpoint.
+pub(crate) const METHODS: &str = "GET, POST, DELETE";
 
 /// What the client wants of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,20 +39,42 @@ pub(crate) enum Verb {
     Close,
 }
 
+impl Verb {
+    /// As it stands in the request line.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "POST",
+            Self::Stream => "GET",
+            Self::Close => "DELETE",
+        }
+    }
+}
+
 /// A request that reached the endpoint in a form MCP allows. The body is still on the wire.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) verb: Verb,
-    pub(crate) headers: HeaderMap,
+    pub(crate) head: Head,
     body: Incoming,
+}
+
+/// What comes before the body. Both parts share the buffer of the connection, which is read into while the call goes on, so that neither may
+/// be kept for that time.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
 }
 
 impl Arrival {
     /// # Errors
-    /// Host, Origin, path, method and media types, in this order: a foreign origin learns nothing else.
+    /// Path, method and media types, in this order.
     pub(crate) fn new(gateway: &Gateway, request: Request<Incoming>) -> Result<Self, Violation> {
         let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-        gateway.origins.get().ok_or(Violation::HostRefused)?.check(&uri, &headers)?;
+        // HTTP/2 bounds their bytes alone.
+        if headers.len() > HEADER_COUNT {
+            return Err(Violation::HeadersTooLarge);
+        }
         if uri.path() != gateway.settings.path {
             return Err(Violation::PathUnknown);
         }
@@ -55,7 +82,7 @@ impl Arrival {
             Method::POST => Verb::Message,
             Method::GET => Verb::Stream,
             Method::DELETE => Verb::Close,
-            _ => return Err(Violation::MethodNotAllowed { allow: "GET, POST, DELETE" }),
+            _ => return Err(Violation::MethodNotAllowed { allow: METHODS }),
         };
         match verb {
             Verb::Message => {
@@ -65,10 +92,10 @@ impl Arrival {
             Verb::Stream => check_accept(&headers, &["text/event-stream"])?,
             Verb::Close => {}
         }
-        Ok(Self { verb, headers, body })
+        Ok(Self { verb, head: Head { uri, headers }, body })
     }
 
-    /// Takes the headers and reads the body to its end; what is held of it is counted in `permit`.
+    /// Takes the head and reads the body to its end; what is held of it is counted in `permit`.
     ///
     /// # Errors
     /// Too large, too slow, cut off, or more than the caller may make us hold.
@@ -77,15 +104,15 @@ impl Arrival {
         permit: &mut Permit,
         limits: &LimitSettings,
         at_most: Duration,
-    ) -> Result<(HeaderMap, Bytes), Refusal> {
+    ) -> Result<(Head, Bytes), Refusal> {
         let limit = limits.message_bytes;
-        let declared = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let declared = self.head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|length| length > limit as u64) {
             return Err(Violation::BodyTooLarge { limit }.into());
         }
         let read = read_body(self.body, permit, limits);
         let body = tokio::time::timeout(at_most, read).await.map_err(|_| Violation::BodyTimedOut)??;
-        Ok((self.headers, body))
+        Ok((self.head, body))
     }
 }
 

@@ -9,7 +9,7 @@ use http::StatusCode;
 use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
 use portcullis_core::gate::Inspected;
 use portcullis_core::own::push_string;
-use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, Violation};
+use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, ProofFailure, Violation};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Id, Malformed};
 
@@ -151,6 +151,10 @@ impl Refusal {
             Violation::CancelUnmatched => return Answer { status: StatusCode::ACCEPTED, message: None, headers: Vec::new() },
             Violation::BodyBroken
             | Violation::NotHttp
+            | Violation::HandshakeFailed
+            | Violation::HandshakeTimedOut
+            | Violation::ProxyHeaderInvalid
+            | Violation::ProxyUntrusted
             | Violation::VersionHeaderUnknown
             | Violation::VersionNotNegotiated
             | Violation::ResponseInModern
@@ -177,6 +181,8 @@ impl Refusal {
         let public = &denial.public;
         let (status, rpc) = match denial.code {
             DenialCode::Unauthenticated => return self.unproven(denial, StatusCode::UNAUTHORIZED, asked),
+            // A decision of the policies like any other: no further proof would help (F18), and what is hidden stays hidden.
+            DenialCode::Proof(ProofFailure::ChainDenied) => (StatusCode::OK, -31403),
             DenialCode::Proof(failure) => return self.unproven(denial, challenge::status(failure), asked),
             DenialCode::TooManySessions | DenialCode::TooManyRequests | DenialCode::TooManyBytes => {
                 (StatusCode::TOO_MANY_REQUESTS, -31429)
@@ -356,5 +362,25 @@ mod tests {
                 assert_eq!(body, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"unknown task"}}"#);
             }
         }
+    }
+
+    /// F18: no further proof would help, and what is hidden is told from what does not exist by nothing.
+    #[test]
+    fn what_an_agent_of_the_chain_may_not_do_is_answered_as_policies_answer() {
+        let text = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
+        let request = Message::read(text.as_slice().into(), Direction::ToServer, &Limits::default()).unwrap();
+        let asked = Asked { id: request.id().cloned(), method: Some("tools/call".to_owned()), ..Asked::default() };
+        let answer = |code: DenialCode, manner: Manner| {
+            let (public, detail) = ("no".into(), String::new());
+            let denial = Denial { code, guard: "policy", public, detail, policies: Vec::new(), manner, challenge: None };
+            let answer = Refusal::Denial(denial).answer(&asked);
+            let body = String::from_utf8(answer.message.unwrap().bytes().to_vec()).unwrap();
+            (answer.status, answer.headers, body)
+        };
+        let chain = DenialCode::Proof(ProofFailure::ChainDenied);
+        assert_eq!(answer(chain, Manner::Unknown), answer(DenialCode::NotListed, Manner::Unknown));
+        let (status, headers, body) = answer(chain, Manner::Plain);
+        assert!(status == StatusCode::OK && headers.is_empty(), "{status} {headers:?}");
+        assert!(body.contains(r#""code":-31403,"message":"no","data":{"code":"chain_denied"}"#), "{body}");
     }
 }

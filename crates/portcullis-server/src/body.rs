@@ -17,6 +17,8 @@ pub(crate) enum Body {
     Empty,
     /// Only what was inspected, or is our own refusal, gets this far.
     Whole(Option<Inspected>),
+    /// What the gateway says of itself, to everybody and to no message.
+    Own(Option<Bytes>),
     Events(Box<Departure>),
     Batch(Box<Batch>),
 }
@@ -29,6 +31,7 @@ impl http_body::Body for Body {
         let next = match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Whole(message) => Poll::Ready(message.take().map(|message| message.bytes().clone())),
+            Self::Own(text) => Poll::Ready(text.take()),
             Self::Events(departure) => departure.poll_event(cx),
             Self::Batch(batch) => batch.poll_event(cx),
         };
@@ -37,14 +40,15 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty | Self::Whole(None) => true,
-            Self::Whole(Some(_)) | Self::Events(_) | Self::Batch(_) => false,
+            Self::Empty | Self::Whole(None) | Self::Own(None) => true,
+            Self::Whole(Some(_)) | Self::Own(Some(_)) | Self::Events(_) | Self::Batch(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty | Self::Whole(None) => SizeHint::with_exact(0),
+            Self::Empty | Self::Whole(None) | Self::Own(None) => SizeHint::with_exact(0),
+            Self::Own(Some(text)) => SizeHint::with_exact(text.len() as u64),
             Self::Whole(Some(message)) => SizeHint::with_exact(message.bytes().len() as u64),
             Self::Events(_) | Self::Batch(_) => SizeHint::default(),
         }

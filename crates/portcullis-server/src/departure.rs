@@ -26,6 +26,8 @@ pub(crate) struct Departure {
     keep_alive: Pin<Box<Sleep>>,
     /// Fires when the gateway wants this stream to end.
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Fires when what proved the caller of a standing stream ends.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl std::fmt::Debug for Departure {
@@ -38,19 +40,28 @@ impl Departure {
     pub(crate) fn new(journey: Journey, first: Option<Inspected>) -> Self {
         let stop = Box::pin(journey.stop_signal().cancelled_owned());
         let keep_alive = Box::pin(tokio::time::sleep(journey.keep_alive()));
-        Self { journey: Some(Box::new(journey)), first, keep_alive, stop }
+        let end = journey.stands_for().map(|left| Box::pin(tokio::time::sleep(left)));
+        Self { journey: Some(Box::new(journey)), first, keep_alive, stop, end }
     }
 
     /// A refused item of a batch: one message and the end.
     pub(crate) fn refused(message: Inspected) -> Self {
         let never = CancellationToken::new();
         let keep_alive = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Self { journey: None, first: Some(message), keep_alive, stop: Box::pin(never.cancelled_owned()) }
+        Self { journey: None, first: Some(message), keep_alive, stop: Box::pin(never.cancelled_owned()), end: None }
     }
 
     /// The next bytes of the stream; `None` at its end. Events that are there already go together, and none waits for another: each was
     /// inspected alone, and what is not there yet is not waited for.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        // First, so that not even a stream that is never quiet outlives it.
+        if let (Some(end), Some(journey)) = (&mut self.end, &mut self.journey)
+            && end.as_mut().poll(cx).is_ready()
+        {
+            journey.outlived();
+            (self.end, self.journey) = (None, None);
+            return Poll::Ready(None);
+        }
         let mut out = BytesMut::new();
         if let Some(first) = self.first.take() {
             put_event(&mut out, &first, self.journey.as_deref());

@@ -38,7 +38,7 @@ pub(crate) fn asked(call: &Call, plan: &Plan) -> Asked {
 
 /// Judges and forwards. Every path leaves an entry: an intent before anything is sent, and exactly one outcome.
 pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwarded, Box<Unread>> {
-    let Read { call, session, opening, in_flight, permit } = read;
+    let Read { call, session, opening, in_flight, permit, until } = read;
     let plan = gateway.plan.load_full();
     let asked = asked(&call, &plan);
 
@@ -46,6 +46,11 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
         Ok(told) => told,
         Err(malformed) => return Err(Unread::new(malformed, asked)),
     };
+    // Before any policy is asked: more scope would help here, and a policy's no must not look as if it would (F15, F18).
+    if let Some(denial) = gateway.directory.load().lacks_scope(&call) {
+        let intent = record::intent(gateway, &plan, &call);
+        return Err(refuse(gateway, intent, denial.into(), asked));
+    }
     let Judgement { verdict, policies, mut findings } = match &session {
         Some(session) => session.judge(&plan.gate, &mut call).await,
         None => plan.gate.judge(call.clone()),
@@ -76,7 +81,7 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
     };
     match send(gateway, &plan, cleared).await {
         Ok(reply) => {
-            let baggage = Baggage { session, opening, in_flight, permit };
+            let baggage = Baggage { session, opening, in_flight, permit, until };
             let journey = Journey::new(Arc::clone(gateway), plan, reply, inspector, entry, asked, baggage);
             Ok(Forwarded { journey })
         }

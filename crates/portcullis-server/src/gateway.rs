@@ -5,23 +5,29 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use portcullis_core::call::Call;
 use portcullis_core::clock::{Clock, Timestamp};
 use portcullis_core::gate::{Gate, Inspector};
 use portcullis_core::ledger::Ledger;
-use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::memory::{Embedded, Memory};
+use portcullis_core::refusal::{Fault, FaultKind, Violation};
 use portcullis_core::upstream::Upstream;
 use portcullis_core::version::Era;
 use portcullis_core::wire::Limits;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cors::Page;
 use crate::identify::Directory;
 use crate::origin::OriginRule;
+use crate::proxies::{Proxies, Via};
+use crate::record;
 use crate::seal::Sealer;
 use crate::session::Sessions;
 use crate::settings::{IdentitySettings, Refusals, ServerSettings};
 use crate::signal::Signal;
+use crate::tls::Tls;
 
 /// Pause between two refreshes of the catalogue that callers can cause. A stdio server is started for each, so a second would be too
 /// little; a new tool that its server did not announce is known within this time. Unit: milliseconds.
@@ -59,9 +65,13 @@ pub struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) directory: ArcSwap<Directory>,
     pub(crate) sessions: Arc<Sessions>,
+    /// What was used once: nonces of signatures, proofs of possession.
+    pub(crate) memory: Arc<dyn Memory>,
     /// Bytes of the request bodies of all callers.
     pub(crate) held: Arc<AtomicUsize>,
     pub(crate) sealer: Sealer,
+    pub(crate) proxies: Proxies,
+    pub(crate) tls: Option<Tls>,
     /// Set once the real port is known.
     pub(crate) origins: OnceLock<OriginRule>,
     /// When an unknown tool last made us ask the server for its list. Unit: milliseconds since the epoch.
@@ -90,20 +100,25 @@ impl Gateway {
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, SetupError> {
-        let directory =
-            Directory::new(&settings.identity, settings.listen.ip().is_loopback(), None).map_err(SetupError)?;
+        let directory = Directory::new(&settings, &settings.identity, None).map_err(SetupError)?;
         if !settings.path.starts_with('/') {
             return Err(SetupError(format!("path: `{}` must begin with `/`", settings.path)));
         }
+        settings.contradictions().into_iter().next().map_or(Ok(()), |why| Err(SetupError(why)))?;
+        let proxies = Proxies::new(&settings.trusted_proxies).map_err(SetupError)?;
+        let tls = settings.tls.as_ref().map(Tls::new).transpose().map_err(SetupError)?;
         let sealer = Sealer::new().ok_or_else(|| SetupError("the operating system has no entropy".to_owned()))?;
         let draining = Signal::default();
         Ok(Arc::new(Self {
             limits: settings.limits.reader(),
             plan: ArcSwap::from_pointee(plan),
             held: Arc::default(),
+            memory: Arc::new(Embedded::new(settings.limits.used_proofs)),
             sessions: Arc::new(Sessions::new(settings.sessions.clone())),
             directory: ArcSwap::from_pointee(directory),
             sealer,
+            proxies,
+            tls,
             origins: OnceLock::new(),
             refreshed: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -125,6 +140,12 @@ impl Gateway {
         self.end_standing();
     }
 
+    /// Whether a request by this way may ask anything at all, and the web page that asks, if one does.
+    pub(crate) fn admit(&self, via: &Via, headers: &HeaderMap) -> Result<Option<Page>, Violation> {
+        let rule = self.origins.get().ok_or(Violation::HostRefused)?;
+        rule.admit(via.client().host.as_deref().unwrap_or_default(), headers)
+    }
+
     fn end_standing(&self) {
         self.standing.swap(Arc::new(self.draining.token().child_token())).cancel();
     }
@@ -134,8 +155,31 @@ impl Gateway {
     /// # Errors
     /// Settings that contradict themselves; the old ones stay in force.
     pub fn reload_identity(&self, identity: &IdentitySettings) -> Result<(), SetupError> {
-        let loopback = self.settings.listen.ip().is_loopback();
-        let renewed = Directory::new(identity, loopback, Some(&self.directory.load())).map_err(SetupError)?;
+        let renewed = Directory::new(&self.settings, identity, Some(&self.directory.load())).map_err(SetupError)?;
+        self.directory.store(Arc::new(renewed));
+        self.end_standing();
+        Ok(())
+    }
+
+    /// Reads the certificates again if their files have changed, or if `asked`. Those that cannot be used leave the old ones in force. Blocks
+    /// on files.
+    pub fn refresh_tls(&self, asked: bool) {
+        match self.tls.as_ref().and_then(|tls| tls.refresh(asked)) {
+            None => {}
+            Some(Ok(())) => record::notice(self, "tls", "the certificates were read again".to_owned()),
+            Some(Err(why)) => {
+                tracing::error!("the old certificates stay in force: {why}");
+                record::notice(self, "tls_kept", format!("the old certificates stay in force: {why}"));
+            }
+        }
+    }
+
+    /// Swaps the API keys and nothing else.
+    ///
+    /// # Errors
+    /// What is wrong with them; the old ones stay in force.
+    pub fn reload_keys(&self, identity: &IdentitySettings) -> Result<(), SetupError> {
+        let renewed = self.directory.load().with_keys(identity).map_err(SetupError)?;
         self.directory.store(Arc::new(renewed));
         self.end_standing();
         Ok(())

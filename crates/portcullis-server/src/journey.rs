@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use http::StatusCode;
 use portcullis_core::call::{Interrupted, Subject};
+use portcullis_core::clock::Timestamp;
 use portcullis_core::gate::{Inspected, Inspection, Inspector};
 use portcullis_core::guard::Finding;
 use portcullis_core::ledger::{Entry, Status};
@@ -27,6 +28,9 @@ use crate::gateway::{Gateway, Plan};
 use crate::identify::Permit;
 use crate::session::{InFlight, Opening, Session, StreamGuard};
 
+/// Beyond this nobody sets an alarm. A year: timers cannot be set for much longer.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// What a call holds until its reply has ended.
 #[derive(Debug)]
 #[expect(dead_code, reason = "places and ids are held, not read: dropping them gives them back")]
@@ -35,6 +39,8 @@ pub(crate) struct Baggage {
     pub(crate) opening: Option<Opening>,
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) permit: Arc<Permit>,
+    /// When what proved the caller ends.
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// A reply under way.
@@ -331,6 +337,18 @@ impl Journey {
 
     fn is_standing(&self) -> bool {
         self.asked.id.is_none() || self.asked.method.as_deref() == Some("subscriptions/listen")
+    }
+
+    /// How long a standing stream may stand: what proved its caller ends, and nobody would ask again. Anything else is soon over and was
+    /// asked for in time.
+    pub(crate) fn stands_for(&self) -> Option<Duration> {
+        let until = self.baggage.until.filter(|_| self.is_standing())?;
+        Some(until.since(self.gateway.clock.now())).filter(|left| *left < LONGEST)
+    }
+
+    /// What proved the caller of a standing stream has ended.
+    pub(crate) fn outlived(&mut self) {
+        self.finish(Status::Ended, None, Some("what proved the caller has ended".to_owned()));
     }
 
     /// Ends the reply now; an open call gets an error with its id.

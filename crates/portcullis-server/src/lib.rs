@@ -1,19 +1,26 @@
 //! Listeners, identity, sessions and the pipeline. Read `pipeline.rs` first: it is the seven words, in order.
 
-mod accept; // socket -> Arrival: Host, Origin, media types, size, time
+mod accept; // request -> Arrival: path, method, media types, size, time
 mod answer; // the one place that turns a failure into an HTTP status and a JSON-RPC error
+mod authority; // the one host a request names
 mod batch; // 2025-03-26 arrays: several exchanges behind one body
 mod body; // what an HTTP answer carries
+mod conversation; // one connection: PROXY header, TLS, HTTP
+mod cors; // what a web page must be told to be let in by its browser
 mod departure; // the outgoing stream: SSE framing, keep-alive
 mod event; // event ids, sealed for one session
 mod fields; // names of header fields
 mod forward; // one judged call, sent; its reply begun
 mod gateway; // everything an exchange needs, behind one Arc
+mod http2; // what one HTTP/2 connection may do
 mod identify; // Arrival -> Caller
 mod journey; // inspect and record: one reply from first arrival to closed entry
 mod listener; // sockets, connections, drain
 mod origin; // which Host and Origin values are ours
+mod peer; // the other end of a connection
 mod pipeline; // accept, identify, read, judge, forward, inspect, record
+mod proxies; // trusted proxies and what they say of a request
+mod proxy_protocol; // what a load balancer says in front of a connection
 mod random; // the only source of randomness
 mod read; // bytes -> Call: strict reader, era, mirrored headers, session
 mod record; // what goes into the record
@@ -22,6 +29,7 @@ mod session; // legacy sessions
 mod settings; // what the operator may set
 mod signal; // a word that everybody hears once: draining, overdue, cut off
 mod surviving; // a future that outlives its client
+mod tls; // handshakes, certificates and their renewal
 mod workers; // the threads that serve connections
 
 #[cfg(test)]
@@ -29,8 +37,12 @@ mod testing; // canned upstream, memory ledger, a client on a real socket
 
 pub use self::{
     gateway::{Gateway, Plan, SetupError},
+    identify::{CertificateCaller, Examined, Expiry, KeyProblem, key_problems},
     listener::{Bound, SystemClock},
     origin::OriginRule,
+    proxies::Via,
+    proxy_protocol::ProxyProtocol,
     settings::{ApiKey, IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings},
+    tls::{ClientCertificates, TlsSettings},
     workers::Workers,
 };

@@ -3,36 +3,42 @@
 //! `judge` and the opening of the record are in [`forward`], since nothing may stand between them and the sending; `inspect` and the
 //! closing of the record are in [`Journey`], since the outgoing stream owns both.
 
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use portcullis_core::clock::Timestamp;
 use portcullis_core::gate::Inspected;
-use portcullis_core::refusal::{Denial, DenialCode};
+use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::upstream::Media;
 use portcullis_core::version::Era;
 
-use crate::accept::{Arrival, Verb};
+use crate::accept::{Arrival, Head, METHODS, Verb};
 use crate::answer::{Answer, Asked, Refusal, Unread, gateway_denial};
 use crate::batch::Batch;
 use crate::body::Body;
+use crate::cors::{self, Page};
 use crate::departure::Departure;
-use crate::fields::{ACCEL_BUFFERING, SESSION_ID};
+use crate::fields::{ACCEL_BUFFERING, DPOP_NONCE, SESSION_ID};
 use crate::forward::{Forwarded, forward};
 use crate::gateway::Gateway;
+use crate::identify::{Asking, Identified, Permit, WELL_KNOWN};
 use crate::journey::Journey;
+use crate::peer::{ClientCertificate, Peer};
+use crate::proxies::Via;
 use crate::read::{self, Post, Read};
 use crate::record::{self, RefusedFacts};
 use crate::surviving::{Surviving, Work};
 
 /// Serves one HTTP request.
-pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-    let mut facts = RefusedFacts { peer, caller: None, trace_id: None, bytes: 0 };
-    match steps(&gateway, request, &mut facts).await {
+pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+    let mut facts = RefusedFacts::of(peer.address.ip());
+    let mut page = None;
+    let mut response = match steps(&gateway, request, &peer, &mut facts, &mut page).await {
         Ok(response) => response,
         Err(unread) => {
             let Unread { refusal, asked, recorded } = *unread;
@@ -41,47 +47,138 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, pe
             }
             refused(refusal.answer(&asked))
         }
+    };
+    if let Some(page) = page {
+        page.may_read(&mut response);
     }
+    response
 }
 
 async fn steps(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
+    peer: &Peer,
     facts: &mut RefusedFacts,
+    page: &mut Option<Page>,
 ) -> Result<Response<Body>, Box<Unread>> {
-    // accept
+    // accept: where it comes from, and whether that may ask at all, before anything else: a foreign origin learns nothing.
+    let via = gateway.proxies.via(peer, request.uri(), request.headers()).map_err(early)?;
+    facts.came(&via);
+    if let Some(metadata) = metadata(gateway, &via, &request).map_err(early)? {
+        return Ok(metadata);
+    }
+    *page = gateway.admit(&via, request.headers()).map_err(early)?;
+    if page.is_some() && cors::is_preflight(request.method(), request.headers()) {
+        // On every path, so that the page can read the 404 of a wrong one; without a proof, because browsers send none.
+        return Ok(cors::preflight(request.headers(), METHODS));
+    }
     let arrival = Arrival::new(gateway, request).map_err(early)?;
     if gateway.draining.is_said() {
         return Err(early(shutting_down()));
     }
     // identify
-    let known = gateway.directory.load().identify(&arrival.headers).map_err(early)?;
-    facts.caller = Some(Arc::clone(&known.caller));
-    facts.trace_id = read::trace_id(&arrival.headers);
-    let limits = &gateway.settings.limits;
-    let mut permit = known.admit(limits.requests_per_caller, &gateway.held).map_err(early)?;
-    // read
     let verb = arrival.verb;
-    let (headers, body) = match verb {
+    let now = gateway.clock.now();
+    let certificate = peer.certificate(now).map_err(early)?.map(Arc::as_ref);
+    let asked = asking(gateway, verb, &arrival.head, &via, certificate, now);
+    let at_once = gateway.directory.load().at_once(&asked).map_err(early)?;
+    let mut identified = match at_once {
+        Some(identified) => identified,
+        None => Box::pin(prove(gateway, &asked)).await?,
+    };
+    facts.caller = Some(Arc::clone(&identified.known.caller));
+    facts.trace_id = read::trace_id(&arrival.head.headers);
+    let limits = &gateway.settings.limits;
+    let mut permit = identified.known.account.admit(limits.requests_per_caller, &gateway.held).map_err(early)?;
+    // read
+    let (head, body) = match verb {
         Verb::Message => {
             arrival.into_body(&mut permit, limits, gateway.settings.timeouts.body()).await.map_err(early)?
         }
-        Verb::Stream | Verb::Close => (arrival.headers, bytes::Bytes::new()),
+        Verb::Stream | Verb::Close => (arrival.head, Bytes::new()),
     };
     facts.bytes = body.len();
+    if gateway.directory.load().binds_body(&head.headers) {
+        let asked = asking(gateway, verb, &head, &via, certificate, now);
+        Box::pin(bind(gateway, &asked, &body, &mut identified)).await?;
+    }
+    let nonce = identified.nonce.take();
+    let answered = answer(gateway, verb, head, body, identified, permit, facts).await;
+    answered.map(|response| with_nonce(response, nonce))
+}
+
+/// What everybody may know about who may call, from pages of every origin; under our own hosts only.
+fn metadata(gateway: &Gateway, via: &Via, request: &Request<Incoming>) -> Result<Option<Response<Body>>, Violation> {
+    if !request.uri().path().starts_with(WELL_KNOWN) {
+        return Ok(None);
+    }
+    gateway.admit(via, &HeaderMap::new())?;
+    let directory = gateway.directory.load();
+    Ok(directory.metadata().and_then(|metadata| metadata.answer(request.method(), request.uri().path())))
+}
+
+/// The request as *identify* sees it.
+fn asking<'a>(
+    gateway: &'a Gateway,
+    verb: Verb,
+    head: &'a Head,
+    via: &'a Via,
+    certificate: Option<&'a ClientCertificate>,
+    now: Timestamp,
+) -> Asking<'a> {
+    let Head { uri, headers } = head;
+    Asking { method: verb.as_str(), uri, headers, via, certificate, server: gateway.upstream.name(), now }
+}
+
+/// What takes more than a look into a table. A reload meanwhile changes nothing for this request.
+async fn prove(gateway: &Gateway, asking: &Asking<'_>) -> Result<Identified, Box<Unread>> {
+    gateway.directory.load_full().prove(asking, gateway.memory.as_ref()).await.map_err(early)
+}
+
+/// What is said about the body, too.
+async fn bind(
+    gateway: &Gateway,
+    asking: &Asking<'_>,
+    body: &[u8],
+    identified: &mut Identified,
+) -> Result<(), Box<Unread>> {
+    let session = read::session_of(gateway, identified, asking.headers, asking.now);
+    let directory = gateway.directory.load_full();
+    directory.bind(asking, body, session, gateway.memory.as_ref(), identified).await.map_err(early)
+}
+
+/// Read, and everything after it.
+async fn answer(
+    gateway: &Arc<Gateway>,
+    verb: Verb,
+    head: Head,
+    body: Bytes,
+    identified: Identified,
+    permit: Permit,
+    facts: &RefusedFacts,
+) -> Result<Response<Body>, Box<Unread>> {
     match verb {
         Verb::Message => {
-            let post = read::post(gateway, &known, &headers, body, permit).await?;
-            // They share the buffer of the connection, which is read into while the call goes on.
-            drop(headers);
+            let post = read::post(gateway, &identified, &head.headers, body, permit).await?;
+            drop((head, identified));
             match post {
                 Post::One(read) => one(gateway, *read).await,
                 Post::Batch(reads) => Box::pin(batch(gateway, reads, facts)).await,
             }
         }
-        Verb::Stream => Box::pin(stream(gateway, read::bodiless(gateway, &known, &headers, false, permit)?)).await,
-        Verb::Close => Box::pin(close(gateway, read::bodiless(gateway, &known, &headers, true, permit)?)).await,
+        Verb::Stream => {
+            Box::pin(stream(gateway, read::bodiless(gateway, &identified, &head.headers, false, permit)?)).await
+        }
+        Verb::Close => Box::pin(close(gateway, read::bodiless(gateway, &identified, &head.headers, true, permit)?)).await,
     }
+}
+
+/// The next proof's nonce (RFC 9449 §8.2), so that a client in use is never refused for an old one.
+fn with_nonce(mut response: Response<Body>, nonce: Option<String>) -> Response<Body> {
+    if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::try_from(nonce).ok()) {
+        response.headers_mut().insert(&DPOP_NONCE, nonce);
+    }
+    response
 }
 
 /// Judge, forward, inspect, record, for one message. A legacy call goes on when its client leaves (A17).

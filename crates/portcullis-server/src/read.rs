@@ -21,7 +21,7 @@ use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::event::Event;
 use crate::fields::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, TRACEPARENT, TRACESTATE};
 use crate::gateway::Gateway;
-use crate::identify::{Known, Permit};
+use crate::identify::{Identified, Permit};
 use crate::random;
 use crate::session::{InFlight, Opening, Session};
 
@@ -34,6 +34,8 @@ pub(crate) struct Read {
     pub(crate) opening: Option<Opening>,
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) permit: Arc<Permit>,
+    /// When what proved the caller ends.
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// What a POST body holds.
@@ -47,7 +49,7 @@ pub(crate) enum Post {
 /// The headers of one request, as the reader needs them.
 struct Reader<'a> {
     gateway: &'a Arc<Gateway>,
-    known: &'a Arc<Known>,
+    identified: &'a Identified,
     headers: &'a HeaderMap,
     /// All values of `MCP-Protocol-Version`, trimmed; one that is not ASCII matches no version.
     versions: Vec<&'a str>,
@@ -58,12 +60,12 @@ struct Reader<'a> {
 /// Reads a POST.
 pub(crate) async fn post(
     gateway: &Arc<Gateway>,
-    known: &Arc<Known>,
+    identified: &Identified,
     headers: &HeaderMap,
     body: Bytes,
     permit: Permit,
 ) -> Result<Post, Box<Unread>> {
-    let reader = Reader::new(gateway, known, headers, permit);
+    let reader = Reader::new(gateway, identified, headers, permit);
     let session = reader.session();
     if wire::looks_like_batch(&body) {
         return reader.batch(body, session).await;
@@ -90,23 +92,36 @@ pub(crate) async fn post(
         .map_err(|refusal| Unread::new(refusal, reader.asked(asked.id().cloned(), asked.method())))
 }
 
+/// The id of the session that a request belongs to, if it names one of its caller's.
+pub(crate) fn session_of<'a>(
+    gateway: &Gateway,
+    identified: &Identified,
+    headers: &'a HeaderMap,
+    now: Timestamp,
+) -> Option<&'a str> {
+    // Whatever else the request may turn out to be is for the reader to say.
+    let sealed = headers.get(&SESSION_ID)?.to_str().ok()?;
+    let found = gateway.sessions.find(&identified.known.account, &gateway.sealer, sealed, now);
+    found.is_ok().then_some(sealed)
+}
+
 /// Reads a GET or DELETE, which exist only in legacy sessions.
 pub(crate) fn bodiless(
     gateway: &Arc<Gateway>,
-    known: &Arc<Known>,
+    identified: &Identified,
     headers: &HeaderMap,
     close: bool,
     permit: Permit,
 ) -> Result<Read, Box<Unread>> {
-    let reader = Reader::new(gateway, known, headers, permit);
+    let reader = Reader::new(gateway, identified, headers, permit);
     reader.bodiless(close).map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
 }
 
 impl<'a> Reader<'a> {
-    fn new(gateway: &'a Arc<Gateway>, known: &'a Arc<Known>, headers: &'a HeaderMap, permit: Permit) -> Self {
+    fn new(gateway: &'a Arc<Gateway>, identified: &'a Identified, headers: &'a HeaderMap, permit: Permit) -> Self {
         let versions = headers.get_all(&PROTOCOL_VERSION).iter();
         let versions = versions.map(|value| value.to_str().unwrap_or("\u{fffd}").trim_matches([' ', '\t'])).collect();
-        Self { gateway, known, headers, versions, permit: Arc::new(permit), now: gateway.clock.now() }
+        Self { gateway, identified, headers, versions, permit: Arc::new(permit), now: gateway.clock.now() }
     }
 
     fn asked(&self, id: Option<wire::Id>, method: Option<&str>) -> Asked {
@@ -128,7 +143,8 @@ impl<'a> Reader<'a> {
             return Some(Err(Violation::HeaderRepeated { header: "mcp-session-id" }));
         }
         let sealed = value.to_str().map_err(|_| Violation::SessionUnknown);
-        Some(sealed.and_then(|sealed| self.gateway.sessions.find(self.known, &self.gateway.sealer, sealed, self.now)))
+        let (account, sealer) = (&self.identified.known.account, &self.gateway.sealer);
+        Some(sealed.and_then(|sealed| self.gateway.sessions.find(account, sealer, sealed, self.now)))
     }
 
     async fn batch(&self, body: Bytes, session: Option<Result<Arc<Session>, Violation>>) -> Result<Post, Box<Unread>> {
@@ -227,7 +243,8 @@ impl<'a> Reader<'a> {
         }
         let message = offer_legacy(message, version, self.gateway)?;
         let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
-        let session = self.gateway.sessions.open(self.known, &self.gateway.sealer, self.now, declared)?;
+        let account = &self.identified.known.account;
+        let session = self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared)?;
         let opening = Opening::new(&self.gateway.sessions, &session);
         let context = self.context(version, &message, Some(&session), Vec::new(), None)?;
         let mut read = self.read(message, context, Some(session))?;
@@ -250,8 +267,8 @@ impl<'a> Reader<'a> {
         };
         let trace = self.trace(None)?;
         let context = Context {
-            caller: Arc::clone(&self.known.caller),
-            proofs: Arc::default(),
+            caller: Arc::clone(&self.identified.known.caller),
+            proofs: Arc::clone(&self.identified.proofs),
             version,
             session: Some(session.facts()),
             server: Arc::clone(self.gateway.upstream.name()),
@@ -268,6 +285,7 @@ impl<'a> Reader<'a> {
             opening: None,
             in_flight: None,
             permit: Arc::clone(&self.permit),
+            until: self.identified.until,
         })
     }
 
@@ -321,8 +339,8 @@ impl<'a> Reader<'a> {
         answers: Option<Arc<str>>,
     ) -> Result<Context, Refusal> {
         Ok(Context {
-            caller: Arc::clone(&self.known.caller),
-            proofs: Arc::default(),
+            caller: Arc::clone(&self.identified.known.caller),
+            proofs: Arc::clone(&self.identified.proofs),
             version,
             session: session.map(|session| session.facts()),
             server: Arc::clone(self.gateway.upstream.name()),
@@ -340,7 +358,8 @@ impl<'a> Reader<'a> {
             Kind::Notification | Kind::Result | Kind::Error => message,
         };
         let call = Call { context: Arc::new(context), subject: Subject::Message(message) };
-        Ok(Read { call, session, opening: None, in_flight: None, permit: Arc::clone(&self.permit) })
+        let (permit, until) = (Arc::clone(&self.permit), self.identified.until);
+        Ok(Read { call, session, opening: None, in_flight: None, permit, until })
     }
 }
 

@@ -17,7 +17,7 @@ use portcullis_core::version::Version;
 use portcullis_core::wire::Id;
 
 use crate::answer::gateway_denial;
-use crate::identify::Known;
+use crate::identify::Account;
 use crate::random;
 use crate::seal::Sealer;
 use crate::settings::SessionSettings;
@@ -37,7 +37,7 @@ pub(crate) struct Session {
     pub(crate) hash: Arc<str>,
     /// The sealed id the client holds.
     pub(crate) sealed: String,
-    owner: Arc<Known>,
+    owner: Arc<Account>,
     /// Set when the `initialize` result passes.
     version: OnceLock<Version>,
     /// What the client declared in `initialize`; holds for the session.
@@ -207,7 +207,7 @@ impl Sessions {
     /// Opens a session for `owner`.
     pub(crate) fn open(
         &self,
-        owner: &Arc<Known>,
+        owner: &Arc<Account>,
         sealer: &Sealer,
         now: Timestamp,
         declared: Declared,
@@ -217,7 +217,7 @@ impl Sessions {
         let opened = if total >= self.settings.total {
             Err(too_many(format!("limit of {} sessions in total", self.settings.total)))
         } else if own >= self.settings.per_caller {
-            let (limit, name) = (self.settings.per_caller, &owner.caller.name);
+            let (limit, name) = (self.settings.per_caller, owner.name());
             Err(too_many(format!("limit of {limit} sessions for `{name}`")))
         } else {
             self.insert(owner, sealer, now, declared).ok_or_else(|| too_many("no entropy for a session id".to_owned()))
@@ -229,7 +229,7 @@ impl Sessions {
         opened
     }
 
-    fn insert(&self, owner: &Arc<Known>, sealer: &Sealer, now: Timestamp, declared: Declared) -> Option<Arc<Session>> {
+    fn insert(&self, owner: &Arc<Account>, sealer: &Sealer, now: Timestamp, declared: Declared) -> Option<Arc<Session>> {
         let bytes = random::bytes::<16>()?;
         let key = SessionKey(u128::from_be_bytes(bytes));
         let sealed = sealer.seal("session", &owner.owner, &bytes)?;
@@ -254,7 +254,7 @@ impl Sessions {
     /// The live session a sealed id stands for, if it is `owner`'s. Forged, ended, expired and foreign ids look all the same (A24).
     pub(crate) fn find(
         &self,
-        owner: &Known,
+        owner: &Account,
         sealer: &Sealer,
         sealed: &str,
         now: Timestamp,

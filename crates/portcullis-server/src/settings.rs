@@ -1,12 +1,25 @@
 //! What the operator may set about listening, callers, sessions, limits and time. Every default stands beside its reason.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use portcullis_core::wire::Limits;
+use portcullis_identity::agent::AgentSettings;
+use portcullis_identity::chain::ChainSettings;
+use portcullis_identity::dpop::DpopSettings;
+use portcullis_identity::signature::SignatureSettings;
+use portcullis_identity::token::OAuthSettings;
+
+use crate::origin::OriginRule;
+use crate::proxies::Proxies;
+use crate::proxy_protocol::ProxyProtocol;
+use crate::tls::{self, TlsSettings};
+
+use crate::identify::{CertificateCaller, Directory, Expiry};
 
 /// The listener and everything a connection meets before a policy does.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -19,10 +32,19 @@ pub struct ServerSettings {
     /// `Host` values (without port) that reach this gateway. Default: only loopback names on a loopback listener, which stops DNS
     /// rebinding (A4); on any other listener every host, because only the operator knows the public names.
     pub allowed_hosts: Option<Vec<String>>,
-    /// `Origin` values (exact, such as `https://app.example.com`) that are let in; requests without `Origin` are not concerned. The
-    /// gateway sends no CORS headers: a page on another origin needs a proxy in front that does. Default: on a loopback listener only
-    /// loopback origins with the listener's own port; on any other listener none (A2, A3).
+    /// `Origin` values that are let in, exact (`https://app.example.com`) or all subdomains of any depth (`https://*.example.com`, which
+    /// `https://example.com` is none of); scheme and port count. Requests without `Origin` are not concerned. Pages on these origins get the
+    /// CORS headers they need. Default: on a loopback listener only loopback origins with the listener's own port; on any other listener none
+    /// (A2, A3).
     pub allowed_origins: Option<Vec<String>>,
+    /// Networks whose `Forwarded` and `X-Forwarded-*` headers are read. Default: none.
+    pub trusted_proxies: Vec<String>,
+    /// Whether connections begin with a PROXY header. Default `off`.
+    pub proxy_protocol: ProxyProtocol,
+    /// TLS at the listener. Default: none.
+    pub tls: Option<TlsSettings>,
+    /// URL of the MCP endpoint as clients write it. Default: whatever host trusted hops tell.
+    pub public_url: Option<String>,
     /// Who may call.
     pub identity: IdentitySettings,
     /// Legacy sessions.
@@ -40,11 +62,41 @@ impl Default for ServerSettings {
             path: "/mcp".to_owned(),
             allowed_hosts: None,
             allowed_origins: None,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+            tls: None,
+            public_url: None,
             identity: IdentitySettings::default(),
             sessions: SessionSettings::default(),
             limits: LimitSettings::default(),
             timeouts: TimeoutSettings::default(),
         }
+    }
+}
+
+impl ServerSettings {
+    /// Whether everything about callers can be used, keys in files and in the environment included. Asks nobody.
+    ///
+    /// # Errors
+    /// The first thing that cannot; begins with its key and a colon.
+    pub fn check_callers(&self) -> Result<(), String> {
+        Directory::new(self, &self.identity, None).map(drop)
+    }
+
+    /// What cannot work about who may connect and how; each text begins with its key and a colon. Opens no file.
+    #[must_use]
+    pub fn contradictions(&self) -> Vec<String> {
+        let rule = OriginRule::new(self.listen, self.allowed_hosts.as_deref(), self.allowed_origins.as_deref());
+        let headless = self.proxy_protocol == ProxyProtocol::Required && self.trusted_proxies.is_empty();
+        let found = [
+            rule.err(),
+            Proxies::new(&self.trusted_proxies).err(),
+            headless.then(|| {
+                "proxy_protocol: nobody's header would be believed; name the load balancers in `trusted_proxies`".to_owned()
+            }),
+            self.tls.as_ref().and_then(|tls| tls::contradictions(tls).err()),
+        ];
+        found.into_iter().flatten().collect()
     }
 }
 
@@ -63,24 +115,95 @@ pub enum Refusals {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentitySettings {
-    /// Whether callers without a key are let in as `anonymous`. Default: yes on a loopback listener without keys, no otherwise: whoever
-    /// configures keys, or opens the port to the network, expects them to be asked for.
+    /// Whether callers without a key are let in as `anonymous`. Default: yes on a loopback listener without `keys`, `key_file`,
+    /// `certificates` and `oauth`, no otherwise: whoever configures callers, or opens the port to the network, expects them to be asked for.
     pub anonymous: Option<bool>,
     /// API keys, sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`. `portcullis keys new NAME` makes one.
     pub keys: Vec<ApiKey>,
+    /// File with more keys: a YAML list of entries like those of `keys`. `portcullis keys` makes, lists and revokes them there. It is
+    /// read again on SIGHUP and within seconds of a change; while something is wrong with it, the keys read before stay good. It may be
+    /// empty, but must exist, so that a misspelt path is found. Default: none.
+    pub key_file: Option<PathBuf>,
+    /// Keys of `key_file`, put here by whoever reads it.
+    #[serde(skip)]
+    pub managed: Vec<ApiKey>,
+    /// Callers by client certificate; needs `tls.client_certificates`. The first entry that is about a certificate decides. A request that shows a
+    /// key or a token is that caller's, whatever the connection shows. Default: none; certificates then only open the connection.
+    pub certificates: Vec<CertificateCaller>,
+    /// OAuth 2.1 access tokens. Default: none are taken.
+    pub oauth: Option<OAuthSettings>,
+    /// Proof of possession for tokens; only with `oauth`.
+    pub dpop: Option<DpopSettings>,
+    /// `X-Agent-Identity`: programs that act for callers. Default: the header means nothing.
+    pub agents: Option<AgentSettings>,
+    /// Signed requests.
+    pub signatures: SignatureSettings,
+    /// Call chains across agents and gateways.
+    pub chains: ChainSettings,
+    /// PEM file with certificates of authorities that sign for authorization servers, instead of those of the operating system. Default: those.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl IdentitySettings {
+    /// Those of the configuration and those of the key file.
+    pub fn all_keys(&self) -> impl Iterator<Item = &ApiKey> + Clone {
+        self.keys.iter().chain(&self.managed)
+    }
+
+    /// Whether callers without proof are let in; `loopback`: the listener is.
+    #[must_use]
+    pub fn lets_anonymous_in(&self, loopback: bool) -> bool {
+        self.anonymous.unwrap_or(loopback && !self.knows_callers())
+    }
+
+    /// Whether anybody can be known. The key file counts even when it is empty: revoking the last key must not open the door, and its keys
+    /// come and go while the gateway runs.
+    #[must_use]
+    pub fn knows_callers(&self) -> bool {
+        let keys = !self.keys.is_empty() || self.key_file.is_some();
+        keys || !self.certificates.is_empty() || self.oauth.is_some()
+    }
+
+    /// What this gateway is called by authorization servers; `public_url` unless something else is written.
+    #[must_use]
+    pub fn resource(&self, public_url: Option<&str>) -> Option<String> {
+        let written = self.oauth.as_ref().map(|oauth| oauth.resource.as_str()).filter(|written| !written.is_empty());
+        written.or(public_url).map(str::to_owned)
+    }
+
+    /// Relative files are those beside the configuration.
+    pub fn relative_to(&mut self, folder: &Path) {
+        for file in [&mut self.key_file, &mut self.ca_file].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        self.oauth.iter_mut().for_each(|oauth| oauth.relative_to(folder));
+        self.dpop.iter_mut().for_each(|dpop| dpop.relative_to(folder));
+        self.agents.iter_mut().for_each(|agents| agents.relative_to(folder));
+        self.signatures.relative_to(folder);
+        self.chains.relative_to(folder);
+    }
 }
 
 /// One API key. Only its hash is stored, so that a leaked configuration lets nobody in.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
-    /// Name of the caller in policies and in the log.
+    /// Name of the caller in policies (`Mcp::Caller::"NAME"`) and in the log: 1 to 128 printable letters without `:`, which tells
+    /// callers known in other ways apart, and not `anonymous`.
     pub name: String,
     /// SHA-256 of the key, 64 hexadecimal digits. Fit for keys of high entropy only, such as `portcullis keys new` makes.
     pub sha256: String,
     /// Groups the caller belongs to in policies. Default: none.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// When the key ends: a date, which means its end in UTC, or a moment such as `2027-01-31T18:00:00+01:00` (RFC 3339). Default:
+    /// never, because only the operator knows who renews it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub expires: Option<Expiry>,
+    /// Names of the servers (`upstream.name`) that the key opens, for a list that several gateways share. Default: all.
+    #[serde(default)]
+    pub servers: Vec<String>,
 }
 
 /// Legacy sessions.
@@ -132,6 +255,10 @@ pub struct LimitSettings {
     pub bytes_per_caller: usize,
     /// The same for all callers together. Default 512 MiB: eight callers at their limit, in the memory of a small machine.
     pub bytes_in_flight: usize,
+    /// Nonces of signatures, and as many DPoP proofs, that are remembered until they could not be good any more; when there are so many, signed
+    /// requests are refused. Default 1000000: eleven hundred new ones a second for as long as a signature is good by default (900 s), in
+    /// 150 MB at most.
+    pub used_proofs: usize,
 }
 
 impl Default for LimitSettings {
@@ -150,6 +277,7 @@ impl Default for LimitSettings {
             requests_per_caller: 2048,
             bytes_per_caller: 64 << 20,
             bytes_in_flight: 512 << 20,
+            used_proofs: 1_000_000,
         }
     }
 }
@@ -177,6 +305,9 @@ pub struct TimeoutSettings {
     /// For all headers of a request, and for the first byte of a connection. Default 30: a dripping client holds a connection no longer,
     /// This is also how long an idle connection is kept for its next request.
     pub header_seconds: u64,
+    /// For the PROXY header and the TLS handshake of a connection together. Default 10: a handshake takes three round trips, and a dripping
+    /// one holds its place no longer.
+    pub handshake_seconds: u64,
     /// For the whole body of a request. Default 30.
     pub body_seconds: u64,
     /// Silence on a stream after which a comment keeps it open through intermediaries (C7). Default 15: half of the shortest idle
@@ -190,13 +321,24 @@ pub struct TimeoutSettings {
 
 impl Default for TimeoutSettings {
     fn default() -> Self {
-        Self { header_seconds: 30, body_seconds: 30, keep_alive_seconds: 15, orphan_seconds: 300, drain_seconds: 10 }
+        Self {
+            header_seconds: 30,
+            handshake_seconds: 10,
+            body_seconds: 30,
+            keep_alive_seconds: 15,
+            orphan_seconds: 300,
+            drain_seconds: 10,
+        }
     }
 }
 
 impl TimeoutSettings {
     pub(crate) const fn header(&self) -> Duration {
         Duration::from_secs(self.header_seconds)
+    }
+
+    pub(crate) const fn handshake(&self) -> Duration {
+        Duration::from_secs(self.handshake_seconds)
     }
 
     pub(crate) const fn body(&self) -> Duration {

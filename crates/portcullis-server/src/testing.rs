@@ -1,6 +1,10 @@
 //! For the tests of this crate: a server of canned replies, a ledger in memory, a policy that denies by name, and a client that speaks
 //! HTTP over a real socket.
 
+pub(crate) mod secure;
+
+pub(crate) mod proofs;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,17 +22,26 @@ use portcullis_core::clock::{Clock, FixedClock, Timestamp};
 use portcullis_core::gate::{Cleared, Gate};
 use portcullis_core::guard::{About, Decision, Guard, Phase};
 use portcullis_core::ledger::{Ledger, Record, Unwritable};
+use portcullis_core::own::hex;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, Manner};
 use portcullis_core::upstream::{Arrived, Media, Pending, Reply, Upstream};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Direction, Id, Limits, Message};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Gateway, Plan};
-use crate::settings::{Refusals, ServerSettings};
+use crate::settings::{ApiKey, Refusals, ServerSettings};
 use crate::workers::Workers;
+
+/// An API key whose text is its caller's name.
+pub(crate) fn api_key(name: &str) -> ApiKey {
+    let sha256 = hex(&Sha256::digest(name.as_bytes()));
+    ApiKey { name: name.to_owned(), sha256, groups: Vec::new(), expires: None, servers: Vec::new() }
+}
 
 /// A reply that a test feeds by hand.
 pub(crate) type Feed = mpsc::Sender<Result<Arrived, Fault>>;
@@ -355,11 +368,20 @@ impl Client {
         collect(self.open("DELETE", "").await).await
     }
 
+    /// To another path.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        let mut request = self.request(method, body);
+        *request.uri_mut() = path.parse().unwrap();
+        collect(send(TcpStream::connect(self.addr).await.unwrap(), request).await.unwrap()).await
+    }
+
     /// Sends and returns once the headers of the answer are there.
     pub(crate) async fn open(&self, method: &str, body: &str) -> Response<Incoming> {
         let socket = TcpStream::connect(self.addr).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
-        tokio::spawn(connection);
+        send(socket, self.request(method, body)).await.unwrap()
+    }
+
+    pub(crate) fn request(&self, method: &str, body: &str) -> Request<Full<Bytes>> {
         let mut request = Request::builder().method(method).uri("/mcp");
         let given = |name: &str| self.headers.iter().any(|(known, _)| known == name);
         for (name, value) in [
@@ -374,9 +396,18 @@ impl Client {
         for (name, value) in self.headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(name, value);
         }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        sender.send_request(request).await.unwrap()
+        request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()
     }
+}
+
+/// One request on a connection of its own.
+pub(crate) async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    sender.send_request(request).await
 }
 
 pub(crate) async fn collect(response: Response<Incoming>) -> Answer {

@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use portcullis_core::refusal::{Challenge, ProofFailure};
 
-static DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+use crate::fields::DPOP_NONCE;
 
 /// 400 for what cannot be read, 403 for what is proven and not enough, 503 for what nobody can tell, otherwise 401 (F5).
 pub(super) const fn status(failure: ProofFailure) -> StatusCode {

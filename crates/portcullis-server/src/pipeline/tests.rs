@@ -3,8 +3,10 @@
 mod bad_input;
 mod legacy;
 mod modern;
+mod proofs;
 mod sessions;
 mod streams;
+mod tokens;
 
 /// A thousand open streams are a thousand connections, each as large as what serves a request.
 #[test]

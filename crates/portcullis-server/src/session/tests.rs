@@ -1,30 +1,19 @@
 use std::sync::Arc;
 
 use portcullis_core::capabilities::Declared;
+use portcullis_core::caller::{Caller, Proof};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::refusal::{DenialCode, Violation};
 use portcullis_core::wire::Id;
 
 use super::Sessions;
-use crate::identify::{Directory, Known};
+use crate::identify::{Account, Known};
 use crate::seal::Sealer;
-use crate::settings::{ApiKey, IdentitySettings, SessionSettings};
+use crate::settings::SessionSettings;
 
-fn callers() -> (Arc<Known>, Arc<Known>) {
-    use sha2::{Digest, Sha256};
-    let key = |name: &str| ApiKey {
-        name: name.to_owned(),
-        sha256: Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
-        groups: Vec::new(),
-    };
-    let settings = IdentitySettings { anonymous: None, keys: vec![key("alice"), key("bob")] };
-    let directory = Directory::new(&settings, true, None).unwrap();
-    let known = |name: &str| {
-        let mut headers = http::HeaderMap::new();
-        headers.insert("x-api-key", name.parse().unwrap());
-        directory.identify(&headers).unwrap()
-    };
-    (known("alice"), known("bob"))
+fn callers() -> (Arc<Account>, Arc<Account>) {
+    let account = |name| Arc::clone(&Known::new(Caller::new(name, Proof::ApiKey, Vec::new())).account);
+    (account("alice"), account("bob"))
 }
 
 fn sessions(total: usize, per_caller: usize) -> Sessions {

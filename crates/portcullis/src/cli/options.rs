@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use http::{HeaderName, HeaderValue};
+
+use super::sign::header;
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -141,6 +144,10 @@ pub(crate) struct ExplainArgs {
     pub(crate) message: PathBuf,
     #[command(flatten)]
     pub(crate) offline: OfflineArgs,
+    /// Header of the request, such as `authorization: Bearer TOKEN`; may be repeated. What it proves is shown, and the caller is whom it
+    /// proves; keys of issuers are fetched for that.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header, conflicts_with_all = ["caller", "groups"])]
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Name of the caller; without it, nobody in particular.
     #[arg(long, value_name = "NAME")]
     pub(crate) caller: Option<String>,

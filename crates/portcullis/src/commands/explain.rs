@@ -1,6 +1,8 @@
-//! `portcullis explain`: a saved message taken through read and judge, every step shown. Nothing is sent and nothing is recorded.
+//! `portcullis explain`: a saved message taken through identify, read and judge, every step shown. Nothing is sent to the server and nothing is
+//! recorded.
 
-use std::io::Read;
+mod identify;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,10 +20,11 @@ use portcullis_core::trace::TraceContext;
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Direction, Kind, Message};
 use portcullis_policy::{Verdict, explain as each_policy};
-use portcullis_server::SystemClock;
+use portcullis_server::{Examined, SystemClock};
 
+use self::identify::Identified;
 use crate::cli::ExplainArgs;
-use crate::commands::{config_failure, offline_config, said, saved_catalogue};
+use crate::commands::{config_failure, given, offline_config, said, saved_catalogue};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::out::{self, BAD, DIM, GOOD, NAME, STRONG, Styled, WARN, escaped};
@@ -34,6 +37,11 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     let chosen = plan::choose(&config).ok_or_else(|| Failure::usage("no policy").help("name one with `--policy`"))?;
     let loaded = plan::load(&config, &chosen, catalogue.as_deref()).map_err(|findings| said(&findings, Exit::Usage))?;
     let bytes = text(&args.message)?;
+    let examined = match identify::examined(args, &config, &bytes)? {
+        Some(Identified::Refused) => return Ok(Exit::Failure),
+        Some(Identified::Proven(examined)) => Some(*examined),
+        None => None,
+    };
 
     let direction = if args.to_client { Direction::ToClient } else { Direction::ToServer };
     let size = bytes.len();
@@ -48,18 +56,11 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     };
     step("read", GOOD, format_args!("{}, {size} bytes", describe(&message)))?;
     let Some(version) = era(args, &message)? else { return Ok(Exit::Failure) };
-    let call = call(args, &config, message, version, catalogue.unwrap_or_default());
-    let caller = &call.context.caller;
-    step(
-        "identify",
-        GOOD,
-        format_args!(
-            "caller `{}` ({}), groups: {}",
-            escaped(&caller.name),
-            caller.proof.as_str(),
-            list(&caller.groups)
-        ),
-    )?;
+    let call = call(args, &config, message, version, catalogue.unwrap_or_default(), examined.as_ref());
+    identify::show(&call, examined.as_ref())?;
+    if let Some(denial) = examined.and_then(|examined| examined.lacks_scope(&call)) {
+        return identify::refused("scope", &denial);
+    }
     match &call.context.session {
         Some(session) => {
             let tally = session.tally.clone().unwrap_or_default();
@@ -76,13 +77,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
 }
 
 fn text(path: &Path) -> Result<Bytes, Failure> {
-    let read = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(path)
-    };
-    let bytes = read.map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))?;
+    let bytes = given(path)?;
     // An editor's final line end is not part of the message.
     let end = bytes.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
     Ok(Bytes::from(bytes).slice(..end))
@@ -131,13 +126,25 @@ fn era(args: &ExplainArgs, message: &Message) -> Result<Option<Version>, Failure
     }
 }
 
-fn call(args: &ExplainArgs, config: &Config, message: Message, version: Version, catalogue: Arc<Catalogue>) -> Call {
-    let caller = args.caller.as_ref().map_or_else(Caller::anonymous, |name| {
-        Caller::new(name, Proof::ApiKey, groups(args, config, name))
-    });
+fn call(
+    args: &ExplainArgs,
+    config: &Config,
+    message: Message,
+    version: Version,
+    catalogue: Arc<Catalogue>,
+    examined: Option<&Examined>,
+) -> Call {
+    let caller = args
+        .caller
+        .as_ref()
+        .map_or_else(Caller::anonymous, |name| Caller::new(name, Proof::ApiKey, groups(args, config, name)));
+    let (caller, proofs) = match examined {
+        Some(examined) => (Arc::clone(&examined.caller), Arc::clone(&examined.proofs)),
+        None => (Arc::new(caller), Arc::default()),
+    };
     let context = Context {
-        caller: Arc::new(caller),
-        proofs: Arc::default(),
+        caller,
+        proofs,
         version,
         session: session(args, &message, version),
         server: Arc::from(config.server_name.as_str()),
@@ -165,7 +172,7 @@ fn groups(args: &ExplainArgs, config: &Config, name: &str) -> Vec<String> {
     if !args.groups.is_empty() {
         return args.groups.clone();
     }
-    let known = config.server.identity.keys.iter().find(|key| key.name == name);
+    let known = config.server.identity.all_keys().find(|key| key.name == name);
     known.map(|key| key.groups.clone()).unwrap_or_default()
 }
 

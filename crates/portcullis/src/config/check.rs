@@ -35,6 +35,9 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
 
     let mut server = file.server();
     server.listen = overrides.listen.unwrap_or(server.listen);
+    if let Some(tls) = &mut server.tls {
+        tls.relative_to(folder);
+    }
     listener(&server, &mut complaints);
     times(&server, &mut complaints);
     identity(&mut server, folder, &mut complaints);
@@ -75,23 +78,10 @@ fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {
     if !path.starts_with('/') || path.contains(['?', '#']) || path.chars().any(char::is_whitespace) {
         complaints.add("path", format!("`{path}` is not a path"), "write something like `/mcp`");
     }
-    for host in server.allowed_hosts.iter().flatten() {
-        if host.is_empty() || host.contains('/') || has_port(host) {
-            complaints.add(
-                "allowed_hosts",
-                format!("`{host}` is not a host name"),
-                "write the bare name, without scheme and port, such as `mcp.example.com`",
-            );
-        }
-    }
-    for origin in server.allowed_origins.iter().flatten() {
-        if !is_origin(origin) {
-            complaints.add(
-                "allowed_origins",
-                format!("`{origin}` is not an origin"),
-                "write scheme, host and perhaps port, nothing after it, such as `https://app.example.com`",
-            );
-        }
+    for contradiction in server.contradictions() {
+        // They begin with the name of their key.
+        let (key, text) = contradiction.split_once(": ").unwrap_or(("listen", &contradiction));
+        complaints.add(key, text, "`portcullis config reference` explains each key");
     }
     let zeros = [
         ("limits.message_bytes", server.limits.message_bytes),
@@ -106,6 +96,7 @@ fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {
         ("limits.requests_per_caller", server.limits.requests_per_caller),
         ("limits.bytes_per_caller", server.limits.bytes_per_caller),
         ("limits.bytes_in_flight", server.limits.bytes_in_flight),
+        ("limits.used_proofs", server.limits.used_proofs),
         ("sessions.total", server.sessions.total),
         ("sessions.per_caller", server.sessions.per_caller),
     ];
@@ -134,6 +125,7 @@ fn times(server: &ServerSettings, complaints: &mut Complaints<'_>) {
     let (timeouts, sessions) = (&server.timeouts, &server.sessions);
     let times = [
         ("timeouts.header_seconds", timeouts.header_seconds, 1),
+        ("timeouts.handshake_seconds", timeouts.handshake_seconds, 1),
         ("timeouts.body_seconds", timeouts.body_seconds, 1),
         ("timeouts.keep_alive_seconds", timeouts.keep_alive_seconds, 1),
         ("timeouts.orphan_seconds", timeouts.orphan_seconds, 0),
@@ -146,20 +138,6 @@ fn times(server: &ServerSettings, complaints: &mut Complaints<'_>) {
             complaints.add(key, text, "remove the key to get its default");
         }
     }
-}
-
-/// A bare IPv6 address has colons of its own.
-fn has_port(host: &str) -> bool {
-    host.matches(':').count() == 1 || host.contains("]:")
-}
-
-fn is_origin(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(scheme, rest)| {
-        !scheme.is_empty()
-            && !rest.is_empty()
-            && !rest.contains(['/', '?', '#', '@'])
-            && !rest.contains(char::is_whitespace)
-    })
 }
 
 fn identity(server: &mut ServerSettings, folder: &Path, complaints: &mut Complaints<'_>) {

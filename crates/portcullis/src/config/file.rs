@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
-use portcullis_server::{IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings};
+use portcullis_server::{
+    IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings, TlsSettings,
+};
 use portcullis_upstream::{HttpSettings, StdioSettings};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,9 +27,24 @@ pub(crate) struct File {
     /// `Host` values (without port) under which this gateway is reached. Default: only loopback names on a loopback listener, which
     /// stops DNS rebinding; on any other listener every host, because only the operator knows the public names.
     pub(crate) allowed_hosts: Option<Vec<String>>,
-    /// `Origin` values (exact, such as `https://app.example.com`) that browsers may call from. Default: on a loopback listener only
-    /// loopback origins with the listener's own port, on any other listener none: a web page is not a client unless somebody says so.
+    /// `Origin` values that browsers may call from: exact (`https://app.example.com`), or all subdomains of any depth
+    /// (`https://*.example.com`; `https://example.com` itself is none of them). Scheme and port count. Pages on these origins get the CORS
+    /// headers that they need, never with credentials. Default: on a loopback listener only loopback origins with the listener's own port, on
+    /// any other listener none: a web page is not a client unless somebody says so.
     pub(crate) allowed_origins: Option<Vec<String>>,
+    /// TLS at the listener. Default: none, because most gateways listen on loopback or behind something that ends TLS already.
+    pub(crate) tls: Option<TlsSettings>,
+    /// Networks in CIDR form (or single addresses) that only your proxies are in. Their `Forwarded` and `X-Forwarded-For`, `-Proto` and
+    /// `-Host` headers are read, from the right and hop by hop, and the PROXY header if `proxy_protocol` asks for one; everybody else's are
+    /// ignored. Each proxy must set or remove all headers of the family it writes. Default: none.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Whether each connection begins with a PROXY header of version 1 or 2, as load balancers that do not speak HTTP write it: `off` or
+    /// `required`. Required, a connection without one, or not from `trusted_proxies`, is refused. Default `off`.
+    pub(crate) proxy_protocol: ProxyProtocol,
+    /// URL of the MCP endpoint as clients write it, such as `https://mcp.example.com/mcp`, whatever proxies stand in front. Access tokens name it
+    /// as their audience unless `identity.oauth.resource` says otherwise; DPoP proofs and signatures are made for it. Default: none; then
+    /// tokens cannot be taken, and signatures only where `allowed_hosts` or a loopback listener leave no doubt about the host.
+    pub(crate) public_url: Option<String>,
     /// Who may call.
     pub(crate) identity: IdentitySettings,
     /// The server to guard.
@@ -87,6 +104,10 @@ impl File {
             path: self.path.clone().unwrap_or(usual.path),
             allowed_hosts: self.allowed_hosts.clone(),
             allowed_origins: self.allowed_origins.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            proxy_protocol: self.proxy_protocol,
+            tls: self.tls.clone(),
+            public_url: self.public_url.clone(),
             identity: self.identity.clone(),
             sessions: self.sessions.clone(),
             limits: self.limits.clone(),

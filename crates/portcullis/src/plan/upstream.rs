@@ -7,7 +7,7 @@ use portcullis_core::clock::Clock;
 use portcullis_core::ledger::{Ledger, Notice, Record};
 use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
-use portcullis_identity::chain::ChainSigner;
+use portcullis_identity::chain::{ChainSigner, Direction};
 use portcullis_server::SystemClock;
 use portcullis_upstream::{HttpUpstream, SettingsError, StderrSink, StdioUpstream};
 
@@ -40,8 +40,20 @@ pub(crate) fn make(
 pub(crate) fn check(config: &Config) -> Option<Finding> {
     let upstream = config.upstream.as_ref()?;
     let (limits, sink) = (config.server.limits.reader(), StderrSink::new(|_, _| {}));
-    let error = build(upstream, limits, Arc::new(SystemClock), None, sink, false).err()?;
+    let chain = match chain_signer(config) {
+        Ok(chain) => chain,
+        Err(finding) => return Some(finding),
+    };
+    let error = build(upstream, limits, Arc::new(SystemClock), chain, sink, false).err()?;
     Some(complaint(config, upstream, &error))
+}
+
+/// What signs our entry in call chains, if there is a key to sign with. Its keys are read once: the upstream is made at the start.
+pub(crate) fn chain_signer(config: &Config) -> Result<Option<Arc<ChainSigner>>, Finding> {
+    let chains = &config.server.identity.chains;
+    let signs = chains.keys.iter().any(|key| key.direction != Direction::Incoming);
+    let signer = signs.then(|| ChainSigner::new(chains).map(Arc::new)).transpose();
+    signer.map_err(|why| config.finding("identity.chains", why))
 }
 
 /// A setting that cannot work, with its place. The settings' own errors begin with the name of the key.

@@ -48,8 +48,9 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
     let metrics = Arc::new(Metrics::new());
     let ledger = open_log(config, Arc::clone(&clock), Arc::clone(&metrics))?;
     let record: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
+    let chain = plan::chain_signer(config).map_err(|finding| said(&[finding], Exit::Usage))?;
     let upstream =
-        plan::make_upstream(server, config.server.limits.reader(), Arc::clone(&record), Arc::clone(&clock), None)
+        plan::make_upstream(server, config.server.limits.reader(), Arc::clone(&record), Arc::clone(&clock), chain)
             .map_err(|error| said(&[plan::upstream_complaint(config, server, &error)], Exit::Usage))?;
     let admin = match config.admin {
         Some(address) => Some(admin::bind(address).await?),

@@ -19,6 +19,8 @@ pub(crate) fn reload(
     upstream: &dyn Upstream,
     ledger: &dyn Ledger,
 ) {
+    // On its own: certificates that cannot be used say nothing about the rest, nor the rest about them.
+    gateway.refresh_tls(true);
     let catalogue = upstream.catalogue();
     let kept = |why: &str| {
         tracing::error!("the old plan stays in force: {why}");
@@ -77,7 +79,7 @@ pub(crate) fn keys(identity: &mut IdentitySettings, gateway: &Gateway, ledger: &
         }
     };
     let renewed = IdentitySettings { managed, ..identity.clone() };
-    match gateway.reload_identity(&renewed) {
+    match gateway.reload_keys(&renewed) {
         Ok(()) => {
             let count = renewed.managed.len();
             tracing::info!(keys = count, "key file reloaded");
@@ -97,6 +99,10 @@ fn fixed(running: &Config, new: &Config) -> Vec<&'static str> {
         ("path", differs(&old.path, &server.path)),
         ("allowed_hosts", differs(&old.allowed_hosts, &server.allowed_hosts)),
         ("allowed_origins", differs(&old.allowed_origins, &server.allowed_origins)),
+        ("public_url", differs(&old.public_url, &server.public_url)),
+        ("tls", differs(&old.tls, &server.tls)),
+        ("trusted_proxies", differs(&old.trusted_proxies, &server.trusted_proxies)),
+        ("proxy_protocol", differs(&old.proxy_protocol, &server.proxy_protocol)),
         ("sessions", differs(&old.sessions, &server.sessions)),
         ("limits", differs(&old.limits, &server.limits)),
         ("timeouts", differs(&old.timeouts, &server.timeouts)),

@@ -3,15 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use portcullis_core::upstream::Media;
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::settings::{ApiKey, ServerSettings};
-use crate::testing::{
-    CannedUpstream, Client, DenyList, INITIALIZE, fed, from_server, next_event, ordinary, start, start_with,
-};
-use portcullis_core::own::hex;
+use crate::settings::ServerSettings;
+use crate::testing::{CannedUpstream, Client, DenyList, INITIALIZE, fed, from_server, next_event, ordinary, start, start_with, api_key};
 
 #[tokio::test]
 async fn every_malformed_body_is_refused_with_its_code_and_never_reaches_the_server() {
@@ -226,8 +222,7 @@ async fn unknown_tools_ask_the_server_for_its_list_once_in_a_while_not_each_time
 /// Keys `alice` and `bob`, and these limits.
 fn two_callers(bytes_per_caller: usize, bytes_in_flight: usize) -> ServerSettings {
     let mut settings = ServerSettings::default();
-    let key = |name: &str| ApiKey { name: name.into(), sha256: hex(&Sha256::digest(name)), groups: Vec::new() };
-    settings.identity.keys = vec![key("alice"), key("bob")];
+    settings.identity.keys = vec![api_key("alice"), api_key("bob")];
     (settings.limits.bytes_per_caller, settings.limits.bytes_in_flight) = (bytes_per_caller, bytes_in_flight);
     settings
 }

@@ -5,13 +5,9 @@ use portcullis_core::refusal::{Fault, FaultKind, Manner};
 use portcullis_core::upstream::Media;
 
 use crate::settings::{ApiKey, ServerSettings};
-use crate::testing::{
-    CannedUpstream, DenyList, INITIALIZE, fed, from_server, next_event, ordinary, reply, result, start, start_with,
-};
+use crate::testing::{from_server, api_key, next_event, ordinary, DenyList, start_with, CannedUpstream, result, reply, start, fed, INITIALIZE};
 
 /// SHA-256 of `alice` and `bob`, which are their keys here.
-const ALICE: &str = "2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90";
-const BOB: &str = "81b637d8fcd2c6da6359e6963113a1170de795e4b725b84d1e0b4cfd9ec58ce9";
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 #[tokio::test]
@@ -40,8 +36,7 @@ async fn a24_a25_after_delete_the_session_is_404_everywhere() {
 #[tokio::test]
 async fn a27_a_session_of_another_caller_is_unknown() {
     let mut settings = ServerSettings::default();
-    let key = |name: &str, sha256: &str| ApiKey { name: name.into(), sha256: sha256.into(), groups: Vec::new() };
-    settings.identity.keys = vec![key("alice", ALICE), key("bob", BOB)];
+    settings.identity.keys = vec![api_key("alice"), api_key("bob")];
     let running = start_with(CannedUpstream::new(ordinary), DenyList(&[]), settings).await;
     assert_eq!(running.client().post(INITIALIZE).await.status, 401);
     let alice = running.client().with("x-api-key", "alice");
@@ -57,8 +52,7 @@ async fn a27_a_session_of_another_caller_is_unknown() {
 #[tokio::test]
 async fn a_key_that_a_reload_removes_opens_nothing_more_not_even_its_old_session() {
     let mut settings = ServerSettings::default();
-    let alice = ApiKey { name: "alice".into(), sha256: ALICE.into(), groups: Vec::new() };
-    settings.identity.keys = vec![alice.clone(), ApiKey { name: "bob".into(), sha256: BOB.into(), groups: Vec::new() }];
+    settings.identity.keys = vec![api_key("alice"), api_key("bob")];
     let running = start_with(CannedUpstream::new(ordinary), DenyList(&[]), settings.clone()).await;
     let session = |key: &'static str| {
         let client = running.client().with("x-api-key", key);
@@ -68,7 +62,7 @@ async fn a_key_that_a_reload_removes_opens_nothing_more_not_even_its_old_session
         }
     };
     let (alice_client, bob_client) = (session("alice").await, session("bob").await);
-    settings.identity.keys = vec![ApiKey { groups: vec!["finance".into()], ..alice }];
+    settings.identity.keys = vec![ApiKey { groups: vec!["finance".into()], ..api_key("alice") }];
     running.gateway.reload_identity(&settings.identity).unwrap();
     assert_eq!(bob_client.post(PING).await.status, 401);
     assert_eq!(alice_client.post(PING).await.status, 200, "sessions of callers that stay live on");
