@@ -82,7 +82,10 @@ fn of_error(error: &ValidationError, sources: &[Source], parsed: &[Parsed], know
     let mut finding = source.finding(Severity::Error, offset, Some(&policy.id), without_prefix(&error.to_string()));
     finding.help = match error {
         ValidationError::UnsafeOptionalAttributeAccess(_) => {
-            Some(format!("it may be absent; ask first: `{}`", arguments::has_guard(snippet)))
+            Some(format!("it may be absent; ask first: `{}`", arguments::has_guard(snippet, &without_prefix(&error.to_string()))))
+        }
+        ValidationError::UnsafeTagAccess(_) => {
+            Some("not everybody has it; ask first: `principal.hasTag(\"NAME\") && …`".to_owned())
         }
         ValidationError::UnrecognizedActionId(_) => Some(scope::action_help(snippet)),
         ValidationError::UnrecognizedEntityType(_) => {

@@ -4,6 +4,7 @@
 mod fact;
 mod facts;
 mod number;
+mod proofs;
 mod session;
 mod values;
 mod web;
@@ -59,6 +60,7 @@ pub(crate) fn build(facts: &Facts<'_>, needs: &Needs, types: Option<&Type>) -> R
     if let (Some(needs), Some(session)) = (wants("session"), &facts.context.session) {
         pairs.push(("session".into(), session::record(session, needs)?));
     }
+    proofs::push(&facts.context.proofs, needs, &mut pairs)?;
     subject(facts, needs, &mut pairs)?;
     if let (Some(needs), Shape::Tool) = (wants("args"), facts.shape) {
         pairs.push(("args".into(), arguments(facts.arguments, needs, types)?));

@@ -7,7 +7,7 @@ use portcullis_core::call::Call;
 
 use crate::context::Facts;
 use crate::guard::PolicyGuard;
-use crate::judge::Outcome;
+use crate::judge::{Judge, Outcome};
 use crate::policies::Ask;
 
 /// One policy's part in the decision.
@@ -49,18 +49,27 @@ impl Verdict {
     }
 }
 
-/// Every policy of the guard, in the order of the files.
+/// Every policy of the guard, in the order of the files, as it judges the caller.
 #[must_use]
 pub fn explain(guard: &PolicyGuard, call: &Call) -> Vec<Explained> {
-    let judge = guard.judge();
+    of_principal(guard.judge(), &Facts::of_call(call))
+}
+
+/// The same for each agent of the chain that is judged too, with its name: first hop first.
+#[must_use]
+pub fn explain_agents(guard: &PolicyGuard, call: &Call) -> Vec<(String, Vec<Explained>)> {
     let facts = Facts::of_call(call);
-    let prepared = judge.prepare(&facts);
+    facts.agents().map(|(_, facts)| (facts.caller.name.clone(), of_principal(guard.judge(), &facts))).collect()
+}
+
+fn of_principal(judge: &Judge, facts: &Facts<'_>) -> Vec<Explained> {
+    let prepared = judge.prepare(facts);
     let verdict = |number: usize| {
         let Some(prepared) = &prepared else { return Verdict::Error("a name cannot be written in Cedar".to_owned()) };
         if !prepared.candidates.contains(&number) {
             return Verdict::OutOfScope;
         }
-        match judge.decide_one(prepared, number, &facts) {
+        match judge.decide_one(prepared, number, facts) {
             Outcome::Permitted(_) | Outcome::Forbidden(_) => Verdict::Satisfied,
             Outcome::NotPermitted => Verdict::NotSatisfied,
             Outcome::Failed(failed) => {

@@ -3,11 +3,12 @@
 mod watch;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_core::call::Call;
 use portcullis_core::guard::{About, Decision, Guard, Pass, Phase, Watch};
-use portcullis_core::refusal::{Denial, DenialCode, Manner};
+use portcullis_core::refusal::{Denial, DenialCode, Manner, ProofFailure};
 use portcullis_core::wire::{Direction, JsonKind, Limits};
 
 use crate::context::Facts;
@@ -26,7 +27,7 @@ static ABOUT: About = About {
 const NAME: &str = "policy";
 
 /// Facts that are the same for every message of one method in one exchange.
-const PER_METHOD: &[&str] = &["method", "direction", "era", "version"];
+const PER_METHOD: &[&str] = &["method", "direction", "era", "version", "client", "agent", "signature", "chain"];
 
 /// The decision point as a guard. One per plan.
 #[derive(Debug)]
@@ -80,37 +81,53 @@ impl Guard for PolicyGuard {
 }
 
 impl Judge {
-    /// The decision on one request.
+    /// The decision on one request: for its caller, and for every agent that it went through. What any of them may not do, none may.
     pub(crate) fn check(&self, facts: &Facts<'_>) -> Decision {
+        let mut verdict = self.verdict(facts);
+        for (at, agent) in facts.agents() {
+            if matches!(verdict, Verdict::Deny(_)) {
+                break;
+            }
+            verdict = verdict.and(at, &agent.caller.name, self.verdict(&agent));
+        }
+        match verdict {
+            Verdict::Pass(pass) => Decision::Pass(pass),
+            Verdict::Hold(_, question) => Decision::Hold(Box::new(self.denial(facts, question))),
+            Verdict::Deny(refusal) => self.deny(facts, refusal),
+        }
+    }
+
+    /// What is said to one of them.
+    fn verdict(&self, facts: &Facts<'_>) -> Verdict {
         let Some(prepared) = self.prepare(facts) else {
-            return self.deny(facts, Refusal::unjudged("a name cannot be written in Cedar".to_owned()));
+            return Verdict::Deny(Refusal::unjudged("a name cannot be written in Cedar".to_owned()));
         };
         match self.decide(&prepared, facts) {
             Outcome::Permitted(policies) => {
                 let repeatable = !facts.is_by_name() && !facts.answer && prepared.full.needs.only(PER_METHOD);
-                Decision::Pass(Pass { policies: Some(policies), findings: Vec::new(), repeatable })
+                Verdict::Pass(Pass { policies: Some(policies), findings: Vec::new(), repeatable })
             }
             Outcome::Forbidden(forbids) => match self.question(&prepared, facts, &forbids) {
-                Some(question) => Decision::Hold(Box::new(self.denial(facts, question))),
-                None => self.deny(facts, self.forbidden(forbids)),
+                Some((who, question)) => Verdict::Hold(who, question),
+                None => Verdict::Deny(self.forbidden(forbids)),
             },
-            Outcome::NotPermitted => self.deny(facts, self.not_permitted(&prepared, facts)),
+            Outcome::NotPermitted => Verdict::Deny(self.not_permitted(&prepared, facts)),
             Outcome::Failed(failed) => {
                 let list: Vec<String> =
                     failed.iter().map(|(number, kind)| format!("`{}`: {kind}", self.id(*number))).collect();
                 let policies = failed.iter().map(|(number, _)| *number).collect();
                 let refusal = Refusal::unjudged(format!("policies failed: {}", list.join("; ")));
-                self.deny(facts, Refusal { policies, ..refusal })
+                Verdict::Deny(Refusal { policies, ..refusal })
             }
             Outcome::Unfit(unfit) => {
                 let public = if unfit.0.starts_with("`args") { MISFIT } else { UNJUDGED };
-                self.deny(facts, Refusal { public: public.into(), ..Refusal::unjudged(unfit.0) })
+                Verdict::Deny(Refusal { public: public.into(), ..Refusal::unjudged(unfit.0) })
             }
         }
     }
 
     /// What a person must approve, where nothing but such questions stands against it.
-    fn question(&self, prepared: &Prepared, facts: &Facts<'_>, forbids: &[usize]) -> Option<Refusal> {
+    fn question(&self, prepared: &Prepared, facts: &Facts<'_>, forbids: &[usize]) -> Option<(Ask, Refusal)> {
         let asks: Vec<Ask> = self.entries(forbids).map(|entry| entry.ask).collect::<Option<_>>()?;
         // A hold is only for what would pass without the question.
         if !matches!(self.decide_without_ask(prepared, facts), Outcome::Permitted(_)) {
@@ -119,12 +136,13 @@ impl Judge {
         // Where one policy asks the caller and another the operator, the operator's word is needed.
         let who = if asks.contains(&Ask::Operator) { Ask::Operator } else { Ask::Caller };
         let reason = self.entries(forbids).find_map(|entry| entry.reason.as_deref());
-        Some(Refusal {
+        let refusal = Refusal {
             code: DenialCode::ApprovalRequired,
             public: reason.map_or(Cow::Borrowed(ASKS), |reason| Cow::Owned(reason.to_owned())),
             detail: format!("ask: {}", who.as_str()),
             policies: forbids.to_vec(),
-        })
+        };
+        Some((who, refusal))
     }
 
     fn forbidden(&self, policies: Vec<usize>) -> Refusal {
@@ -222,6 +240,33 @@ impl Judge {
     }
 }
 
+/// What is said to one principal.
+enum Verdict {
+    Pass(Pass),
+    Hold(Ask, Refusal),
+    Deny(Refusal),
+}
+
+impl Verdict {
+    /// With what is said to the agent of entry `at`.
+    fn and(self, at: usize, agent: &str, next: Self) -> Self {
+        match (self, next) {
+            (Self::Deny(refusal), _) => Self::Deny(refusal),
+            (_, Self::Deny(refusal)) => Self::Deny(refusal.of_agent(at, agent)),
+            // The operator's word covers the caller's.
+            (Self::Hold(Ask::Caller, _), Self::Hold(Ask::Operator, question)) => Self::Hold(Ask::Operator, question),
+            (Self::Hold(who, question), _) | (Self::Pass(_), Self::Hold(who, question)) => Self::Hold(who, question),
+            (Self::Pass(one), Self::Pass(other)) => {
+                let ids = [one.policies, other.policies].into_iter().flatten();
+                let ids: BTreeSet<Arc<str>> =
+                    ids.flat_map(|ids| ids.iter().map(Arc::clone).collect::<Vec<_>>()).collect();
+                let repeatable = one.repeatable && other.repeatable;
+                Self::Pass(Pass { policies: Some(ids.into_iter().collect()), findings: one.findings, repeatable })
+            }
+        }
+    }
+}
+
 /// What is said no to, before it is known how to put that to this caller.
 struct Refusal {
     code: DenialCode,
@@ -236,11 +281,18 @@ impl Refusal {
         Self { code: DenialCode::NotPermitted, public: public.into(), detail: detail.to_owned(), policies: Vec::new() }
     }
 
+    /// The public is told of nobody, the log of whom.
+    fn of_agent(self, at: usize, agent: &str) -> Self {
+        let detail = format!("entry {at}, `{agent}`: {}: {}", self.code.as_str(), self.detail);
+        Self { code: DenialCode::Proof(ProofFailure::ChainDenied), public: IN_CHAIN.into(), detail, ..self }
+    }
+
     fn unjudged(detail: String) -> Self {
         Self { code: DenialCode::PolicyError, public: UNJUDGED.into(), detail, policies: Vec::new() }
     }
 }
 
+const IN_CHAIN: &str = "somebody whom this request went through may not do this";
 const UNJUDGED: &str = "this could not be judged, so it is refused";
 const MISFIT: &str = "an argument does not have the form that this tool declares, so the call could not be judged";
 const ASKS: &str = "a person must approve this";

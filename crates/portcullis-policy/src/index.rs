@@ -2,8 +2,10 @@
 //! neither apply nor fail, therefore the slice decides exactly like the full set (a property test holds it to that).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cedar_policy::pst::{ActionConstraint, EntityOrSlot, EntityUID, PrincipalConstraint, ResourceConstraint, Template};
+use portcullis_core::caller::Caller;
 
 use crate::names::{ACTION, CALLER, GROUP, SERVER, server_group, tool_action_type};
 use crate::vocabulary::{TOOLS_CALL, groups};
@@ -11,12 +13,8 @@ use crate::vocabulary::{TOOLS_CALL, groups};
 /// Who asks for what, as far as scopes and entities look at it. Borrowed, so that finding what was prepared for it copies nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Asked<'a> {
-    /// Name of the caller.
-    pub(crate) caller: &'a str,
-    /// No scope looks at it, but the caller's attributes do, and those are remembered with the rest.
-    pub(crate) proof: &'static str,
-    /// Groups of the caller.
-    pub(crate) groups: &'a [String],
+    /// All of the caller: scopes look at its name and groups, but the entity that is remembered with them has its attributes and tags.
+    pub(crate) caller: &'a Arc<Caller>,
     /// Name of the upstream server.
     pub(crate) server: &'a str,
     pub(crate) what: What<'a>,
@@ -35,9 +33,7 @@ pub(crate) enum What<'a> {
 /// The same, owned, and as the types and ids that scopes name.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    pub(crate) caller: String,
-    pub(crate) proof: &'static str,
-    pub(crate) groups: Vec<String>,
+    pub(crate) caller: Arc<Caller>,
     pub(crate) server: String,
     /// Type and id of the action.
     pub(crate) action: Uid,
@@ -61,15 +57,7 @@ impl Target {
                 ((ACTION.to_owned(), method.to_owned()), parents, Some(method))
             }
         };
-        Self {
-            caller: asked.caller.to_owned(),
-            proof: asked.proof,
-            groups: asked.groups.to_vec(),
-            server: asked.server.to_owned(),
-            action,
-            parents,
-            method,
-        }
+        Self { caller: Arc::clone(asked.caller), server: asked.server.to_owned(), action, parents, method }
     }
 
     /// What this was made of.
@@ -79,7 +67,7 @@ impl Target {
             None if self.action.0 == ACTION => What::UnknownTool,
             None => What::Tool(&self.action.1),
         };
-        Asked { caller: &self.caller, proof: self.proof, groups: &self.groups, server: &self.server, what }
+        Asked { caller: &self.caller, server: &self.server, what }
     }
 }
 
@@ -155,9 +143,9 @@ impl Scope {
     }
 
     pub(crate) fn fits(&self, target: &Target) -> bool {
-        let groups = target.groups.iter().map(String::as_str);
+        let groups = target.caller.groups.iter().map(String::as_str);
         self.fits_action(&target.action, &target.parents)
-            && self.principal.fits(CALLER, &target.caller, groups)
+            && self.principal.fits(CALLER, &target.caller.name, groups)
             && self.resource.fits(SERVER, &target.server, std::iter::empty())
     }
 }

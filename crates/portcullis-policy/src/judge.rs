@@ -2,6 +2,7 @@
 
 mod key;
 mod lists;
+mod principal;
 mod tally;
 
 use std::collections::HashSet;
@@ -12,7 +13,6 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use cedar_policy::{Effect, Entities, Entity, EntityUid, RestrictedExpression};
 use cedar_policy_core::ast::{Context, EntityUIDEntry, Request};
-use portcullis_core::caller::Caller;
 use portcullis_core::catalogue::Tool;
 use portcullis_core::wire::Limits;
 
@@ -23,7 +23,7 @@ use self::tally::{Tally, tally};
 use crate::bounded::Bounded;
 use crate::context::{Facts, Unfit, build};
 use crate::index::{Asked, Target, What};
-use crate::names::{ACTION, CALLER, GROUP, SERVER, tool_action_type, uid};
+use crate::names::{ACTION, SERVER, tool_action_type, uid};
 use crate::policies::{Policies, Slice, View};
 use crate::schema::{Type, project};
 use crate::visibility::Unknown;
@@ -142,7 +142,6 @@ impl Judge {
     }
 
     fn asked<'a>(&self, facts: &'a Facts<'_>) -> Asked<'a> {
-        let Caller { name, proof, groups, .. } = &*facts.context.caller;
         let server = &*facts.context.server;
         // A tool that a policy names is itself even when the server's list is not known: a `forbid` must not depend on that.
         let is_itself = |tool: &str| {
@@ -154,28 +153,25 @@ impl Judge {
             (Shape::Tool, _) => What::UnknownTool,
             _ => What::Method(facts.action),
         };
-        Asked { caller: name, proof: proof.as_str(), groups, server, what }
+        Asked { caller: facts.caller, server, what }
     }
 
     fn make_prepared(&self, target: &Target) -> Option<Prepared> {
-        let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-        let name = |name: &str| ("name".to_owned(), text(name));
-        let principal = uid(CALLER, &target.caller)?;
+        let principal = principal::entity(&target.caller)?;
         let action = uid(&target.action.0, &target.action.1)?;
         let resource = uid(SERVER, &target.server)?;
-        let groups: Option<HashSet<EntityUid>> = target.groups.iter().map(|group| uid(GROUP, group)).collect();
         let parents: Option<HashSet<EntityUid>> = target.parents.iter().map(|parent| uid(ACTION, parent)).collect();
-        let caller = [name(&target.caller), ("proof".to_owned(), text(target.proof))];
+        let name = ("name".to_owned(), RestrictedExpression::new_string(target.server.clone()));
         let entities = [
-            Entity::new(principal.clone(), caller.into_iter().collect(), groups?).ok()?,
+            principal.clone(),
             Entity::new_no_attrs(action.clone(), parents?),
-            Entity::new(resource.clone(), [name(&target.server)].into_iter().collect(), HashSet::new()).ok()?,
+            Entity::new(resource.clone(), [name].into_iter().collect(), HashSet::new()).ok()?,
         ];
         let candidates = self.policies.candidates(target);
         let full = self.policies.slice(View::Full, &candidates);
         Some(Prepared {
             number: self.next.fetch_add(1, Ordering::Relaxed),
-            principal: entry(principal),
+            principal: entry(principal.uid()),
             action: entry(action),
             resource: entry(resource),
             entities: Entities::from_entities(entities, None).ok()?,
@@ -227,12 +223,12 @@ impl Judge {
         self.evaluate(prepared, &self.policies.slice(view, &[number]), facts)
     }
 
-    /// Whether the caller may see this at all: some call of this kind could be permitted.
+    /// Whether the caller may see this at all, and every agent that its request went through: some call of this kind could be permitted.
     pub(crate) fn visible(&self, facts: &Facts<'_>, unknown: Unknown) -> bool {
-        self.look(facts, unknown).visible
+        self.look(facts, unknown).visible && facts.agents().all(|(_, agent)| self.look(&agent, unknown).visible)
     }
 
-    /// The same, with how long it holds.
+    /// The same for this one principal, with how long it holds.
     pub(crate) fn look(&self, facts: &Facts<'_>, unknown: Unknown) -> Look {
         let Some(prepared) = self.prepare(facts) else { return Look { visible: false, lasting: true } };
         let slice = self.may_slice(&prepared, unknown);

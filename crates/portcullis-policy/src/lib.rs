@@ -21,7 +21,7 @@ mod visibility; // policies while the call's facts are still unknown
 mod vocabulary; // methods as actions, their groups, what their context holds
 
 pub use self::{
-    explain::{Explained, Verdict, explain},
+    explain::{Explained, Verdict, explain, explain_agents},
     guard::PolicyGuard,
     init::init_text,
     names::is_server_name,
@@ -29,7 +29,10 @@ pub use self::{
     presets::{PRESETS, preset},
     schema::schema_text,
     source::{Finding, Severity, Source},
-    table::{Case, CaseCaller, CaseFailure, CaseSession, Expectation, TestFile, TestReport, run_tests},
+    table::{
+        Case, CaseAgent, CaseCaller, CaseClient, CaseFailure, CaseHop, CaseSession, CaseSignature, Expectation,
+        TestFile, TestReport, run_tests,
+    },
 };
 
 #[cfg(test)]

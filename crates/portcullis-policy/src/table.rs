@@ -5,7 +5,9 @@ mod build;
 #[cfg(test)]
 pub(crate) use self::build::call as call_of;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use portcullis_core::catalogue::Catalogue;
@@ -14,7 +16,7 @@ use portcullis_core::refusal::{Denial, Manner};
 use portcullis_core::wire::Limits;
 use serde::Deserialize;
 
-use crate::explain::{Verdict, explain};
+use crate::explain::{Explained, Verdict, explain, explain_agents};
 use crate::guard::PolicyGuard;
 use crate::policies::Policies;
 
@@ -71,6 +73,18 @@ pub struct Case {
     /// What the legacy session has called.
     #[serde(default)]
     pub session: Option<CaseSession>,
+    /// Where the request came from. Default: not by network.
+    #[serde(default)]
+    pub client: CaseClient,
+    /// A program that acts for the caller.
+    #[serde(default)]
+    pub agent: Option<CaseAgent>,
+    /// Who signed the request.
+    #[serde(default)]
+    pub signature: Option<CaseSignature>,
+    /// Whose hands it went through, first hop first.
+    #[serde(default)]
+    pub chain: Vec<CaseHop>,
     /// RFC 3339 in UTC, such as `2026-07-28T09:30:00Z`. Default: noon of 2026-01-01, a Thursday.
     #[serde(default)]
     pub now: Option<String>,
@@ -94,8 +108,77 @@ pub struct Case {
 #[serde(deny_unknown_fields)]
 pub struct CaseCaller {
     pub name: String,
+    /// How the name was proven. Default: `token` with an `issuer`, else `certificate` with a `spiffe`, else `api_key`.
+    #[serde(default)]
+    pub proof: Option<String>,
     #[serde(default)]
     pub groups: Vec<String>,
+    #[serde(default)]
+    pub issuer: Option<String>,
+    #[serde(default)]
+    pub client: Option<String>,
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    #[serde(default)]
+    pub spiffe: Option<String>,
+    /// Tags.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub actors: Vec<String>,
+}
+
+/// Where the request of a case came from.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct CaseClient {
+    pub address: Option<IpAddr>,
+    pub secure: bool,
+    pub host: Option<String>,
+    pub via_proxy: bool,
+}
+
+/// The agent of a case.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseAgent {
+    pub name: String,
+    pub issuer: String,
+    #[serde(default)]
+    pub groups: Vec<String>,
+    #[serde(default)]
+    pub attributes: BTreeMap<String, Vec<String>>,
+}
+
+/// The signature of a case.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CaseSignature {
+    pub key_id: String,
+    pub workload: String,
+    #[serde(default)]
+    pub session_scoped: bool,
+    #[serde(default)]
+    pub ephemeral: bool,
+}
+
+/// One hop of the chain of a case.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseHop {
+    /// Its name in the chain; policies know it as `agent:NAME`.
+    pub agent: String,
+    #[serde(default)]
+    pub groups: Vec<String>,
+    #[serde(default)]
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// Default true.
+    #[serde(default = "verified")]
+    pub verified: bool,
+}
+
+const fn verified() -> bool {
+    true
 }
 
 /// The session of a case. Both counts include the call of the case itself.
@@ -221,19 +304,17 @@ fn run(
     if let Decision::Deny(denial) | Decision::Hold(denial) = &decision {
         lines.push(format!("{}: {}", denial.code.as_str(), denial.detail));
     }
-    for policy in explain(guard, &call) {
-        if policy.verdict != Verdict::OutOfScope {
-            lines.push(format!(
-                "{} `{}` ({}:{}): {}",
-                policy.effect,
-                policy.id,
-                policy.file,
-                policy.line,
-                policy.verdict.as_str()
-            ));
-        }
+    lines.extend(explain(guard, &call).iter().filter_map(line));
+    for (agent, policies) in explain_agents(guard, &call) {
+        lines.extend(policies.iter().filter_map(line).map(|line| format!("as `{agent}`: {line}")));
     }
     Err(lines)
+}
+
+fn line(policy: &Explained) -> Option<String> {
+    let Explained { effect, id, file, line, verdict, .. } = policy;
+    let in_scope = *verdict != Verdict::OutOfScope;
+    in_scope.then(|| format!("{effect} `{id}` ({file}:{line}): {}", verdict.as_str()))
 }
 
 fn outcome(decision: &Decision) -> (Expectation, Vec<String>, Option<&str>) {

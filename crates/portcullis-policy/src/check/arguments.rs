@@ -12,13 +12,17 @@ use crate::source::{Finding, Severity, Source};
 use crate::vocabulary::TOOLS_CALL;
 
 /// Facts that may stand directly below `context`.
-const FACTS: [&str; 14] = [
+const FACTS: [&str; 18] = [
     "method",
     "direction",
     "era",
     "version",
     "now",
     "session",
+    "client",
+    "agent",
+    "signature",
+    "chain",
     "name",
     "tool",
     "args",
@@ -147,9 +151,21 @@ fn walk<'a>(ty: &Type, path: &'a [String]) -> Option<Missing<'a>> {
     }
 }
 
-/// `context.args has note && …` for an access to `context.args.note`.
-pub(super) fn has_guard(snippet: &str) -> String {
-    match snippet.trim().rsplit_once('.') {
+/// `context.args has note && …` for an access to `context.args.note`, where `message` says that `note` may be absent; Cedar's place for it
+/// may be that of the whole path, `context.args.note.text`.
+pub(super) fn has_guard(snippet: &str, message: &str) -> String {
+    let named = message.split('`').nth(1).and_then(|path| path.rsplit('.').next());
+    let mut base = String::new();
+    for part in snippet.trim().split('.') {
+        if !base.is_empty() && Some(part) == named {
+            return format!("{base} has {part} && …");
+        }
+        if !base.is_empty() {
+            base.push('.');
+        }
+        base.push_str(part);
+    }
+    match base.rsplit_once('.') {
         Some((base, name)) => format!("{base} has {name} && …"),
         None => "context has NAME && …".to_owned(),
     }

@@ -55,6 +55,40 @@ fn an_argument_without_a_cedar_type_is_an_error_that_says_why() {
 }
 
 #[test]
+fn everything_that_a_request_proves_can_be_asked_for() {
+    for condition in [
+        "principal has issuer && principal.issuer == \"https://i\" && principal.scopes.contains(\"read\")",
+        "principal has client && principal.client like \"app*\" && principal.actors.contains(\"svc\")",
+        "principal has spiffe && principal.spiffe like \"spiffe://example.org/*\"",
+        "principal.hasTag(\"team\") && principal.getTag(\"team\").containsAny([\"a\", \"b\"])",
+        "context.client.secure && !context.client.viaProxy && context.client has host && context.client.host == \"h\"",
+        "context.client has address && context.client.address.isInRange(ip(\"10.0.0.0/8\"))",
+        "context has agent && context.agent.issuer == \"i\" && context.agent.groups.contains(\"g\")",
+        "context has agent && context.agent.name == \"i:n\" && context.agent.attributes.contains(\"team=a\")",
+        "context has signature && context.signature.keyId == \"k\" && context.signature.workload == \"w\"",
+        "context has signature && (context.signature.sessionScoped || context.signature.ephemeral)",
+        "context.chain.verified && context.chain.length < 3 && context.chain.agents.contains(\"agent:a\")",
+    ] {
+        assert_eq!(findings(&pay(condition)), [], "{condition}");
+        let everywhere = format!("@id(\"p\") permit (principal, action, resource) when {{ {condition} }};");
+        assert_eq!(findings(&everywhere), [], "{condition}");
+    }
+}
+
+#[test]
+fn what_may_not_have_been_proven_must_be_asked_for_first() {
+    for (condition, first) in [
+        ("principal.issuer == \"https://i\"", "`principal has issuer && …`"),
+        ("context.agent.name == \"i:n\"", "`context has agent && …`"),
+        ("context.client.address.isLoopback()", "`context.client has address && …`"),
+        ("principal.getTag(\"team\").contains(\"a\")", "`principal.hasTag(\"NAME\") && …`"),
+    ] {
+        let (severity, _, _, text) = only(&pay(condition));
+        assert!(severity == Severity::Error && text.contains(first), "{text}");
+    }
+}
+
+#[test]
 fn comparing_wrong_types_is_an_error() {
     for condition in [
         "context.args.amount < 5",

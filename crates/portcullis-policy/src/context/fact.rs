@@ -18,6 +18,7 @@ pub(super) struct Fact(Value);
 pub(super) type Fields<'a> = Vec<(Cow<'a, str>, Fact)>;
 
 static DECIMAL: LazyLock<Option<&'static ExtensionFunction>> = LazyLock::new(|| constructor("decimal"));
+static IP: LazyLock<Option<&'static ExtensionFunction>> = LazyLock::new(|| constructor("ip"));
 static DATETIME: LazyLock<Option<&'static ExtensionFunction>> = LazyLock::new(|| constructor("datetime"));
 
 fn constructor(name: &str) -> Option<&'static ExtensionFunction> {
@@ -45,6 +46,11 @@ impl Fact {
     /// `text` in RFC 3339 with milliseconds, in UTC.
     pub(super) fn datetime(text: &str) -> Option<Self> {
         Self::extension(*DATETIME, text)
+    }
+
+    /// `text` as Cedar writes addresses.
+    pub(super) fn ip(text: &str) -> Option<Self> {
+        Self::extension(*IP, text)
     }
 
     fn extension(constructor: Option<&'static ExtensionFunction>, text: &str) -> Option<Self> {
@@ -95,6 +101,7 @@ mod tests {
             ("truth".into(), Fact::bool(true)),
             ("money".into(), Fact::decimal("-12.5000").unwrap()),
             ("now".into(), Fact::datetime("2026-07-28T09:30:00.000Z").unwrap()),
+            ("address".into(), Fact::ip("2001:db8::1").unwrap()),
             ("set".into(), Fact::set(vec![Fact::long(1), Fact::long(1), Fact::string("x")])),
             ("record".into(), Fact::record(vec![("b".into(), Fact::bool(false))]).unwrap()),
         ]);
@@ -108,11 +115,12 @@ mod tests {
             ("truth".to_owned(), RestrictedExpression::new_bool(true)),
             ("money".to_owned(), RestrictedExpression::new_decimal("-12.5000")),
             ("now".to_owned(), RestrictedExpression::new_datetime("2026-07-28T09:30:00.000Z")),
+            ("address".to_owned(), RestrictedExpression::new_ip("2001:db8::1")),
             ("set".to_owned(), RestrictedExpression::new_set([long(1), long(1), text("x")])),
             ("record".to_owned(), record),
         ]);
         assert_eq!(Context::from(ours.unwrap()).to_string(), theirs.unwrap().to_string());
-        assert!(Fact::decimal("1").is_none() && Fact::datetime("today").is_none());
+        assert!(Fact::decimal("1").is_none() && Fact::ip("1.2.3").is_none() && Fact::datetime("today").is_none());
         assert!(Fact::record(vec![("a".into(), Fact::long(1)), ("a".into(), Fact::long(2))]).is_err());
     }
 }

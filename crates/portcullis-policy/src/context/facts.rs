@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use portcullis_core::call::{self, Call, Subject};
+use portcullis_core::caller::Caller;
 use portcullis_core::catalogue::{Annotations, Tool};
 use portcullis_core::wire::{Direction, Kind, View};
 
@@ -15,6 +16,8 @@ use crate::vocabulary::{Shape, action_of, shape};
 #[derive(Clone, Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) context: &'a call::Context,
+    /// Who is judged: who calls, or an agent that the request went through.
+    pub(crate) caller: &'a Arc<Caller>,
     pub(crate) method: &'a str,
     /// Id of the method action.
     pub(crate) action: &'static str,
@@ -56,6 +59,7 @@ impl<'a> Facts<'a> {
         };
         Self {
             context: &call.context,
+            caller: &call.context.caller,
             method,
             action,
             direction,
@@ -75,6 +79,7 @@ impl<'a> Facts<'a> {
     pub(crate) fn of_item(context: &'a call::Context, action: &'static str, name: Option<Cow<'a, str>>) -> Self {
         Self {
             context,
+            caller: &context.caller,
             method: action,
             action,
             direction: Direction::ToServer,
@@ -94,6 +99,12 @@ impl<'a> Facts<'a> {
     pub(crate) fn of_embedded(context: &'a call::Context, method: &'a str, params: Option<View<'a>>) -> Self {
         let action = action_of(method, Direction::ToClient, false);
         Self { method, direction: Direction::ToClient, listed: false, params, ..Self::of_item(context, action, None) }
+    }
+
+    /// The same for each agent of the chain that is judged too, with the number of its entry.
+    pub(crate) fn agents(&self) -> impl Iterator<Item = (usize, Self)> {
+        let agents = self.context.proofs.chain.agents();
+        agents.map(|(at, agent)| (at, Self { caller: agent, ..self.clone() }))
     }
 
     /// Form or url elicitation; form when the server does not say: older revisions know nothing else.

@@ -1,3 +1,5 @@
+mod chain;
+
 use std::sync::Arc;
 
 use portcullis_core::guard::Guard as _;

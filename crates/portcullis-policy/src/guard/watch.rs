@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use portcullis_core::call::{self, Call, Subject};
+use portcullis_core::caller::Caller;
 use portcullis_core::catalogue::Annotations;
 use portcullis_core::guard::{Decision, Effect, Finding, Sight, Watch};
 use portcullis_core::refusal::{Denial, DenialCode, Manner};
@@ -96,8 +97,7 @@ impl Reply {
                 return Sight::Cut(garbled("the list is not an array"));
             }
             is_list = true;
-            let look = || items.elements().map(|item| self.look(list, item));
-            let keep = self.judge.lists.visible(&self.context, list.method, items.raw(), look);
+            let keep = self.keep(list, items);
             all += keep.len();
             if keep.contains(&false) {
                 hidden += keep.iter().filter(|keep| !**keep).count();
@@ -123,10 +123,21 @@ impl Reply {
         }
     }
 
-    /// Whether the caller may see this item. What cannot be named cannot be judged and is not shown.
-    fn look(&self, list: &List, item: View<'_>) -> Look {
+    /// Which items the caller may see, and every agent that its request went through.
+    fn keep(&self, list: &List, items: View<'_>) -> Arc<[bool]> {
+        let of = |caller: &Arc<Caller>| {
+            let look = || items.elements().map(|item| self.look(list, caller, item));
+            self.judge.lists.visible(&self.context, caller, list.method, items.raw(), look)
+        };
+        let both =
+            |keep: Arc<[bool]>, (_, agent)| keep.iter().zip(&*of(agent)).map(|(one, other)| *one && *other).collect();
+        self.context.proofs.chain.agents().fold(of(&self.context.caller), both)
+    }
+
+    /// Whether this one may see the item. What cannot be named cannot be judged and is not shown.
+    fn look(&self, list: &List, caller: &Arc<Caller>, item: View<'_>) -> Look {
         let Some(member) = list.name else {
-            let facts = Facts::of_item(&self.context, list.action, None);
+            let facts = Facts { caller, ..Facts::of_item(&self.context, list.action, None) };
             return self.judge.look(&facts, Unknown::Subject);
         };
         let (mut name, mut hints) = (None, Annotations::default());
@@ -143,7 +154,7 @@ impl Reply {
         let Some(name) = name.filter(|name| name.raw().len() <= most).and_then(View::as_str) else {
             return Look { visible: false, lasting: true };
         };
-        let mut facts = Facts::of_item(&self.context, list.action, Some(name));
+        let mut facts = Facts { caller, ..Facts::of_item(&self.context, list.action, Some(name)) };
         facts.hints = (list.action == TOOLS_CALL).then_some(hints);
         self.judge.look(&facts, Unknown::Call)
     }

@@ -1,6 +1,8 @@
 //! What a decision depends on, as bytes: two calls with the same key cannot be decided differently. A slice whose policies look at
 //! anything that does not stand here has no key and is evaluated every time; what is not known to be safe counts as such.
 
+mod proofs;
+
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
@@ -37,6 +39,10 @@ enum Part {
     /// Made of the name, except where a message says it in its params.
     Place,
     Arguments,
+    Client,
+    Agent,
+    Signature,
+    Chain,
 }
 
 impl Recipe {
@@ -54,6 +60,10 @@ impl Recipe {
             "tool" => Some(Part::Tool),
             "mode" | "uri" | "url" | "host" => Some(Part::Place),
             "args" => Some(Part::Arguments),
+            "client" => Some(Part::Client),
+            "agent" => Some(Part::Agent),
+            "signature" => Some(Part::Signature),
+            "chain" => Some(Part::Chain),
             _ => None,
         };
         Self(needs.inner.iter().map(part).collect())
@@ -144,14 +154,15 @@ impl Key {
                 }
             }
             Part::Arguments => Some(()),
+            Part::Client => self.client(&facts.context.proofs.client),
+            Part::Agent => self.agent(facts.context.proofs.agent.as_ref()),
+            Part::Signature => self.signature(facts.context.proofs.signature.as_ref()),
+            Part::Chain => self.chain(&facts.context.proofs.chain),
         }
     }
 
     fn name(&mut self, facts: &Facts<'_>) -> Option<()> {
-        match &facts.name {
-            None => self.push(&[tag::ABSENT]),
-            Some(name) => self.text(name.as_bytes()),
-        }
+        self.maybe(facts.name.as_deref())
     }
 
     fn hints(&mut self, hints: Annotations) -> Option<()> {
@@ -178,6 +189,13 @@ impl Key {
             }
         }
         self.push(&[tag::END])
+    }
+
+    fn maybe(&mut self, text: Option<&str>) -> Option<()> {
+        match text {
+            None => self.push(&[tag::ABSENT]),
+            Some(text) => self.text(text.as_bytes()),
+        }
     }
 
     fn text(&mut self, text: &[u8]) -> Option<()> {

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
 use portcullis_core::call::Context;
+use portcullis_core::caller::Caller;
 use portcullis_core::version::Version;
 
 use super::Look;
@@ -56,10 +57,11 @@ impl Lists {
         Self { texts: Bounded::new(MOST_TEXTS), outcomes: Bounded::new(MOST_OUTCOMES) }
     }
 
-    /// Which items of the list with this text are visible to the caller. `method` is the list's own.
+    /// Which items of the list with this text are visible to `caller`: who asks, or an agent of the chain. `method` is the list's own.
     pub(crate) fn visible<I>(
         &self,
         context: &Context,
+        caller: &Arc<Caller>,
         method: &'static str,
         text: &[u8],
         look: impl FnOnce() -> I,
@@ -84,14 +86,7 @@ impl Lists {
                 (Arc::clone(&text), text)
             },
         );
-        let caller = &*context.caller;
-        let asked = Asked {
-            caller: &caller.name,
-            proof: caller.proof.as_str(),
-            groups: &caller.groups,
-            server: &context.server,
-            what: What::Method(method),
-        };
+        let asked = Asked { caller, server: &context.server, what: What::Method(method) };
         let (version, address) = (context.version, Arc::as_ptr(&text));
         let is =
             |known: &Known| known.version == version && known.text.as_ptr() == address && known.target.asked() == asked;

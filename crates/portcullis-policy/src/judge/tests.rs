@@ -33,7 +33,7 @@ const ACTIONS: [&str; 9] = [
 const RESOURCES: [&str; 3] =
     ["resource", "resource == Mcp::Server::\"notes\"", "resource is Mcp::Server in Mcp::Server::\"other\""];
 /// Some of them fail on some calls, which must come out the same too.
-const CONDITIONS: [&str; 16] = [
+const CONDITIONS: [&str; 29] = [
     "true",
     "context.args.recipient == \"bob\"",
     "context has args && context.args has recipient && context.args.recipient == \"eve\"",
@@ -50,6 +50,19 @@ const CONDITIONS: [&str; 16] = [
     "if context has args then context.args has tags && context.args.tags.contains(\"a\") else context.direction == \"to_server\"",
     "!(context has session && context.session.calls > 3 || context.name == \"pay\")",
     "action in Mcp::Action::\"tools/call\" && resource.name == \"notes\"",
+    "principal has issuer && principal.issuer == \"https://i\"",
+    "principal.client == \"app\"",
+    "principal.scopes.contains(\"read\")",
+    "principal.hasTag(\"team\") && principal.getTag(\"team\").contains(\"a\")",
+    "principal.getTag(\"team\").contains(\"a\")",
+    "principal has spiffe || principal.actors.contains(\"svc\")",
+    "context.client has address && context.client.address.isInRange(ip(\"10.0.0.0/8\"))",
+    "context.client.secure && !context.client.viaProxy",
+    "context has agent && context.agent.groups.contains(\"bots\")",
+    "context.agent.name == \"i:bot\" && context.agent.attributes.contains(\"team=a\")",
+    "context has signature && context.signature.workload == \"w\"",
+    "context.chain.verified && context.chain.length < 2",
+    "context.chain.agents.contains(\"agent:a1\")",
 ];
 
 fn policy(among: &'static [&'static str]) -> impl Strategy<Value = String> {
@@ -67,6 +80,40 @@ fn policy(among: &'static [&'static str]) -> impl Strategy<Value = String> {
         })
 }
 
+/// What requests prove, in a few ways.
+fn proven() -> impl Strategy<Value = serde_json::Value> {
+    let one_of = |values: serde_json::Value| prop::sample::select(values.as_array().unwrap().clone());
+    let caller = one_of(json!([
+        {}, {}, {"issuer": "https://i", "client": "app", "scopes": ["read", "write"]}, {"issuer": "https://j", "scopes": ["write"]},
+        {"attributes": {"team": ["a", "b"]}, "actors": ["svc"]}, {"attributes": {"team": ["b"]}, "spiffe": "spiffe://x/y"},
+        {"attributes": {"team=": ["a"]}},
+    ]));
+    let client = one_of(json!([
+        {}, {"address": "10.1.2.3", "secure": true}, {"address": "::ffff:10.1.2.3", "viaProxy": true, "secure": true},
+        {"address": "2001:db8::1", "host": "h"}, {"address": "11.0.0.0"},
+    ]));
+    let agent = one_of(json!([
+        null, {"name": "i:bot", "issuer": "i", "groups": ["bots"]}, {"name": "i:bot", "issuer": "i", "attributes": {"team": ["a"]}},
+    ]));
+    let signature =
+        one_of(json!([null, {"keyId": "k", "workload": "w"}, {"keyId": "k", "workload": "v", "ephemeral": true}]));
+    let chain = one_of(json!([
+        [], [{"agent": "a1"}], [{"agent": "a1", "verified": false}], [{"agent": "a2"}, {"agent": "a1"}], [{"agent": "a1"}, {"agent": "a2"}],
+    ]));
+    (caller, client, agent, signature, chain).prop_map(|(caller, client, agent, signature, chain)| {
+        json!({"caller": caller, "client": client, "agent": agent, "signature": signature, "chain": chain})
+    })
+}
+
+/// `case` with what the request proved.
+fn with_proofs(mut case: serde_json::Value, proven: serde_json::Value) -> serde_json::Value {
+    let serde_json::Value::Object(mut proven) = proven else { panic!("not an object") };
+    let caller = proven.remove("caller").unwrap();
+    case["caller"].as_object_mut().unwrap().extend(caller.as_object().unwrap().clone());
+    case.as_object_mut().unwrap().extend(proven);
+    case
+}
+
 fn request() -> impl Strategy<Value = Call> {
     let arguments = prop_oneof![
         Just(json!({"recipient": "bob", "count": 5, "tags": ["a", "b"], "urgent": true})),
@@ -80,8 +127,9 @@ fn request() -> impl Strategy<Value = Call> {
         arguments,
         prop::option::of(0..6_u64),
         any::<bool>(),
+        proven(),
     );
-    case.prop_map(|(caller, groups, what, arguments, calls, late)| {
+    case.prop_map(|(caller, groups, what, arguments, calls, late, proven)| {
         let mut case = json!({"caller": {"name": format!("c{caller}"), "groups": groups}});
         match what {
             0 => (case["tool"], case["arguments"]) = (json!("pay"), arguments),
@@ -95,7 +143,7 @@ fn request() -> impl Strategy<Value = Call> {
         if late {
             case["now"] = json!("2026-06-01T00:00:00Z");
         }
-        call(case)
+        call(with_proofs(case, proven))
     })
 }
 
@@ -162,6 +210,11 @@ proptest! {
             let facts = Facts::of_call(&call);
             let prepared = judge.prepare(&facts).unwrap();
             if matches!(judge.decide(&prepared, &facts), Outcome::Permitted(_)) {
+                prop_assert!(judge.look(&facts, Unknown::Call).visible);
+                prop_assert!(judge.look(&facts, Unknown::Subject).visible);
+            }
+            // And through a chain, when everybody in it may.
+            if matches!(judge.check(&facts), portcullis_core::guard::Decision::Pass(_)) {
                 prop_assert!(judge.visible(&facts, Unknown::Call));
                 prop_assert!(judge.visible(&facts, Unknown::Subject));
             }

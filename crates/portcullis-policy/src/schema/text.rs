@@ -19,9 +19,11 @@ pub(crate) struct Placeholders {
 }
 
 const HEAD: &str = r#"namespace Mcp {
-  // Who calls. Groups come from the gateway's configuration.
+  // Who calls. Groups and tags come from the gateway's configuration: its own words, or claims that it maps.
   entity Group;
-  entity Caller in [Group] = { name: String, proof: String };
+  entity Caller in [Group] = {
+    name: String, proof: String, issuer?: String, client?: String, scopes: Set<String>, spiffe?: String, actors: Set<String>
+  } tags Set<String>;
   // The upstream server.
   entity Server = { name: String };
 
@@ -30,13 +32,27 @@ const HEAD: &str = r#"namespace Mcp {
   type Session = {
     calls: Long, toolCalls: Long, firstUse: Bool, previousTool?: String, lastTools: Set<String>, usedTools: Set<String>
   };
+  // Where the request came from, as far as trusted proxies tell.
+  type Client = { address?: ipaddr, secure: Bool, host?: String, viaProxy: Bool };
+  // A program that acts for the caller; its attributes are written NAME=VALUE.
+  type Agent = { name: String, issuer: String, groups: Set<String>, attributes: Set<String> };
+  // Who signed the request.
+  type Signature = { keyId: String, workload: String, sessionScoped: Bool, ephemeral: Bool };
+  // Whose hands it went through. Without any it is verified.
+  type Chain = { length: Long, agents: Set<String>, verified: Bool };
   // Hints of the server about itself; absent hints stay absent.
   type Tool = { name: String, readOnly?: Bool, destructive?: Bool, idempotent?: Bool, openWorld?: Bool };
 
 "#;
 
 /// What every message has. Cedar cannot extend a record type, so each shape repeats it.
-const BASE: &str = "method: String, direction: String, era: String, version: String, now: datetime, session?: ";
+const BASE: &str = "method: String, direction: String, era: String, version: String, now: datetime, session?: @Session, \
+                    client: @Client, agent?: @Agent, signature?: @Signature, chain: @Chain";
+
+/// The same with its types as `namespace` sees them.
+fn base(namespace: &str) -> String {
+    BASE.replace('@', namespace)
+}
 
 /// Contexts of methods, by their names in the schema.
 const SHAPES: [(Shape, &str, &str); 6] = [
@@ -63,7 +79,7 @@ pub(crate) fn schema_source<'a>(
     let mut out = String::from(HEAD);
     out.push_str("  // What a message's context holds, by its kind.\n");
     for (_, name, extra) in SHAPES {
-        let _ = writeln!(out, "  type {name} = {{ {BASE}Session{extra} }};");
+        let _ = writeln!(out, "  type {name} = {{ {}{extra} }};", base(""));
     }
     out.push_str("\n  // Groups of actions, and one action per method.\n");
     for group in GROUPS {
@@ -129,10 +145,11 @@ fn push_action(out: &mut String, server: &str, tool: &str, args: &str) {
     let _ = writeln!(
         out,
         "  action {} in [Mcp::Action::{}, Mcp::Action::{}] appliesTo {{\n    principal: Mcp::Caller, resource: Mcp::Server,\n    context: {{\n\
-         {args}      name: String, tool: Mcp::Tool,\n      {BASE}Mcp::Session\n    }}\n  }};",
+         {args}      name: String, tool: Mcp::Tool,\n      {}\n    }}\n  }};",
         quote(tool),
         quote(TOOLS_CALL),
         quote(&server_group(server)),
+        base("Mcp::"),
     );
 }
 
@@ -191,7 +208,7 @@ mod tests {
         "to"?: { "iban"?: String }
       },
       name: String, tool: Mcp::Tool,
-      method: String, direction: String, era: String, version: String, now: datetime, session?: Mcp::Session
+      method: String, direction: String, era: String, version: String, now: datetime, session?: Mcp::Session, client: Mcp::Client, agent?: Mcp::Agent, signature?: Mcp::Signature, chain: Mcp::Chain
     }
   };
 }

@@ -7,13 +7,14 @@ use portcullis_core::call::{Call, Context, SESSION_CLOSE, STREAM_OPEN, Session, 
 use portcullis_core::caller::{Caller, Proof};
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::clock::Timestamp;
+use portcullis_core::proofs::{Agent, Chain, Client, Hop, Proofs, Signature};
 use portcullis_core::tally::History;
 use portcullis_core::trace::TraceContext;
 use portcullis_core::version::Version;
 use portcullis_core::wire::{Direction, Limits, METHODS, Message, MethodKind, Way};
 use serde_json::{Map, Value, json};
 
-use super::{Case, CaseSession, TestFile};
+use super::{Case, CaseAgent, CaseCaller, CaseClient, CaseHop, CaseSession, CaseSignature, TestFile};
 
 /// 2026-01-01T12:00:00Z, when a case does not say.
 const NOON: Timestamp = Timestamp(1_767_268_800_000);
@@ -42,9 +43,7 @@ pub(crate) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogu
 }
 
 fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Context, String> {
-    let caller = case.caller.as_ref().map_or_else(Caller::anonymous, |caller| {
-        Caller::new(&caller.name, Proof::ApiKey, caller.groups.clone())
-    });
+    let caller = case.caller.as_ref().map_or_else(|| Ok(Caller::anonymous()), caller)?;
     let version = match case.version.as_deref() {
         None => Version::LATEST_LEGACY,
         Some(text) => Version::parse(text).ok_or_else(|| format!("unknown protocol version `{text}`"))?,
@@ -57,7 +56,7 @@ fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> 
     };
     Ok(Context {
         caller: Arc::new(caller),
-        proofs: Arc::default(),
+        proofs: Arc::new(proofs(case, now)),
         version,
         session: None,
         server: Arc::from(case.server.as_deref().unwrap_or(&file.server)),
@@ -67,6 +66,44 @@ fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> 
         param_headers: Vec::new(),
         answers: None,
     })
+}
+
+fn caller(case: &CaseCaller) -> Result<Caller, String> {
+    let CaseCaller { name, proof, groups, issuer, client, scopes, spiffe, attributes, actors } = case.clone();
+    let proof = match proof.as_deref() {
+        None if issuer.is_some() => Proof::Token,
+        None if spiffe.is_some() => Proof::Certificate,
+        None => Proof::ApiKey,
+        Some(word) => {
+            let all = [Proof::Anonymous, Proof::ApiKey, Proof::Certificate, Proof::Token, Proof::Chain];
+            { all }.into_iter().find(|proof| proof.as_str() == word).ok_or_else(|| format!("unknown proof `{word}`"))?
+        }
+    };
+    Ok(Caller { name, proof, groups, issuer, client, scopes, spiffe, attributes, actors })
+}
+
+fn proofs(case: &Case, now: Timestamp) -> Proofs {
+    let CaseClient { address, secure, host, via_proxy } = case.client.clone();
+    let agent = |CaseAgent { name, issuer, groups, attributes }| Agent { name, issuer, groups, attributes };
+    let signature = |CaseSignature { key_id, workload, session_scoped, ephemeral }| {
+        let (key_id, workload) = (Arc::from(key_id), Arc::from(workload));
+        Signature { key_id, workload, session_scoped, ephemeral, created: now }
+    };
+    let hop = |CaseHop { agent, groups, attributes, verified }| {
+        let agent = Caller { attributes, ..Caller::new(format!("agent:{agent}"), Proof::Chain, groups) };
+        let (gateway, target) = (Arc::from("gateway"), Arc::from("tools/call"));
+        Hop { agent: Arc::new(agent), gateway, target, at: now, verified, raw: Arc::from("") }
+    };
+    Proofs {
+        client: Client { address, secure, host: host.map(Arc::from), via_proxy },
+        agent: case.agent.clone().map(agent),
+        signature: case.signature.clone().map(signature),
+        chain: Chain {
+            hops: case.chain.iter().cloned().map(hop).collect(),
+            verified: case.chain.iter().all(|hop| hop.verified),
+        },
+        token: None,
+    }
 }
 
 /// The session as traffic with the same calls makes it.

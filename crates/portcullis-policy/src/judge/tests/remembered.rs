@@ -8,7 +8,7 @@ use super::*;
 use crate::testing::{TOOLS, call_raw, passes, with_context};
 
 /// Looks at arguments, tools, versions and the presence of sessions, some of it deep and some of it wrongly.
-const CONDITIONS: [&str; 12] = [
+const CONDITIONS: [&str; 18] = [
     "context.args.recipient == \"bob\"",
     "context has args && context.args has recipient && context.args.recipient like \"b*\"",
     "context.args has to",
@@ -21,6 +21,12 @@ const CONDITIONS: [&str; 12] = [
     "context has session",
     "context has session && context.session.calls > 2",
     "context.era == \"modern\" || context.name == \"pay\"",
+    "principal.scopes.contains(\"read\") || principal has issuer && principal.issuer == \"https://j\"",
+    "principal.hasTag(\"team\") && principal.getTag(\"team\").contains(\"a\")",
+    "context.client has address && context.client.address.isInRange(ip(\"10.0.0.0/8\")) && !context.client.viaProxy",
+    "context has agent && context.agent.attributes.contains(\"team=a\")",
+    "context has signature && !context.signature.ephemeral",
+    "context.chain.agents.contains(\"agent:a1\") && context.chain.verified",
 ];
 
 /// Calls that differ in as little as possible.
@@ -35,8 +41,8 @@ fn similar() -> impl Strategy<Value = Call> {
         one_of(json!(["absent", [], ["a"], ["a", "b"], "a"])),
         one_of(json!(["absent", null, "n"])),
     );
-    (0..2_usize, any::<bool>(), arguments, prop::option::of(0..5_u64), any::<bool>(), any::<bool>()).prop_map(
-        |(caller, staff, (recipient, count, to, tags, note), calls, modern, other)| {
+    (0..2_usize, any::<bool>(), arguments, prop::option::of(0..5_u64), any::<bool>(), any::<bool>(), proven()).prop_map(
+        |(caller, staff, (recipient, count, to, tags, note), calls, modern, other, proven)| {
             let mut arguments = json!({"recipient": recipient, "count": count, "to": to, "tags": tags, "note": note});
             arguments.as_object_mut().unwrap().retain(|_, value| *value != "absent");
             let groups = if staff { vec!["g0"] } else { Vec::new() };
@@ -44,7 +50,7 @@ fn similar() -> impl Strategy<Value = Call> {
             if let Some(calls) = calls {
                 case["session"] = json!({"calls": calls});
             }
-            let call = call(case);
+            let call = call(with_proofs(case, proven));
             with_context(&call, |context| {
                 if modern {
                     context.version = Version::LATEST_MODERN;
@@ -171,6 +177,101 @@ fn who_calls_and_in_which_groups_keeps_decisions_apart() {
         call(json!({"tool": "pay", "arguments": {"recipient": "bob"}})),
     ];
     are_kept_apart("context.args.recipient == \"bob\" && principal in Mcp::Group::\"g0\"", &calls);
+}
+
+/// Same name, other facts: nothing prepared or decided for one is ever another's.
+#[test]
+fn everything_a_policy_can_ask_about_the_caller_keeps_decisions_apart() {
+    let by = |extra: Value| {
+        let mut caller = json!({"name": "a"});
+        caller.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        call(json!({"tool": "pay", "arguments": {"recipient": "bob"}, "caller": caller}))
+    };
+    let calls = [
+        json!({}),
+        json!({"proof": "certificate"}),
+        json!({"proof": "token"}),
+        json!({"issuer": "https://i"}),
+        json!({"issuer": "https://j"}),
+        json!({"client": "https://i"}),
+        json!({"scopes": ["read"]}),
+        json!({"scopes": ["read", "write"]}),
+        json!({"actors": ["read"]}),
+        json!({"groups": ["read"]}),
+        json!({"spiffe": "spiffe://x/y"}),
+        json!({"attributes": {"team": ["a"]}}),
+        json!({"attributes": {"team": ["a", "b"]}}),
+        json!({"attributes": {"team": []}}),
+        json!({"attributes": {"teama": []}}),
+    ];
+    are_kept_apart("context.args.recipient == \"bob\"", &calls.clone().map(by));
+    // And where no fact of the call is looked at, which remembers the outcome with the entity.
+    let judge = Judge::new(
+        Arc::new(Policies::unchecked(
+            "permit (principal, action, resource) when { principal.scopes.contains(\"write\") || principal.hasTag(\"teama\") };",
+        )),
+        Limits::default(),
+    );
+    let permitted = |call: &Call| {
+        let facts = Facts::of_call(call);
+        matches!(judge.decide(&judge.prepare(&facts).unwrap(), &facts), Outcome::Permitted(_))
+    };
+    let calls = calls.map(by);
+    for _ in 0..2 {
+        let said: Vec<usize> = (0..calls.len()).filter(|at| permitted(&calls[*at])).collect();
+        assert_eq!(said, [7, 14]);
+    }
+}
+
+#[test]
+fn what_the_request_proved_keeps_decisions_apart_where_it_is_mentioned() {
+    let with = |fact: &str, values: Value| -> Vec<Call> {
+        let one = |value: &Value| call(json!({"tool": "pay", fact: value}));
+        values.as_array().unwrap().iter().map(one).collect()
+    };
+    let clients = json!([
+        {}, {"secure": true}, {"viaProxy": true}, {"host": "h"}, {"host": ""}, {"address": "10.0.0.1"}, {"address": "10.0.0.2"},
+        {"address": "::1"}, {"address": "10.0.0.1", "host": "h"},
+    ]);
+    let clients = with("client", clients);
+    are_kept_apart("context.client.secure", &clients);
+    let agents = json!([
+        null, {"name": "n", "issuer": "i"}, {"name": "n", "issuer": "j"}, {"name": "ni", "issuer": ""}, {"name": "n", "issuer": "i", "groups": ["g"]},
+        {"name": "n", "issuer": "i", "groups": ["g", "h"]}, {"name": "n", "issuer": "i", "attributes": {"g": []}},
+        {"name": "n", "issuer": "i", "attributes": {"g": ["h"]}}, {"name": "n", "issuer": "i", "attributes": {"g": [], "h": []}},
+    ]);
+    are_kept_apart("context has agent && context.agent.name == \"n\"", &with("agent", agents));
+    let signatures = json!([
+        null, {"keyId": "k", "workload": "w"}, {"keyId": "kw", "workload": ""}, {"keyId": "k", "workload": "w", "ephemeral": true},
+        {"keyId": "k", "workload": "w", "sessionScoped": true},
+    ]);
+    are_kept_apart("context has signature && context.signature.ephemeral", &with("signature", signatures));
+    let chains = json!([
+        [], [{"agent": "a"}], [{"agent": "a", "verified": false}], [{"agent": "a"}, {"agent": "b"}], [{"agent": "b"}, {"agent": "a"}],
+        [{"agent": "ab"}],
+    ]);
+    are_kept_apart("context.chain.verified", &with("chain", chains));
+    assert_eq!(evaluated(&judge_of("context.name == \"pay\""), &clients), 1, "nobody mentioned it");
+}
+
+#[test]
+fn an_ipv4_address_is_one_however_the_socket_shows_it() {
+    let judge = judge_of("context.client.address.isInRange(ip(\"10.0.0.0/8\"))");
+    let from = |address: &str| call(json!({"tool": "pay", "client": {"address": address}}));
+    let said = |address: &str| {
+        let call = from(address);
+        let facts = Facts::of_call(&call);
+        judge.decide(&judge.prepare(&facts).unwrap(), &facts)
+    };
+    for inside in ["10.1.2.3", "::ffff:10.1.2.3", "::ffff:a01:203"] {
+        assert!(matches!(said(inside), Outcome::Permitted(_)), "{inside}");
+    }
+    for outside in
+        ["11.1.2.3", "::ffff:11.1.2.3", "::10.1.2.3", "2001:db8::10", "::", "::1", "fe80::1", "64:ff9b::a01:203"]
+    {
+        assert_eq!(said(outside), Outcome::NotPermitted, "{outside}");
+    }
+    assert_eq!(evaluated(&judge, &[from("10.1.2.3"), from("::ffff:10.1.2.3")]), 0, "the same address");
 }
 
 #[test]
