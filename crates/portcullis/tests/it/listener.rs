@@ -77,12 +77,14 @@ fn who_has_no_certificate_gets_nothing_where_one_is_required() {
 fn the_log_names_the_client_that_a_trusted_proxy_speaks_for() {
     let (folder, server) = (Folder::new(), Server::start());
     folder.write("p.yaml", "trusted_proxies: [127.0.0.1/32]\n");
-    let (gateway, address) = Running::gateway(&folder, &["--config", "p.yaml", "--upstream", &server.url()]);
+    let (mut gateway, address) = Running::gateway(&folder, &["--config", "p.yaml", "--upstream", &server.url()]);
     let mut headers = LEGACY.to_vec();
     headers.push(("x-forwarded-for", "192.0.2.66, 198.51.100.9"));
     assert_eq!(http(address, "POST", "/mcp", &headers, HELLO).status, 200);
     assert_eq!(http(address, "POST", "/elsewhere", &headers, HELLO).status, 404);
-    drop(gateway);
+    // Asked to stop, it writes the log to its end.
+    gateway.signal("INT");
+    assert!(gateway.end().success());
     let log = std::fs::read_dir(folder.path().join("audit")).unwrap().map(|file| file.unwrap().path());
     let log: String = log.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
     let of = |kind: &str| log.lines().find(|line| line.contains(kind)).unwrap_or_else(|| panic!("{log}")).to_owned();
