@@ -19,7 +19,7 @@ use portcullis_core::tally::History;
 use portcullis_core::trace::TraceContext;
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Direction, Kind, Message};
-use portcullis_policy::{Verdict, explain as each_policy};
+use portcullis_policy::{Explained, Verdict, explain as each_policy, explain_agents};
 use portcullis_server::{Examined, SystemClock};
 
 use self::identify::Identified;
@@ -182,7 +182,11 @@ fn judge(loaded: &Loaded, call: &Call) -> Result<Exit, Failure> {
     for answer in loaded.plan.gate.explain(call) {
         show_guard(&answer)?;
         if answer.guard == "policy" {
-            show_policies(loaded, call)?;
+            show_policies(&each_policy(&loaded.policy, call))?;
+            for (agent, policies) in explain_agents(&loaded.policy, call) {
+                out::line(format_args!("  for `{}` of the chain", escaped(&agent)))?;
+                show_policies(&policies)?;
+            }
         }
         let enforced = answer.mode == portcullis_core::guard::Mode::Enforce;
         if let (Decision::Deny(denial) | Decision::Hold(denial), true, None) = (answer.decision, enforced, &refused) {
@@ -230,9 +234,9 @@ fn show_denial(plate: &str, word: &str, denial: &Denial) -> Result<(), Failure> 
 }
 
 /// Every policy that is about this call; the others are only counted.
-fn show_policies(loaded: &Loaded, call: &Call) -> Result<(), Failure> {
+fn show_policies(policies: &[Explained]) -> Result<(), Failure> {
     let mut elsewhere = 0;
-    for policy in each_policy(&loaded.policy, call) {
+    for policy in policies {
         let style = match &policy.verdict {
             Verdict::OutOfScope => {
                 elsewhere += 1;
