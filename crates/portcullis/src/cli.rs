@@ -4,6 +4,7 @@ mod audit;
 mod keys;
 mod options;
 mod policy;
+mod sign;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -11,6 +12,7 @@ pub(crate) use self::audit::{AuditCommand, LogArgs, TailArgs, VerifyArgs};
 pub(crate) use self::keys::{KeyStoreArgs, KeysCommand, KeysListArgs, KeysNewArgs, KeysRevokeArgs};
 pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, OfflineArgs, RunArgs, SourceArgs};
 pub(crate) use self::policy::{PolicyCommand, PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
+pub(crate) use self::sign::SignArgs;
 use crate::commands;
 use crate::exit::{Exit, Failure};
 use crate::out;
@@ -60,6 +62,8 @@ enum Command {
     /// Make, list and revoke the API keys of callers.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Sign a request, to try a gateway that asks for signatures.
+    Sign(SignArgs),
     /// Describe the configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -157,6 +161,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Keys(KeysCommand::New(args)) => commands::keys::new(&args),
         Command::Keys(KeysCommand::List(args)) => commands::keys::list(&args),
         Command::Keys(KeysCommand::Revoke(args)) => commands::keys::revoke(&args),
+        Command::Sign(args) => commands::sign::sign(&args),
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
         Command::Config(ConfigCommand::Reference) => commands::config::reference(),
         Command::Config(ConfigCommand::Commands) => commands::config::commands(),

@@ -9,7 +9,9 @@ pub(crate) mod explain;
 pub(crate) mod keys;
 pub(crate) mod policy;
 pub(crate) mod run;
+pub(crate) mod sign;
 
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,6 +59,17 @@ pub(crate) fn saved_catalogue(path: &Path) -> Result<Arc<Catalogue>, Failure> {
         Failure::usage(format!("`{}`: {error}", path.display()))
             .help("save the server's tools with `portcullis catalogue save`")
     })
+}
+
+/// The bytes of a file that is the input of a command; `-` is standard input.
+pub(crate) fn given(path: &Path) -> Result<Vec<u8>, Failure> {
+    let read = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    read.map_err(|error| Failure::usage(format!("cannot read `{}`: {error}", path.display())))
 }
 
 /// The runtime for everything that waits.

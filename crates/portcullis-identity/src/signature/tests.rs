@@ -20,10 +20,11 @@ use super::{Execution, KeySource, Scope, SignatureSettings, SignatureVerifier, S
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF\n-----END PRIVATE KEY-----\n";
-const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=\n-----END PUBLIC KEY-----\n";
-const PRIVATE_P256: &str = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIFKbhfNZfpDsW43+0+JjUr9K+bTeuxopu653+hBaXGA7oAoGCCqGSM49\nAwEHoUQDQgAEqIVYZVLCrPZHGHjP17CTW0/+D9Lfw0EkjqF7xB4FivAxzic30tMM\n4GF+hR6Dxh71Z50VGGdldkkDXZCnTNnoXQ==\n-----END EC PRIVATE KEY-----\n";
-const PUBLIC_P256: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEqIVYZVLCrPZHGHjP17CTW0/+D9Lf\nw0EkjqF7xB4FivAxzic30tMM4GF+hR6Dxh71Z50VGGdldkkDXZCnTNnoXQ==\n-----END PUBLIC KEY-----\n";
+// The keys of RFC 9421, B.1.4 and B.1.3.
+const PRIVATE: &str = include_str!("../../../../fixtures/signing/ed25519.pem");
+const PUBLIC: &str = include_str!("../../../../fixtures/signing/ed25519.pub.pem");
+const PRIVATE_P256: &str = include_str!("../../../../fixtures/signing/p256.pem");
+const PUBLIC_P256: &str = include_str!("../../../../fixtures/signing/p256.pub.pem");
 
 /// A request that can be spoiled.
 #[derive(Clone, Debug)]

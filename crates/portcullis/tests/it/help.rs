@@ -2,7 +2,7 @@
 
 use crate::support::{Folder, run};
 
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
     &["run"],
     &["demo"],
     &["check"],
@@ -22,6 +22,7 @@ const COMMANDS: [&[&str]; 21] = [
     &["keys", "new"],
     &["keys", "list"],
     &["keys", "revoke"],
+    &["sign"],
     &["config"],
     &["config", "schema"],
 ];
