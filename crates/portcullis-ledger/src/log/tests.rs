@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use portcullis_core::clock::{FixedClock, Timestamp};
-use portcullis_core::ledger::{Ledger, Notice, Record};
+use portcullis_core::ledger::{Ledger, Notice, Outcome, Record};
 
 use super::AuditLog;
 use crate::layout::Layout;
@@ -146,6 +146,22 @@ fn a_disk_that_fills_in_the_middle_of_an_entry_loses_nothing_that_was_accepted()
     assert_eq!(verdict.lost, 1);
     assert!(verdict.notes.iter().any(|note| note.contains("resumed")), "{verdict}");
     assert!(text(folder.path()).trim_end().ends_with("\"}") && text(folder.path()).contains("\"code\":\"closed\""));
+}
+
+#[test]
+fn in_strict_mode_the_outcome_of_a_call_that_was_let_through_waits_for_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, opener) = disk();
+    let log = open(folder.path(), &AuditSettings { strict: true, ..AuditSettings::default() }, opener);
+    disk.room.store(100, Ordering::Release);
+    log.append(note(0)).unwrap();
+    until("the failure shows", || log.health().is_err());
+    log.append(note(99)).unwrap_err();
+    log.append(Record::Outcome(Box::new(Outcome { call: "let-through".into(), ..Outcome::default() }))).unwrap();
+    disk.room.store(-1, Ordering::Release);
+    log.close(PATIENCE).unwrap();
+    assert!(text(folder.path()).contains(r#""kind":"outcome","call":"let-through""#));
+    assert_eq!(good(folder.path()).lost, 1);
 }
 
 #[test]
