@@ -37,14 +37,33 @@ impl Gateway {
         name: &str,
         guarded: &Guarded,
     ) -> Result<Self, Failure> {
-        let audit = folder.join(format!("{name}-audit"));
-        let mut command =
-            layout.program(layout.built("portcullis"), &["run", "--listen", "127.0.0.1:0", "--policy", "observe"]);
-        command.arg("--audit-log").arg(&audit);
+        let mut arguments = vec!["--listen", "127.0.0.1:0", "--policy", "observe"];
         match guarded {
-            Guarded::Url(url) => command.args(["--upstream", url]),
-            Guarded::Command(words) => command.arg("--").args(words),
-        };
+            Guarded::Url(url) => arguments.extend(["--upstream", url]),
+            Guarded::Command(words) => {
+                arguments.push("--");
+                arguments.extend(words.iter().map(String::as_str));
+            }
+        }
+        Self::run(layout, folder, name, &arguments)
+    }
+
+    /// `portcullis run` as a configuration file says; files that it names are in `folder`.
+    pub(crate) fn configured(
+        layout: &Layout,
+        folder: &std::path::Path,
+        name: &str,
+        configuration: &str,
+    ) -> Result<Self, Failure> {
+        let file = folder.join(format!("{name}.yaml"));
+        std::fs::write(&file, configuration)?;
+        Self::run(layout, folder, name, &["--config", &file.display().to_string()])
+    }
+
+    fn run(layout: &Layout, folder: &std::path::Path, name: &str, arguments: &[&str]) -> Result<Self, Failure> {
+        let audit = folder.join(format!("{name}-audit"));
+        let mut command = layout.program(layout.built("portcullis"), &["run", "--audit-log"]);
+        command.arg(&audit).args(arguments);
         let peer = Peer::start(&mut command, &folder.join(format!("{name}-gateway.log")), Peer::announced)?;
         Ok(Self { peer, name: name.to_owned(), audit })
     }

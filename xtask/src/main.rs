@@ -15,6 +15,7 @@ mod report; // counts and the closing table
 mod rust; // what cargo itself checks
 mod seals; // what must not compile, and why it does not
 mod setup; // packages of other languages, pinned
+mod signatures; // requests signed by other implementations
 mod sizes; // no file grows without somebody noticing
 mod steps; // what `test` consists of, in order
 mod together; // pieces of work side by side

@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::layout::Layout;
 use crate::report::{self, Row, Tally};
 use crate::{
-    Failure, bench, clients, conformance, docs, fuzz, licences, process, rust, say, seals, setup, sizes, walls,
+    Failure, bench, clients, conformance, docs, fuzz, licences, process, rust, say, seals, setup, signatures, sizes,
+    walls,
 };
 
 type Work = fn(&Layout) -> Result<Tally, Failure>;
@@ -51,6 +52,12 @@ const STEPS: &[Step] = &[
         what: "real clients through the gateway to real servers",
         needs: &["build", "setup"],
         work: clients::check,
+    },
+    Step {
+        name: "signatures",
+        what: "requests signed in Python, in TypeScript and by the program itself",
+        needs: &["build", "setup"],
+        work: signatures::check,
     },
     Step {
         name: "conformance",

@@ -13,13 +13,13 @@ const EXAMPLES: &str = "\
 Examples:
   portcullis sign --key-id ci --key key.pem call.json
   portcullis sign --key-id ci --key key.pem --url https://gateway.example/mcp --curl call.json | sh
-  portcullis sign --key-id ci --key key.pem -H 'Mcp-Session-Id: 0f4c…' -H 'MCP-Protocol-Version: 2025-11-25' - < call.json
+  portcullis sign --key-id ci --key key.pem -H 'Mcp-Session-Id: 0f4c…' - < call.json
 
 Signed are the method, the URL, the body and, where the request has them, `MCP-Protocol-Version` and `Mcp-Session-Id`: give both as \
 they will be sent. Body and URL must be sent byte for byte as they were signed, and once: the signature carries a nonce, so sign again for \
 every attempt.
 
-A key, and the half of it that `identity.signatures.signers` takes as `public_key: { file: ci.pub.pem }`:
+A key, and its public half for `identity.signatures.signers`:
   openssl genpkey -algorithm ed25519 -out key.pem
   openssl pkey -in key.pem -pubout -out ci.pub.pem
 
