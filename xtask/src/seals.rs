@@ -1,6 +1,8 @@
-//! What must not compile: each `compile_fail,E…` example of the core's documentation, and that it fails with that error and no other.
+//! What must not compile: each `compile_fail,E…` example in the documentation of the crates that have seals, and that it fails with that error
+//! and no other.
 //! Stable rustdoc checks only that an example fails, so a renamed field would keep a broken seal green.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::Failure;
@@ -9,7 +11,8 @@ use crate::process::{self, Echo};
 use crate::report::Tally;
 
 const COMPILE: Duration = Duration::from_secs(120);
-const CRATE: &str = "crates/portcullis-core/src";
+/// Crates with seals. The core makes what may be sent and shown; the server what is known of the way a request took.
+const CRATES: [&str; 2] = ["portcullis-core", "portcullis-server"];
 
 #[derive(Debug, PartialEq, Eq)]
 struct Example {
@@ -20,15 +23,24 @@ struct Example {
 pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
     let folder = layout.fresh("seals")?;
     let mut tally = Tally::default();
-    for path in layout.files(CRATE, ".rs")? {
+    for name in CRATES {
+        of_crate(layout, name, &folder, &mut tally)?;
+    }
+    Ok(tally)
+}
+
+fn of_crate(layout: &Layout, name: &str, folder: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let (sources, library) = (format!("crates/{name}/src"), name.replace('-', "_"));
+    let before = tally.passed + tally.failed;
+    for path in layout.files(&sources, ".rs")? {
         for (number, example) in examples(&std::fs::read_to_string(&path)?).into_iter().enumerate() {
             let source = folder.join(format!("seal{}.rs", tally.passed + tally.failed));
             std::fs::write(&source, format!("fn main() {{\n{}}}\n", example.text))?;
             let mut rustc =
                 layout.program("rustc", &["--edition", "2024", "--crate-type", "bin", "--emit", "metadata"]);
             rustc.arg("-L").arg(format!("dependency={}", layout.built("deps").display()));
-            rustc.arg("--extern").arg(format!("portcullis_core={}", layout.built("libportcullis_core.rlib").display()));
-            rustc.arg("--out-dir").arg(&folder).arg(&source);
+            rustc.arg("--extern").arg(format!("{library}={}", layout.built(&format!("lib{library}.rlib")).display()));
+            rustc.arg("--out-dir").arg(folder).arg(&source);
             let ended = process::run(&mut rustc, COMPILE, Echo::Kept)?;
             let found = errors(&ended.lines);
             tally.check(found == [example.code.as_str()], || {
@@ -41,10 +53,10 @@ pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
             });
         }
     }
-    if tally.passed + tally.failed == 0 {
-        tally.fail(format!("no `compile_fail` example in {CRATE}"));
+    if tally.passed + tally.failed == before {
+        tally.fail(format!("no `compile_fail` example in {sources}"));
     }
-    Ok(tally)
+    Ok(())
 }
 
 /// The examples of one file's doc comments that name their error.
