@@ -155,7 +155,10 @@ impl Directory {
             metadata: tokens.as_ref().map(|tokens| Arc::clone(&tokens.metadata.address)),
             scopes: tokens.as_ref().map(|tokens| tokens.scopes.everything().to_vec()).unwrap_or_default(),
             dpop: tokens.as_ref().is_some_and(|tokens| tokens.mode == DpopMode::Required),
-            certificates_only: tokens.is_none() && keys.is_empty() && !identity.certificates.is_empty(),
+            certificates_only: tokens.is_none()
+                && !identity.certificates.is_empty()
+                && identity.keys.is_empty()
+                && identity.key_file.is_none(),
         };
         Ok(Self {
             anonymous: anonymous.then(|| accounts.known(Arc::new(Caller::anonymous()))),

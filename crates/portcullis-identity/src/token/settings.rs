@@ -20,7 +20,8 @@ pub(crate) const MOST_SKEW: u64 = 300;
 #[serde(deny_unknown_fields, default)]
 pub struct OAuthSettings {
     /// Canonical address of this gateway for MCP clients, such as `https://mcp.example.com/mcp`: what `aud` of every token must name (RFC
-    /// 8707) and what the metadata publishes. Required; never taken from a request (F10).
+    /// 8707) and what the metadata publishes. Default: `public_url`; never taken from a
+    /// request (F10).
     pub resource: String,
     /// Name of this gateway for people, in the metadata. Default none.
     pub resource_name: Option<String>,

@@ -1,9 +1,9 @@
 //! The scope map: which scopes a token must have for an operation (F9, F15, F16). Decides nothing about callers without tokens, who cannot
 //! get scopes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use portcullis_core::call::Call;
+use portcullis_core::call::{Call, Subject};
 use portcullis_core::caller::Proof;
 
 /// Key for everything.
@@ -47,23 +47,77 @@ impl ScopeMap {
         &self.everything
     }
 
-    /// All scopes of the operation, if the caller's token lacks one of them: a client that asks for these has to ask once.
+    /// All scopes of the operation, if the caller's token lacks one of them: a client that asks for these has to ask once. What is resumed is
+    /// the operation that broke off, too (F13).
     pub(super) fn lacking(&self, call: &Call) -> Option<Vec<String>> {
         let caller = &call.context.caller;
         if caller.proof != Proof::Token || (self.everything.is_empty() && self.methods.is_empty()) {
             return None;
         }
-        let method = self.methods.get(call.method());
-        let named = method.zip(call.name()).and_then(|(method, name)| method.named.get(name.as_ref()));
-        let always = method.map(|method| &method.always);
-        let mut needed: Vec<&String> =
-            self.everything.iter().chain(always.into_iter().flatten()).chain(named.into_iter().flatten()).collect();
-        // Sorted by whoever made the caller.
-        if needed.iter().all(|scope| caller.scopes.binary_search(scope).is_ok()) {
-            return None;
+        let mut needed: BTreeSet<&String> = self.everything.iter().collect();
+        needed.extend(self.of(call.method(), call.name().as_deref()));
+        if let Subject::Stream { request: Some(request), .. } = &call.subject {
+            needed.extend(self.of(&request.method, request.name.as_deref()));
         }
-        needed.sort_unstable();
-        needed.dedup();
-        Some(needed.into_iter().cloned().collect())
+        // Sorted by whoever made the caller.
+        let lacks = needed.iter().any(|scope| caller.scopes.binary_search(scope).is_err());
+        lacks.then(|| needed.into_iter().cloned().collect())
+    }
+
+    fn of(&self, method: &str, name: Option<&str>) -> impl Iterator<Item = &String> {
+        let needed = self.methods.get(method);
+        let named = needed.zip(name).and_then(|(needed, name)| needed.named.get(name));
+        needed.map(|needed| &needed.always).into_iter().flatten().chain(named.into_iter().flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use portcullis_core::call::{Call, Context, Interrupted, Subject};
+    use portcullis_core::caller::{Caller, Proof};
+    use portcullis_core::clock::Timestamp;
+    use portcullis_core::trace::TraceContext;
+    use portcullis_core::version::Version;
+    use portcullis_core::wire::Id;
+
+    use super::ScopeMap;
+
+    /// The resumption of a stream, or of the reply to a call of `tool`.
+    fn resumed(proof: Proof, scopes: &[&str], tool: Option<&str>) -> Call {
+        let mut caller = Caller::new("acme:ana", proof, Vec::new());
+        caller.scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let context = Context {
+            caller: Arc::new(caller),
+            proofs: Arc::default(),
+            version: Version::LATEST_LEGACY,
+            session: None,
+            server: "server".into(),
+            trace: TraceContext::from_request(&[], &[], None, [1; 16], [1; 8]),
+            now: Timestamp(0),
+            catalogue: Arc::default(),
+            param_headers: Vec::new(),
+            answers: None,
+        };
+        let request = tool.map(|tool| {
+            let (id, method) = (Id::from_text("1").unwrap(), "tools/call".to_owned());
+            Box::new(Interrupted { id, method, name: Some(tool.to_owned()) })
+        });
+        Call { context: Arc::new(context), subject: Subject::Stream { last_event_id: None, request } }
+    }
+
+    #[test]
+    fn f13_a_reply_is_resumed_with_the_scopes_of_the_call_that_it_answers() {
+        let scopes = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let written: BTreeMap<_, _> =
+            [("*".to_owned(), scopes(&["mcp"])), ("tools/call:pay".to_owned(), scopes(&["pay"]))].into();
+        let map = ScopeMap::new(&written);
+        assert_eq!(map.lacking(&resumed(Proof::Token, &["mcp"], None)), None);
+        assert_eq!(map.lacking(&resumed(Proof::Token, &["mcp"], Some("look"))), None);
+        assert_eq!(map.lacking(&resumed(Proof::Token, &["mcp"], Some("pay"))), Some(scopes(&["mcp", "pay"])));
+        assert_eq!(map.lacking(&resumed(Proof::Token, &["mcp", "pay"], Some("pay"))), None);
+        assert_eq!(map.lacking(&resumed(Proof::ApiKey, &[], Some("pay"))), None, "nobody gives a key scopes");
     }
 }

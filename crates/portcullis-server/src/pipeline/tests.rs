@@ -1,6 +1,7 @@
 //! The pipeline from the outside: real sockets, a canned server.
 
 mod bad_input;
+mod certificates;
 mod legacy;
 mod modern;
 mod proofs;

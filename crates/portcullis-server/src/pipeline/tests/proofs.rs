@@ -70,13 +70,14 @@ async fn each_proof_that_is_taken_away_or_spoiled_refuses_with_its_own_status_an
     let good = |jti: &str| complete(&world, &running, jti);
     let other = INITIALIZE.replace("\"t\"", "\"u\"");
     let stale = Timestamp(NOW.0 - 700_000);
-    let signed = |body: &str, now| {
-        world.signature(body, now).into_iter().fold(good("s"), |client, (name, value)| changed(&client, name.as_str(), &value))
+    let signed = |jti: &str, body: &str, now| {
+        let signature = world.signature(body, now);
+        signature.into_iter().fold(good(jti), |client, (name, value)| changed(&client, name.as_str(), &value))
     };
     let token = world.bound("ana");
     let (signed_part, signature) = token.rsplit_once('.').unwrap();
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
-    let spoiled = format!("{signed_part}.{first}{}", &signature[1..]);
+    let spoiled = format!("{signed_part}.{first}{}", signature.get(1..).unwrap());
     let bearer = format!("Bearer {token}");
     let free = world.access("ana", 2000, "");
     for (client, status, expected) in [
@@ -94,8 +95,8 @@ async fn each_proof_that_is_taken_away_or_spoiled_refuses_with_its_own_status_an
         (good("l").without("signature").without("signature-input"), 401, "signature_required"),
         (good("m").without("signature"), 400, "signature_malformed"),
         (good("n").without("content-digest"), 400, "signature_malformed"),
-        (signed(&other, NOW), 400, "digest_mismatch"),
-        (signed(INITIALIZE, stale), 401, "signature_stale"),
+        (signed("s1", &other, NOW), 400, "digest_mismatch"),
+        (signed("s2", INITIALIZE, stale), 401, "signature_stale"),
         (good("o").without("x-upstream-agents"), 403, "chain_unsigned"),
         (changed(&good("p"), "x-upstream-agents", "[]"), 403, "chain_unsigned"),
         (changed(&good("q"), "x-upstream-agents", "planner"), 400, "chain_malformed"),
