@@ -152,6 +152,6 @@ fn what_cannot_be_signed_says_why_and_what_to_do() {
     refused(&with(&["-H", "Signature: sig1=:AA:"]), &["leave it out"]);
     refused(&with(&["-H", "Mcp-Session-Id: a", "-H", "Mcp-Session-Id: b"]), &["cannot be signed"]);
     for time in ["0s", "1h", "", "1441m", "-5s"] {
-        refused(&[&good[..], &["--expires-in", time]].concat(), &["--expires-in"]);
+        refused(&[&good[..], &[&format!("--expires-in={time}")]].concat(), &["--expires-in"]);
     }
 }
