@@ -54,7 +54,15 @@ pub(crate) struct Unread {
 /// A no of the gateway's own: no guard was asked.
 pub(crate) fn gateway_denial(code: DenialCode, public: &'static str, detail: impl Into<String>) -> Denial {
     let detail = detail.into();
-    Denial { code, guard: "gateway", public: public.into(), detail, policies: Vec::new(), manner: Manner::Plain, challenge: None }
+    Denial {
+        code,
+        guard: "gateway",
+        public: public.into(),
+        detail,
+        policies: Vec::new(),
+        manner: Manner::Plain,
+        challenge: None,
+    }
 }
 
 impl Unread {
@@ -148,7 +156,9 @@ impl Refusal {
             Violation::MethodUnknown => (StatusCode::NOT_FOUND, -32601),
             Violation::SessionUnknown | Violation::EventUnknown => (StatusCode::NOT_FOUND, -31404),
             // Not an error: a late cancellation races with the answer it comes too late for.
-            Violation::CancelUnmatched => return Answer { status: StatusCode::ACCEPTED, message: None, headers: Vec::new() },
+            Violation::CancelUnmatched => {
+                return Answer { status: StatusCode::ACCEPTED, message: None, headers: Vec::new() };
+            }
             Violation::BodyBroken
             | Violation::NotHttp
             | Violation::HandshakeFailed
@@ -372,7 +382,8 @@ mod tests {
         let asked = Asked { id: request.id().cloned(), method: Some("tools/call".to_owned()), ..Asked::default() };
         let answer = |code: DenialCode, manner: Manner| {
             let (public, detail) = ("no".into(), String::new());
-            let denial = Denial { code, guard: "policy", public, detail, policies: Vec::new(), manner, challenge: None };
+            let denial =
+                Denial { code, guard: "policy", public, detail, policies: Vec::new(), manner, challenge: None };
             let answer = Refusal::Denial(denial).answer(&asked);
             let body = String::from_utf8(answer.message.unwrap().bytes().to_vec()).unwrap();
             (answer.status, answer.headers, body)

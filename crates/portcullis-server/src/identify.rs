@@ -35,8 +35,8 @@ use portcullis_identity::dpop::{DpopMode, Scheme};
 use portcullis_identity::fetch::Fetcher;
 use portcullis_identity::signature::{SignatureVerifier, Signed};
 
-pub(crate) use self::accounts::{Account, Permit};
 use self::accounts::Accounts;
+pub(crate) use self::accounts::{Account, Permit};
 pub use self::certificates::CertificateCaller;
 pub use self::examined::Examined;
 pub use self::expiry::Expiry;

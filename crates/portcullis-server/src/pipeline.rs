@@ -7,8 +7,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_core::clock::Timestamp;
@@ -169,7 +169,9 @@ async fn answer(
         Verb::Stream => {
             Box::pin(stream(gateway, read::bodiless(gateway, &identified, &head.headers, false, permit)?)).await
         }
-        Verb::Close => Box::pin(close(gateway, read::bodiless(gateway, &identified, &head.headers, true, permit)?)).await,
+        Verb::Close => {
+            Box::pin(close(gateway, read::bodiless(gateway, &identified, &head.headers, true, permit)?)).await
+        }
     }
 }
 

@@ -229,7 +229,13 @@ impl Sessions {
         opened
     }
 
-    fn insert(&self, owner: &Arc<Account>, sealer: &Sealer, now: Timestamp, declared: Declared) -> Option<Arc<Session>> {
+    fn insert(
+        &self,
+        owner: &Arc<Account>,
+        sealer: &Sealer,
+        now: Timestamp,
+        declared: Declared,
+    ) -> Option<Arc<Session>> {
         let bytes = random::bytes::<16>()?;
         let key = SessionKey(u128::from_be_bytes(bytes));
         let sealed = sealer.seal("session", &owner.owner, &bytes)?;

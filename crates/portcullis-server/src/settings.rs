@@ -92,7 +92,8 @@ impl ServerSettings {
             rule.err(),
             Proxies::new(&self.trusted_proxies).err(),
             headless.then(|| {
-                "proxy_protocol: nobody's header would be believed; name the load balancers in `trusted_proxies`".to_owned()
+                "proxy_protocol: nobody's header would be believed; name the load balancers in `trusted_proxies`"
+                    .to_owned()
             }),
             self.tls.as_ref().and_then(|tls| tls::contradictions(tls).err()),
         ];

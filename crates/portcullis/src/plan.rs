@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::sources::{find as policy_sources, from_policy};
 pub(crate) use self::upstream::{
-    chain_signer, check as check_upstream, complaint as upstream_complaint, describe as describe_upstream, make as make_upstream,
+    chain_signer, check as check_upstream, complaint as upstream_complaint, describe as describe_upstream,
+    make as make_upstream,
 };
 use crate::config::{Config, PolicyPath};
 use crate::finding::Finding;

@@ -133,7 +133,10 @@ mod tests {
 
     #[test]
     fn a_401_without_credentials_has_a_challenge_without_an_error() {
-        assert_eq!(headers(StatusCode::UNAUTHORIZED, None), [(http::header::WWW_AUTHENTICATE, "Bearer".parse().unwrap())]);
+        assert_eq!(
+            headers(StatusCode::UNAUTHORIZED, None),
+            [(http::header::WWW_AUTHENTICATE, "Bearer".parse().unwrap())]
+        );
         assert_eq!(headers(StatusCode::BAD_REQUEST, None), []);
     }
 

@@ -41,7 +41,9 @@ impl CertificateCaller {
         let place = format!("identity.certificates[{at}]");
         let parts = [&self.spiffe, &self.subject, &self.dns, &self.uri, &self.email];
         if parts.iter().all(|part| part.is_none()) {
-            return Err(format!("{place}: says of no certificate whose it is; give `spiffe`, `subject`, `dns`, `uri` or `email`"));
+            return Err(format!(
+                "{place}: says of no certificate whose it is; give `spiffe`, `subject`, `dns`, `uri` or `email`"
+            ));
         }
         if parts.into_iter().flatten().any(String::is_empty) {
             return Err(format!("{place}: an empty text is in no certificate"));
@@ -52,7 +54,9 @@ impl CertificateCaller {
                 !domain.is_empty() && !path.is_empty() && !path.strip_suffix("/*").unwrap_or(path).contains('*')
             };
             if !path.is_some_and(|(domain, path)| path == "*" && !domain.is_empty() || whole((domain, path))) {
-                return Err(format!("{place}.spiffe: `{id}` is no SPIFFE id such as `spiffe://prod.example.com/agents/*`"));
+                return Err(format!(
+                    "{place}.spiffe: `{id}` is no SPIFFE id such as `spiffe://prod.example.com/agents/*`"
+                ));
             }
         }
         match self.attributes.keys().find(|name| GIVEN.contains(&name.as_str())) {
@@ -66,7 +70,8 @@ impl CertificateCaller {
         let id = certificate.spiffe.as_deref();
         let spiffe = self.spiffe.as_deref().is_none_or(|rule| id.is_some_and(|id| covers(rule, id)));
         let subject = self.subject.as_ref().is_none_or(|rule| *rule == certificate.subject);
-        let dns = self.dns.as_ref().is_none_or(|rule| certificate.dns.iter().any(|name| name.eq_ignore_ascii_case(rule)));
+        let dns =
+            self.dns.as_ref().is_none_or(|rule| certificate.dns.iter().any(|name| name.eq_ignore_ascii_case(rule)));
         let uri = self.uri.as_ref().is_none_or(|rule| certificate.uris.contains(rule));
         let email = self.email.as_ref().is_none_or(|rule| certificate.emails.contains(rule));
         if !(spiffe && subject && dns && uri && email) {
@@ -190,7 +195,8 @@ mod tests {
         for rule in bad {
             assert!(rule.check(3).unwrap_err().starts_with("identity.certificates[3]"), "{rule:?}");
         }
-        for value in ["spiffe://prod.example/*", "spiffe://prod.example/agents/*", "spiffe://prod.example/agents/mail"] {
+        for value in ["spiffe://prod.example/*", "spiffe://prod.example/agents/*", "spiffe://prod.example/agents/mail"]
+        {
             assert_eq!(rule("spiffe", value).check(0), Ok(()));
         }
     }

@@ -71,10 +71,6 @@ impl KeyTable {
         }
         Ok(Some(key))
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
 }
 
 /// What is wrong with one key of a list.

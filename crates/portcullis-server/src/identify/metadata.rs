@@ -101,7 +101,10 @@ mod tests {
         for path in ["/mcp", "/.well-known/oauth-protected-resourcex", &format!("{root}/"), &format!("{root}/other")] {
             assert!(moved.answer(&Method::GET, path).is_none(), "{path}");
         }
-        assert_eq!(&*metadata("https://gateway.example/").address, "https://gateway.example/.well-known/oauth-protected-resource");
+        assert_eq!(
+            &*metadata("https://gateway.example/").address,
+            "https://gateway.example/.well-known/oauth-protected-resource"
+        );
     }
 
     #[test]

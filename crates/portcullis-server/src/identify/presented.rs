@@ -24,7 +24,8 @@ pub(super) enum Presented<'a> {
 /// # Errors
 /// Several credentials, one that cannot be read, or a token in the query.
 pub(super) fn presented<'a>(uri: &Uri, headers: &'a HeaderMap) -> Result<Presented<'a>, Failed> {
-    if uri.query().is_some_and(|query| form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")) {
+    if uri.query().is_some_and(|query| form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token"))
+    {
         return Err(Failed::new(ProofFailure::TokenInQuery, "`access_token` in the query"));
     }
     let mut tokens = headers.get_all(AUTHORIZATION).iter();

@@ -112,7 +112,9 @@ const fn is_about_possession(failure: ProofFailure) -> bool {
 const fn public(failure: ProofFailure) -> &'static str {
     match failure {
         ProofFailure::CredentialsMalformed => "the credentials cannot be read; send one, in one header",
-        ProofFailure::TokenInQuery => "a token in the query string is not accepted; send it as `authorization: Bearer TOKEN`",
+        ProofFailure::TokenInQuery => {
+            "a token in the query string is not accepted; send it as `authorization: Bearer TOKEN`"
+        }
         ProofFailure::KeyExpired => "this API key has expired",
         ProofFailure::KeyElsewhere => "this API key is not for this server",
         ProofFailure::CertificateRequired => "a client certificate that this server knows is required",
@@ -139,7 +141,9 @@ const fn public(failure: ProofFailure) -> &'static str {
         ProofFailure::ForwardedInvalid => "the forwarding headers cannot be read",
         ProofFailure::SignatureRequired => "the request must be signed (RFC 9421)",
         ProofFailure::SignatureMalformed => "the signature cannot be read, or covers too little",
-        ProofFailure::SignatureKey | ProofFailure::SignatureInvalid => "the signature is not one that this server knows",
+        ProofFailure::SignatureKey | ProofFailure::SignatureInvalid => {
+            "the signature is not one that this server knows"
+        }
         ProofFailure::SignatureStale => "the signature is too old or from the future",
         ProofFailure::SignatureReplayed => "the signature was used before",
         ProofFailure::DigestMismatch => "`content-digest` is not that of the body",

@@ -33,7 +33,8 @@ fn with_key(anonymous: Option<bool>) -> Directory {
         servers: vec!["notes".into()],
         ..api_key("alice-key")
     };
-    made(&settings("127.0.0.1:0", IdentitySettings { anonymous, keys: vec![key], ..IdentitySettings::default() })).unwrap()
+    made(&settings("127.0.0.1:0", IdentitySettings { anonymous, keys: vec![key], ..IdentitySettings::default() }))
+        .unwrap()
 }
 
 struct Request<'a> {
@@ -155,7 +156,10 @@ fn a_certificate_is_its_caller_unless_the_request_shows_more_and_a_strangers_is_
     let required = DenialCode::Proof(ProofFailure::CertificateRequired);
     assert_eq!(identify(&known, &[]).unwrap_err().code, required);
     let wrong_key = [("x-api-key", "wrong")];
-    assert!(Request { pairs: &wrong_key, ..shown }.to(&known).is_err(), "the wrong key counts, not the right certificate");
+    assert!(
+        Request { pairs: &wrong_key, ..shown }.to(&known).is_err(),
+        "the wrong key counts, not the right certificate"
+    );
     let mut open = by_certificate("CN=other");
     open.identity.anonymous = Some(true);
     let open = made(&open).unwrap();
@@ -173,12 +177,15 @@ fn a_caller_keeps_its_account_over_a_reload() {
     assert!(Arc::ptr_eq(&account(&before), &account(&after)));
 }
 
+/// Makes settings wrong.
+type Change = fn(&mut ServerSettings);
+
 #[test]
 fn settings_that_contradict_each_other_are_named_by_their_key() {
     let world = World::new();
     let everything = world.everything();
     assert!(made(&everything).is_ok());
-    let cases: [(&str, fn(&mut ServerSettings)); 8] = [
+    let cases: [(&str, Change); 8] = [
         ("public_url: ", |settings| settings.public_url = Some("gateway.example/mcp".into())),
         ("public_url: ", |settings| settings.public_url = Some("https://gateway.example/mcp?team=a".into())),
         ("identity.dpop: ", |settings| settings.identity.oauth = None),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use portcullis_core::capabilities::Declared;
 use portcullis_core::caller::{Caller, Proof};
+use portcullis_core::capabilities::Declared;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::refusal::{DenialCode, Violation};
 use portcullis_core::wire::Id;

@@ -137,22 +137,21 @@ impl World {
         let header = format!(r#"{{"typ":"dpop+jwt","alg":"EdDSA","jwk":{}}}"#, self.holder_jwk());
         let ath = encode(digest(&SHA256, token.as_bytes()).as_ref());
         let nonce = nonce.map(|nonce| format!(r#","nonce":"{nonce}""#)).unwrap_or_default();
-        let claims =
-            format!(r#"{{"jti":"{jti}","htm":"POST","htu":"{PUBLIC_URL}","iat":1000,"ath":"{ath}"{nonce}}}"#);
+        let claims = format!(r#"{{"jti":"{jti}","htm":"POST","htu":"{PUBLIC_URL}","iat":1000,"ath":"{ath}"{nonce}}}"#);
         let signed = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
         format!("{signed}.{}", encode(self.holder.sign(signed.as_bytes()).as_ref()))
     }
 
     pub(crate) fn agent(&self, name: &str) -> String {
-        let claims =
-            format!(r#"{{"iss":"urn:agents","aud":"{PUBLIC_URL}","sub":"{name}","iat":900,"exp":1100}}"#);
+        let claims = format!(r#"{{"iss":"urn:agents","aud":"{PUBLIC_URL}","sub":"{name}","iat":900,"exp":1100}}"#);
         self.token("JWT", &claims)
     }
 
     /// The headers of a signature over a POST of `body`.
     pub(crate) fn signature(&self, body: &str, now: Timestamp) -> Vec<(HeaderName, String)> {
         let der = self.signer.to_pkcs8v1().unwrap();
-        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
+        let pem =
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
         let headers = HeaderMap::new();
         let request =
             Signed { method: "POST", target_uri: PUBLIC_URL, headers: &headers, body: body.as_bytes(), session: None };
@@ -164,7 +163,8 @@ impl World {
     /// What the gateway in front says of a request with `body`.
     pub(crate) fn chain(&self, body: &str, now: Timestamp) -> String {
         let signer = ChainSigner::new(&self.chains("edge", "gateway", Direction::Outgoing)).unwrap();
-        let entry = NewEntry { agent: "planner", target: "initialize", body: body.as_bytes(), audience: "gateway", now };
+        let entry =
+            NewEntry { agent: "planner", target: "initialize", body: body.as_bytes(), audience: "gateway", now };
         signer.append(&Chain::default(), entry).unwrap()
     }
 }

@@ -159,7 +159,11 @@ fn identity(server: &mut ServerSettings, folder: &Path, complaints: &mut Complai
         && let Err(why) = server.check_callers()
     {
         let (key, text) = why.split_once(": ").unwrap_or(("identity", &why));
-        complaints.add(&key.replace('[', ".").replace(']', ""), text, "`portcullis config reference` explains each key");
+        complaints.add(
+            &key.replace('[', ".").replace(']', ""),
+            text,
+            "`portcullis config reference` explains each key",
+        );
     }
 }
 

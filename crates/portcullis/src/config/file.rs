@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{
-    IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings, TlsSettings,
+    IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
+    TlsSettings,
 };
 use portcullis_upstream::{HttpSettings, StdioSettings};
 use schemars::JsonSchema;

@@ -91,9 +91,10 @@ fn callers(config: &Config) -> String {
         (false, false) => ways.join(", "),
         (false, true) => format!("{}, and anonymous callers", ways.join(", ")),
     };
-    for (required, only) in
-        [(identity.signatures.required, "; signed requests only"), (identity.chains.required, "; with call chains only")]
-    {
+    for (required, only) in [
+        (identity.signatures.required, "; signed requests only"),
+        (identity.chains.required, "; with call chains only"),
+    ] {
         text.push_str(if required { only } else { "" });
     }
     text
@@ -106,7 +107,8 @@ pub(crate) fn snippet(config: &Config, address: SocketAddr) -> String {
     let mut entry = serde_json::json!({ "type": "http", "url": url });
     let identity = &config.server.identity;
     // Clients get tokens by themselves.
-    let asks_for_keys = identity.oauth.is_none() && !identity.lets_anonymous_in(config.server.listen.ip().is_loopback());
+    let asks_for_keys =
+        identity.oauth.is_none() && !identity.lets_anonymous_in(config.server.listen.ip().is_loopback());
     if let Some(entry) = entry.as_object_mut().filter(|_| asks_for_keys) {
         entry.insert("headers".to_owned(), serde_json::json!({ "Authorization": "Bearer YOUR-KEY" }));
     }

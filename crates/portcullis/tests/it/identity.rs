@@ -54,7 +54,8 @@ impl Issuer {
         let (key, folder) = (EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(), Folder::new());
         let point = key.public_key().as_ref();
         let (x, y) = (encode(&point[1..33]), encode(&point[33..]));
-        folder.write("keys.json", &format!(r#"{{"keys":[{{"kty":"EC","crv":"P-256","kid":"a","x":"{x}","y":"{y}"}}]}}"#));
+        folder
+            .write("keys.json", &format!(r#"{{"keys":[{{"kty":"EC","crv":"P-256","kid":"a","x":"{x}","y":"{y}"}}]}}"#));
         folder.write("shared", "a secret that two gateways share");
         folder.write("ci.pub", PUBLIC);
         folder.write("ci.pem", PRIVATE);
@@ -161,8 +162,18 @@ fn check_names_the_key_and_the_line_of_what_contradicts_itself() {
     for (from, to, key, line) in [
         ("public_url: https://gateway.example/mcp\n", "", "identity.oauth.resource", ":"),
         ("public_url: https://gateway.example/mcp", "public_url: gateway", "public_url", ":1:"),
-        ("algorithms: [ES256] }\n        claims", "algorithms: [] }\n        claims", "identity.oauth.issuers.0.keys.algorithms", ":11:"),
-        ("keys: { file: keys.json, algorithms: [ES256] }\n", "keys: { file: none.json }\n", "identity.oauth.issuers.0.keys.file", ":11:"),
+        (
+            "algorithms: [ES256] }\n        claims",
+            "algorithms: [] }\n        claims",
+            "identity.oauth.issuers.0.keys.algorithms",
+            ":11:",
+        ),
+        (
+            "keys: { file: keys.json, algorithms: [ES256] }\n",
+            "keys: { file: none.json }\n",
+            "identity.oauth.issuers.0.keys.file",
+            ":11:",
+        ),
         ("    gateway: gateway\n", "", "identity.chains.gateway", ":"),
         ("  signatures:\n", "  signatures:\n    max_age_seconds: 0\n", "identity.signatures.max_age_seconds", ":20:"),
         ("  dpop: {", "  certificates: [{ dns: a.example }]\n  dpop: {", "identity.certificates", ":15:"),
@@ -171,7 +182,10 @@ fn check_names_the_key_and_the_line_of_what_contradicts_itself() {
         issuer.folder.write("p.yaml", &COMPLETE.replacen(from, to, 1));
         let ended = run(&issuer.folder, &["check", "--config", "p.yaml"]);
         assert_eq!(ended.code, 1, "{ended:?}");
-        let found = ended.out.lines().any(|text| text.contains(&format!("error[{key}]")) && text.contains(&format!("p.yaml{line}")));
+        let found = ended
+            .out
+            .lines()
+            .any(|text| text.contains(&format!("error[{key}]")) && text.contains(&format!("p.yaml{line}")));
         assert!(found, "{key} {line} {ended:?}");
     }
 }

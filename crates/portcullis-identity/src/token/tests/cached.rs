@@ -60,7 +60,7 @@ async fn keys_that_went_stale_end_remembered_tokens() {
     let world = World::with(|settings| settings.issuers[0].keys.stale_seconds = 600).await;
     let token = world.sign(&world.claims());
     assert!(world.verify(&token, NOW).await.is_ok());
-    world.server.set("/keys", super::Answer::Text(503, String::new()));
+    world.server.set("/keys", Answer::Text(503, String::new()));
     assert_eq!(world.verify(&token, later(601)).await.err(), Some(ProofFailure::IssuerUnavailable));
 }
 

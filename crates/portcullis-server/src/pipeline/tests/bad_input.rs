@@ -7,7 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::settings::ServerSettings;
-use crate::testing::{CannedUpstream, Client, DenyList, INITIALIZE, fed, from_server, next_event, ordinary, start, start_with, api_key};
+use crate::testing::{
+    CannedUpstream, Client, DenyList, INITIALIZE, api_key, fed, from_server, next_event, ordinary, start, start_with,
+};
 
 #[tokio::test]
 async fn every_malformed_body_is_refused_with_its_code_and_never_reaches_the_server() {

@@ -5,7 +5,10 @@ use portcullis_core::refusal::{Fault, FaultKind, Manner};
 use portcullis_core::upstream::Media;
 
 use crate::settings::{ApiKey, ServerSettings};
-use crate::testing::{from_server, api_key, next_event, ordinary, DenyList, start_with, CannedUpstream, result, reply, start, fed, INITIALIZE};
+use crate::testing::{
+    CannedUpstream, DenyList, INITIALIZE, api_key, fed, from_server, next_event, ordinary, reply, result, start,
+    start_with,
+};
 
 /// SHA-256 of `alice` and `bob`, which are their keys here.
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;

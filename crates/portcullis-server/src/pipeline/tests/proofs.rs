@@ -106,7 +106,10 @@ async fn each_proof_that_is_taken_away_or_spoiled_refuses_with_its_own_status_an
         let before = running.ledger.counted("denial", expected);
         let answer = client.post(INITIALIZE).await;
         assert_eq!((answer.status, code(&answer)), (status, expected), "{answer:?}");
-        assert_eq!(answer.headers.contains_key("www-authenticate"), status == 401 || expected == "credentials_malformed");
+        assert_eq!(
+            answer.headers.contains_key("www-authenticate"),
+            status == 401 || expected == "credentials_malformed"
+        );
         assert_eq!(running.ledger.counted("denial", expected), before + 1, "{expected} is counted");
         let recorded = running.ledger.records.lock().unwrap().iter().any(|record| {
             matches!(record, Record::Refused(refused) if refused.code == expected && refused.http_status == Some(status))

@@ -43,10 +43,7 @@ async fn f14_who_shows_nothing_is_told_where_to_get_a_token_and_who_shows_a_bad_
     assert_eq!(challenge(&nothing), format!(r#"Bearer scope="mcp",resource_metadata="{METADATA}""#));
     let bad = with_token(&running, "nonsense").post(INITIALIZE).await;
     assert_eq!(bad.status, 401);
-    assert_eq!(
-        challenge(&bad),
-        format!(r#"Bearer error="invalid_token",scope="mcp",resource_metadata="{METADATA}""#)
-    );
+    assert_eq!(challenge(&bad), format!(r#"Bearer error="invalid_token",scope="mcp",resource_metadata="{METADATA}""#));
     let query = running.client().ask("POST", "/mcp?access_token=a", INITIALIZE).await;
     assert_eq!(query.status, 400, "F4");
     assert!(challenge(&query).starts_with(r#"Bearer error="invalid_request""#));
@@ -113,7 +110,8 @@ async fn a_session_needs_a_good_token_of_its_owner_with_every_request() {
     assert_eq!(ana.post(LIST).await.status, 200);
     assert_eq!(ana.without("authorization").post(LIST).await.status, 401, "a session id proves nothing");
     assert_eq!(as_other(world.access("ben", 1010, "")).post(LIST).await.status, 404);
-    let terminal = format!(r#"{{"iss":"{ISSUER}","aud":"{PUBLIC_URL}","sub":"ana","client_id":"terminal","exp":1010}}"#);
+    let terminal =
+        format!(r#"{{"iss":"{ISSUER}","aud":"{PUBLIC_URL}","sub":"ana","client_id":"terminal","exp":1010}}"#);
     assert_eq!(as_other(world.token("at+jwt", &terminal)).post(LIST).await.status, 404, "another client's hands");
     running.clock.advance(Duration::from_secs(10));
     let expired = ana.post(LIST).await;

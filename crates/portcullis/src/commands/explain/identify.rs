@@ -43,7 +43,8 @@ pub(super) fn refused(name: &str, denial: &Denial) -> Result<Exit, Failure> {
 /// The caller, and everything that is proven beside it.
 pub(super) fn show(call: &Call, examined: Option<&Examined>) -> Result<(), Failure> {
     let (caller, proofs) = (&call.context.caller, &call.context.proofs);
-    let until = examined.and_then(|examined| examined.until).map(|until| format!(", until {until}")).unwrap_or_default();
+    let until =
+        examined.and_then(|examined| examined.until).map(|until| format!(", until {until}")).unwrap_or_default();
     let (name, proof) = (escaped(&caller.name), caller.proof.as_str());
     step("identify", GOOD, format_args!("caller `{name}` ({proof}), groups: {}{until}", list(&caller.groups)))?;
     if let (Some(_), Some(issuer)) = (&proofs.token, &caller.issuer) {
