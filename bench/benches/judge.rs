@@ -37,10 +37,11 @@ struct World {
 impl World {
     fn new() -> Self {
         let catalogue = Catalogue::from_saved(tools().as_bytes(), &Limits::default()).unwrap();
-        let caller = Caller { name: "ann".to_owned(), proof: Proof::ApiKey, groups: vec!["staff".to_owned()] };
+        let caller = Caller::new("ann", Proof::ApiKey, vec!["staff".to_owned()]);
         Self {
             context: Arc::new(Context {
                 caller: Arc::new(caller),
+                proofs: Arc::default(),
                 version: Version::LATEST_LEGACY,
                 session: None,
                 server: Arc::from("notes"),
