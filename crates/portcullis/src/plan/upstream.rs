@@ -42,18 +42,18 @@ pub(crate) fn check(config: &Config) -> Option<Finding> {
     let (limits, sink) = (config.server.limits.reader(), StderrSink::new(|_, _| {}));
     let chain = match chain_signer(config) {
         Ok(chain) => chain,
-        Err(finding) => return Some(finding),
+        Err(finding) => return Some(*finding),
     };
     let error = build(upstream, limits, Arc::new(SystemClock), chain, sink, false).err()?;
     Some(complaint(config, upstream, &error))
 }
 
 /// What signs our entry in call chains, if there is a key to sign with. Its keys are read once: the upstream is made at the start.
-pub(crate) fn chain_signer(config: &Config) -> Result<Option<Arc<ChainSigner>>, Finding> {
+pub(crate) fn chain_signer(config: &Config) -> Result<Option<Arc<ChainSigner>>, Box<Finding>> {
     let chains = &config.server.identity.chains;
     let signs = chains.keys.iter().any(|key| key.direction != Direction::Incoming);
     let signer = signs.then(|| ChainSigner::new(chains).map(Arc::new)).transpose();
-    signer.map_err(|why| config.finding("identity.chains", why))
+    signer.map_err(|why| Box::new(config.finding("identity.chains", why)))
 }
 
 /// A setting that cannot work, with its place. The settings' own errors begin with the name of the key.

@@ -48,7 +48,7 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
     let metrics = Arc::new(Metrics::new());
     let ledger = open_log(config, Arc::clone(&clock), Arc::clone(&metrics))?;
     let record: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
-    let chain = plan::chain_signer(config).map_err(|finding| said(&[finding], Exit::Usage))?;
+    let chain = plan::chain_signer(config).map_err(|finding| said(&[*finding], Exit::Usage))?;
     let upstream =
         plan::make_upstream(server, config.server.limits.reader(), Arc::clone(&record), Arc::clone(&clock), chain)
             .map_err(|error| said(&[plan::upstream_complaint(config, server, &error)], Exit::Usage))?;
