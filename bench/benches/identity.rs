@@ -59,10 +59,11 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
 
 /// What needs nobody else is done when it is asked first.
 fn at_once<T>(work: impl Future<Output = T>) -> T {
-    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(done) => done,
-        Poll::Pending => unreachable!("it waits for somebody"),
-    }
+    let done = match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
+    };
+    done.unwrap()
 }
 
 /// A number that no earlier one equals.
@@ -195,11 +196,13 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 /// A private key as a file holds it, and the public half.
 fn pair(algorithm: &str) -> (String, Value) {
-    match Key::new(algorithm) {
-        Key::P256(pair) => (pem("PRIVATE KEY", pair.to_pkcs8v1().unwrap().as_ref()), Key::P256(pair).jwk()),
-        Key::Ed25519(pair) => (pem("PRIVATE KEY", pair.to_pkcs8v1().unwrap().as_ref()), Key::Ed25519(pair).jwk()),
-        Key::Rsa(_) => unreachable!("no key that requests are signed with"),
-    }
+    let key = Key::new(algorithm);
+    let der = match &key {
+        Key::P256(pair) => pair.to_pkcs8v1().ok(),
+        Key::Ed25519(pair) => pair.to_pkcs8v1().ok(),
+        Key::Rsa(_) => None,
+    };
+    (pem("PRIVATE KEY", der.unwrap().as_ref()), key.jwk())
 }
 
 fn request(headers: &HeaderMap) -> Signed<'_> {
