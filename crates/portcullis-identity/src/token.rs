@@ -165,8 +165,14 @@ impl TokenVerifier {
         if claims.get("iss").is_some_and(|issuer| issuer.as_str() != Some(issuing.issuer.identifier())) {
             return Err(Failed::new(ProofFailure::TokenIssuer, "introspected: `iss` is another issuer"));
         }
+        // `sub` may be left out (RFC 7662 §2.2), and is for tokens that nobody is behind but a client: such a token's subject is the client (RFC 9068
+        // §2.2), whether it is opaque or signed.
+        let mut whole = claims.clone();
+        if let (None, Some(client)) = (claims.get("sub"), claims.get("client_id")) {
+            whole.insert("sub".to_owned(), client.clone());
+        }
         // Without `exp` the answer itself bounds it.
-        self.accept(issuing, claims, Some(fresh), now)
+        self.accept(issuing, &whole, Some(fresh), now)
     }
 
     fn accept(

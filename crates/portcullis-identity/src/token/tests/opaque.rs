@@ -82,6 +82,21 @@ async fn without_exp_the_token_is_good_for_as_long_as_the_answer() {
 }
 
 #[tokio::test]
+async fn the_subject_of_a_token_that_nobody_is_behind_is_its_client() {
+    let world = world().await;
+    world
+        .server
+        .json("/introspect", json!({"active": true, "client_id": "worker", "aud": RESOURCE, "exp": 1_800_003_600}));
+    let verified = world.verify("a client's own", NOW).await.unwrap();
+    assert_eq!((verified.caller.name.as_str(), verified.caller.client.as_deref()), ("corp:worker", Some("worker")));
+    world.server.json(
+        "/introspect",
+        json!({"active": true, "sub": "", "client_id": "worker", "aud": RESOURCE, "exp": 1_800_003_600}),
+    );
+    assert_eq!(world.failure("nobody").await, Some(ProofFailure::TokenClaims), "an empty one is not none");
+}
+
+#[tokio::test]
 async fn claims_of_an_answer_are_judged_like_those_of_a_token() {
     let world = world().await;
     for (token, claim, value, expected) in [
