@@ -139,20 +139,32 @@ fn with_server(layout: &Layout, folder: &Path, server: &Server) -> Result<Tally,
         for sdk in Sdk::ALL {
             let mut command = sdk.command(layout, *era);
             command.args([gateway.url(), "--profile", server.profile]);
-            let ended = process::run(&mut command, CLIENT, Echo::Kept)?;
             let name = format!("{} {}-{}", server.name, sdk.name(), era.name());
-            let passed = ended.lines.iter().filter(|line| line.starts_with("ok ")).count();
-            say(format_args!("{name}: {passed} steps"));
-            tally.passed += u64::try_from(passed)?;
-            tally.check(ended.ok() && passed >= 3, || {
-                let said = ended.lines.iter().find(|line| line.starts_with("fail "));
-                let why = said.or(ended.failure.as_ref()).map_or("too few steps", String::as_str);
-                format!("{name}: {why}\n{}\n(the gateway: {})", ended.tail(40), gateway.log())
-            });
+            told(&name, &mut command, 3, &gateway, &mut tally)?;
         }
     }
     gateway.stop(layout, &mut tally)?;
     Ok(tally)
+}
+
+/// Runs a client that tells its steps, one `ok` line each; fewer than `least` is a client that did not do its work.
+pub(crate) fn told(
+    name: &str,
+    command: &mut Command,
+    least: usize,
+    gateway: &Gateway,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let ended = process::run(command, CLIENT, Echo::Kept)?;
+    let passed = ended.lines.iter().filter(|line| line.starts_with("ok ")).count();
+    say(format_args!("{name}: {passed} steps"));
+    tally.passed += u64::try_from(passed)?;
+    tally.check(ended.ok() && passed >= least, || {
+        let said = ended.lines.iter().find(|line| line.starts_with("fail "));
+        let why = said.or(ended.failure.as_ref()).map_or("too few steps", String::as_str);
+        format!("{name}: {why}\n{}\n(the gateway: {})", ended.tail(40), gateway.log())
+    });
+    Ok(())
 }
 
 pub(crate) fn reference_http(layout: &Layout, folder: &Path, era: &str) -> Result<Started, Failure> {

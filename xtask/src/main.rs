@@ -7,6 +7,7 @@ mod conformance; // the official suite, direct and through the gateway
 mod docs; // pages made from the code, links between pages
 mod fuzz; // fuzz targets, without cargo-fuzz
 mod gateway; // a running gateway and what must be true when it stops
+mod identity; // real clients prove who they are, to one gateway and through three
 mod layout; // where things are
 mod licences; // under which terms everything may be used
 mod peer; // a server in the background
