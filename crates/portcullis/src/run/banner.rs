@@ -137,12 +137,11 @@ mod tests {
         let said = |identity: &str| {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("p.yaml");
-            std::fs::write(folder.path().join("keys.json"), r#"{"keys":[]}"#).unwrap();
             std::fs::write(&file, format!("public_url: https://gateway.example/mcp\nidentity: {identity}\n")).unwrap();
             callers(&Config::load(Some(&file), &Overrides::default()).unwrap())
         };
         let key = format!("keys: [{{ name: ana, sha256: {} }}]", "a".repeat(64));
-        let oauth = "oauth: { issuers: [{ name: acme, issuer: https://issuer.example, keys: { file: keys.json } }] }";
+        let oauth = "oauth: { issuers: [{ name: acme, issuer: https://issuer.example }] }";
         assert_eq!(said("{}"), "everyone who reaches the address (no keys configured)");
         assert_eq!(said(&format!("{{ {key} }}")), "1 key");
         assert_eq!(said(&format!("{{ {oauth} }}")), "tokens of acme");
