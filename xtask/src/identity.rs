@@ -5,7 +5,7 @@ mod chain;
 
 use std::path::Path;
 
-use crate::clients::{reference_http, told};
+use crate::clients::{Started, reference_http, told};
 use crate::gateway::Gateway;
 use crate::layout::Layout;
 use crate::peer::{Peer, free_port};
@@ -15,8 +15,9 @@ use crate::{Failure, process};
 
 type Flow = fn(&Layout, &Path, &mut Tally) -> Result<(), Failure>;
 
-const FLOWS: [(&str, Flow); 5] = [
+const FLOWS: [(&str, Flow); 6] = [
     ("log-in", log_in),
+    ("possession", possession),
     ("own-token", |layout, folder, tally| credentials(layout, folder, "client_credentials", tally)),
     ("exchange", |layout, folder, tally| credentials(layout, folder, "token_exchange", tally)),
     ("chain-ed25519", |layout, folder, tally| chain::check(layout, folder, chain::Kind::Ed25519, tally)),
@@ -80,13 +81,18 @@ identity:
     )
 }
 
-fn log_in(layout: &Layout, folder: &Path, tally: &mut Tally) -> Result<(), Failure> {
+/// A gateway in front of the reference server, its authorization server, and what must live as long.
+fn in_front(layout: &Layout, folder: &Path, more: &str) -> Result<(Gateway, Peer, Started), Failure> {
     let port = free_port()?;
     let issuer = authorization_server(layout, folder, &format!("http://127.0.0.1:{port}/mcp"))?;
     let server = reference_http(layout, folder, "both")?;
     let upstream = server.peer.as_ref().map(|peer| format!("{{ url: '{}' }}", peer.url)).unwrap_or_default();
-    let configuration = resource_server(port, &issuer.url, &upstream);
-    let gateway = Gateway::configured(layout, folder, "resource-server", &configuration)?;
+    let configuration = resource_server(port, &issuer.url, &upstream) + more;
+    Ok((Gateway::configured(layout, folder, "resource-server", &configuration)?, issuer, server))
+}
+
+fn log_in(layout: &Layout, folder: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let (gateway, issuer, _server) = in_front(layout, folder, "")?;
     for kind in ["legacy", "modern", "dpop"] {
         let mut command = script(layout, "oauth", &[kind, gateway.url()]);
         told(&format!("log-in {kind}"), &mut command, 8, &gateway, tally)?;
@@ -98,6 +104,13 @@ fn log_in(layout: &Layout, folder: &Path, tally: &mut Tally) -> Result<(), Failu
     }
     let mut command = script(layout, "tokens", &[gateway.url(), &issuer.url]);
     told("log-in tokens", &mut command, 11, &gateway, tally)?;
+    gateway.stop(layout, tally)
+}
+
+/// Every token must be bound to a key, and every proof must hold a nonce of the gateway's.
+fn possession(layout: &Layout, folder: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let (gateway, _issuer, _server) = in_front(layout, folder, "  dpop: { mode: required, nonces: true }\n")?;
+    told("possession", &mut script(layout, "oauth", &["dpop", gateway.url()]), 9, &gateway, tally)?;
     gateway.stop(layout, tally)
 }
 
