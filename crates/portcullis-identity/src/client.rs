@@ -143,7 +143,9 @@ impl TokenSource {
                 let slot = Arc::clone(&place.slot);
                 let flight = Arc::clone(&slot.flight).lock_owned().await;
                 if let Look::None = slot.look(self.now()) {
-                    self.renew(place, flight).await.map_err(|error| format!("the token request was given up: {error}"))?;
+                    self.renew(place, flight)
+                        .await
+                        .map_err(|error| format!("the token request was given up: {error}"))?;
                 } else {
                     drop(flight);
                 }
@@ -164,11 +166,7 @@ impl TokenSource {
     }
 
     /// Runs to its end whoever stops waiting for it: a caller that goes away must not make the next one begin anew.
-    fn renew(
-        self: &Arc<Self>,
-        place: Place,
-        flight: tokio::sync::OwnedMutexGuard<()>,
-    ) -> tokio::task::JoinHandle<()> {
+    fn renew(self: &Arc<Self>, place: Place, flight: tokio::sync::OwnedMutexGuard<()>) -> tokio::task::JoinHandle<()> {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let began = this.now();

@@ -24,7 +24,9 @@ pub(super) fn of(record: &Record) -> usize {
             let texts = [&outcome.code, &outcome.detail, &outcome.result, &outcome.trace_id];
             outcome.call.len() + sum(texts) + findings(&outcome.findings)
         }
-        Record::Refused(refused) => sum([&refused.detail, &refused.peer, &refused.via, &refused.caller, &refused.trace_id]),
+        Record::Refused(refused) => {
+            sum([&refused.detail, &refused.peer, &refused.via, &refused.caller, &refused.trace_id])
+        }
         Record::Notice(notice) => notice.detail.len(),
     };
     BASE.saturating_add(texts)
