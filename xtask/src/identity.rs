@@ -30,6 +30,7 @@ pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
     for (name, flow) in FLOWS {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("agents.cedar"), POLICY)?;
         if let Err(failure) = flow(layout, &folder, &mut tally) {
             if process::interrupted() {
                 return Err(failure);
@@ -56,12 +57,22 @@ fn authorization_server(layout: &Layout, folder: &Path, resource: &str) -> Resul
     Peer::start(&mut command, &folder.join("authorization-server.log"), ready)
 }
 
+/// Everybody may do everything, but no program that acts for somebody may count.
+const POLICY: &str = r#"
+@id("everything")
+permit (principal, action, resource);
+
+@id("programs-do-not-count")
+forbid (principal, action == server::Action::"counter", resource) when { context has agent };
+"#;
+
 /// The configuration of a gateway at `port` that takes tokens of `issuer`; opaque ones for `RESOURCE/opaque` too. `add` needs a scope more
 /// than everything else. Keys are fetched every second, so that a test of their change takes no minutes.
+/// The same server speaks of agents, for want of a second one.
 fn resource_server(port: u16, issuer: &str, upstream: &str) -> String {
     format!(
         "listen: 127.0.0.1:{port}
-policy: observe
+policy: agents.cedar
 upstream: {{ http: {upstream} }}
 identity:
   oauth:
@@ -77,6 +88,8 @@ identity:
           url: {issuer}/token/introspection
           client_id: gateway
           client_secret: {{ value: gateway-secret }}
+  agents:
+    issuers: [{{ name: platform, issuer: '{issuer}', types: [at+jwt] }}]
 "
     )
 }
@@ -103,7 +116,7 @@ fn log_in(layout: &Layout, folder: &Path, tally: &mut Tally) -> Result<(), Failu
         told(&format!("log-in py-{era}"), &mut command, 5, &gateway, tally)?;
     }
     let mut command = script(layout, "tokens", &[gateway.url(), &issuer.url]);
-    told("log-in tokens", &mut command, 11, &gateway, tally)?;
+    told("log-in tokens", &mut command, 12, &gateway, tally)?;
     gateway.stop(layout, tally)
 }
 
