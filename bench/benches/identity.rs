@@ -187,7 +187,7 @@ fn dpop(bencher: Bencher<'_, '_>, algorithm: &str) {
     let (verifier, memory) = (DpopVerifier::new(&DpopSettings::default()).unwrap(), Embedded::new(REMEMBERED));
     bencher
         .with_inputs(proof)
-        .bench_local_refs(|proof| at_once(verifier.verify(proof, "POST", URL, &token, NOW, &memory)).unwrap());
+        .bench_local_refs(|proof| at_once(verifier.verify(proof, "POST", URL, &token, NOW).unwrap().spend(&memory)).unwrap());
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

@@ -61,6 +61,12 @@ pub struct Intent {
     pub proof: &'static str,
     /// Network address of the client, as far as trusted proxies tell.
     pub peer: Option<IpAddr>,
+    /// The program that acted for the caller (`X-Agent-Identity`).
+    pub agent: Option<String>,
+    /// Id of the key that the request was signed with.
+    pub signed_by: Option<Arc<str>>,
+    /// The hands it went through, first hop first: `AGENT via GATEWAY`, and whether that is only asserted.
+    pub chain: Vec<String>,
     /// Short digest of the session, never its id.
     pub session: Option<Arc<str>>,
     pub server: Arc<str>,

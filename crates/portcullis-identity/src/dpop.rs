@@ -97,6 +97,16 @@ pub enum Scheme {
     Dpop,
 }
 
+/// A proof that is good, if nobody used it before.
+#[derive(Debug)]
+#[must_use = "a proof that is not spent can be replayed"]
+pub struct Proven {
+    thumbprint: String,
+    once: [u8; 32],
+    until: Timestamp,
+    now: Timestamp,
+}
+
 #[derive(Debug)]
 pub struct DpopVerifier {
     mode: DpopMode,
@@ -190,20 +200,19 @@ impl DpopVerifier {
         self.algorithms.iter().map(|algorithm| algorithm.as_str())
     }
 
-    /// Thumbprint of the key that signed `proof` for `method` at `address` with `token`. `address` is our public URL of the request.
-    /// The `jti` is taken last, so that what is wrong or stale fills no store.
+    /// What `proof` proves for `method` at `address` with `token`. `address` is our public URL of the request. It counts once it is
+    /// [spent](Proven::spend): last of all, so that what is wrong, stale or another key's fills no store.
     ///
     /// # Errors
-    /// Anything of RFC 9449 §4.3 that does not hold.
-    pub async fn verify(
+    /// Anything of RFC 9449 §4.3 that does not hold, but for its being used before.
+    pub fn verify(
         &self,
         proof: &str,
         method: &str,
         address: &str,
         token: &str,
         now: Timestamp,
-        memory: &dyn Memory,
-    ) -> Result<String, Failed> {
+    ) -> Result<Proven, Failed> {
         if proof.len() > MOST_BYTES {
             return Err(invalid(format!("a proof of more than {MOST_BYTES} bytes")));
         }
@@ -225,11 +234,7 @@ impl DpopVerifier {
             .filter(|jti| (1..=MOST_JTI).contains(&jti.len()))
             .ok_or_else(|| invalid("no `jti`, or one that is too long"))?;
         let until = Timestamp(issued.saturating_add(self.max_age).saturating_add(self.max_skew));
-        match memory.take("dpop_proofs", once(&key.thumbprint, jti), until, now).await {
-            Taken::First => Ok(key.thumbprint),
-            Taken::Again => Err(Failed::new(ProofFailure::DpopReplayed, "the proof was used before")),
-            Taken::Full => Err(Failed::new(ProofFailure::ReplayUnknown, "the store of proofs is full")),
-        }
+        Ok(Proven { once: once(&key.thumbprint, jti), thumbprint: key.thumbprint, until, now })
     }
 
     /// When it was made, in milliseconds.
@@ -247,6 +252,26 @@ impl DpopVerifier {
             return Err(Failed::new(ProofFailure::DpopStale, "`iat` is too old or in the future"));
         }
         Ok(issued)
+    }
+}
+
+impl Proven {
+    /// Of the key that signed, as in `cnf.jkt`.
+    #[must_use]
+    pub fn thumbprint(&self) -> &str {
+        &self.thumbprint
+    }
+
+    /// Takes the `jti`, which nobody can take again while the proof could be good.
+    ///
+    /// # Errors
+    /// `DpopReplayed`, and `ReplayUnknown` where nobody can tell.
+    pub async fn spend(self, memory: &dyn Memory) -> Result<(), Failed> {
+        match memory.take("dpop_proofs", self.once, self.until, self.now).await {
+            Taken::First => Ok(()),
+            Taken::Again => Err(Failed::new(ProofFailure::DpopReplayed, "the proof was used before")),
+            Taken::Full => Err(Failed::new(ProofFailure::ReplayUnknown, "the store of proofs is full")),
+        }
     }
 }
 

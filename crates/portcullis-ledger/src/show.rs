@@ -67,12 +67,15 @@ fn entry_text(entry: &StoredEntry) -> String {
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     let notifications: Vec<_> =
         entry.notifications.iter().map(|(method, count)| format!("{method}: {count}")).collect();
-    let rows: [(&str, Option<String>); 35] = [
+    let rows: [(&str, Option<String>); 38] = [
         ("call", entry.call.clone()),
         ("caller", entry.caller.clone()),
         ("proof", entry.proof.clone()),
         ("peer", entry.peer.clone()),
         ("via", entry.via.clone()),
+        ("agent", entry.agent.clone()),
+        ("signed by", entry.signed_by.clone()),
+        ("chain", (!entry.chain.is_empty()).then(|| entry.chain.join(", "))),
         ("session", entry.session.clone()),
         ("server", entry.server.clone()),
         ("version", entry.version.clone()),

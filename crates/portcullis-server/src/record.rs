@@ -8,6 +8,7 @@ use portcullis_core::call::{Call, Subject};
 use portcullis_core::caller::Caller;
 use portcullis_core::ledger::{Intent, Notice, Record, Refused};
 use portcullis_core::own::hex;
+use portcullis_core::proofs::Hop;
 use portcullis_core::refusal::Violation;
 use portcullis_core::wire::Direction;
 
@@ -27,6 +28,9 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
         caller: context.caller.name.clone(),
         proof: context.caller.proof.as_str(),
         peer: context.proofs.client.address,
+        agent: context.proofs.agent.as_ref().map(|agent| agent.name.clone()),
+        signed_by: context.proofs.signature.as_ref().map(|signature| Arc::clone(&signature.key_id)),
+        chain: context.proofs.chain.hops.iter().map(hands).collect(),
         session: context.session.as_ref().map(|session| Arc::clone(&session.hash)),
         server: Arc::clone(&context.server),
         version: context.version.as_str(),
@@ -49,6 +53,12 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
         parent_span: context.trace.parent_hex(),
         ..Intent::default()
     }
+}
+
+/// One hop of a chain, as the log names it.
+fn hands(hop: &Hop) -> String {
+    let asserted = if hop.verified { "" } else { " (unverified)" };
+    format!("{} via {}{asserted}", hop.agent.name, hop.gateway)
 }
 
 /// What is known of a request that was refused early.

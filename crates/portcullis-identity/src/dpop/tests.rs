@@ -77,8 +77,10 @@ fn verifier() -> DpopVerifier {
 }
 
 fn verify_at(verifier: &DpopVerifier, proof: &str, now: u64, memory: &Embedded) -> Result<String, ProofFailure> {
-    let outcome = verifier.verify(proof, "POST", HERE, TOKEN, Timestamp(now), memory).now_or_never().unwrap();
-    outcome.map_err(|failed| failed.failure)
+    let proven = verifier.verify(proof, "POST", HERE, TOKEN, Timestamp(now)).map_err(|failed| failed.failure)?;
+    let thumbprint = proven.thumbprint().to_owned();
+    let spent = proven.spend(memory).now_or_never().unwrap();
+    spent.map(|()| thumbprint).map_err(|failed| failed.failure)
 }
 
 fn verify(proof: &str) -> Result<String, ProofFailure> {
@@ -89,12 +91,11 @@ fn verify(proof: &str) -> Result<String, ProofFailure> {
 #[test]
 fn the_example_of_the_rfc_verifies() {
     let proof = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIjoiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0ZWRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNFc05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9.2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA";
-    let (verifier, memory) = (verifier(), Embedded::new(10));
     let (address, token) =
         ("https://resource.example.org/protectedresource", "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU");
     let now = Timestamp(1_562_262_618_000);
-    let outcome = verifier.verify(proof, "GET", address, token, now, &memory).now_or_never().unwrap();
-    assert_eq!(outcome.unwrap(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
+    let proven = verifier().verify(proof, "GET", address, token, now).unwrap();
+    assert_eq!(proven.thumbprint(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
 }
 
 #[test]
@@ -401,9 +402,8 @@ proptest! {
         prop_assume!(part.as_bytes()[at] != with.as_bytes()[0]);
         part.replace_range(at..=at, &with);
         let [method, address, token] = &parts;
-        let memory = Embedded::new(10);
-        let outcome = verifier().verify(&Draft::new().proof(), method, address, token, NOW, &memory).now_or_never().unwrap();
-        prop_assert_eq!(outcome.map_err(|failed| failed.failure), Err(ProofFailure::DpopInvalid));
+        let outcome = verifier().verify(&Draft::new().proof(), method, address, token, NOW);
+        prop_assert_eq!(outcome.map(|_| ()).map_err(|failed| failed.failure), Err(ProofFailure::DpopInvalid));
     }
 
     #[test]

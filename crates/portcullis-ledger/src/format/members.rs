@@ -21,6 +21,9 @@ const FINDING_TEXT: usize = 1024;
 /// Deciding policies per entry and bytes of each `@id`.
 const POLICIES: usize = 64;
 const POLICY_TEXT: usize = 256;
+/// Hops of a chain per entry and bytes of each: four times as many as a chain usually may have, and two names.
+const HOPS: usize = 32;
+const HOP_TEXT: usize = 1024;
 /// Methods of notifications per entry, one more than are counted apart, and bytes of each.
 const METHODS: usize = 17;
 const METHOD_TEXT: usize = 256;
@@ -50,6 +53,20 @@ impl Members<'_> {
         if let Some(text) = text {
             self.text(key, text, TEXT);
         }
+    }
+
+    fn texts(&mut self, key: &'static str, texts: &[impl AsRef<str>], most: usize, limit: usize) {
+        if texts.is_empty() {
+            return;
+        }
+        self.key(key);
+        let mut opens = '[';
+        for text in texts.iter().take(most) {
+            self.0.push(opens);
+            opens = ',';
+            push_clipped(self.0, text.as_ref(), limit);
+        }
+        self.0.push(']');
     }
 
     pub(super) fn number(&mut self, key: &'static str, number: u64) {
@@ -97,6 +114,9 @@ impl Members<'_> {
             // Digits, dots and colons need no escape.
             let _written = write!(self.0, "\"{peer}\"");
         }
+        self.text_if("agent", intent.agent.as_deref());
+        self.text_if("signed_by", intent.signed_by.as_deref());
+        self.texts("chain", &intent.chain, HOPS, HOP_TEXT);
         self.text_if("session", intent.session.as_deref());
         self.text("server", &intent.server, TEXT);
         self.word("version", intent.version);
@@ -114,16 +134,7 @@ impl Members<'_> {
         self.word("decision", intent.decision);
         self.text_if("code", intent.code);
         self.text_if("detail", intent.detail.as_deref());
-        if !intent.policies.is_empty() {
-            self.key("policies");
-            let mut opens = '[';
-            for policy in intent.policies.iter().take(POLICIES) {
-                self.0.push(opens);
-                opens = ',';
-                push_clipped(self.0, policy, POLICY_TEXT);
-            }
-            self.0.push(']');
-        }
+        self.texts("policies", &intent.policies, POLICIES, POLICY_TEXT);
         self.findings(&intent.findings);
         self.text("plan", &intent.plan, TEXT);
         self.text("trace_id", &intent.trace_id, TEXT);

@@ -21,6 +21,9 @@ fn intent() -> Intent {
         caller: "anonymous".into(),
         proof: "none",
         peer: Some("2001:db8::7".parse().unwrap()),
+        agent: Some("fleet:planner".into()),
+        signed_by: Some("ci".into()),
+        chain: vec!["agent:ana via edge".into()],
         server: "everything".into(),
         version: "2025-11-25",
         direction: "to_server",
@@ -42,7 +45,7 @@ fn an_entry_is_one_line_with_a_fixed_order_and_its_hash_last() {
     let expected = format!(
         concat!(
             r#"{{"seq":1,"prev":"{}","at":"2026-07-28T09:30:00.000Z","kind":"intent","call":"00000000000000a1","caller":"anonymous","#,
-            r#""proof":"none","peer":"2001:db8::7","server":"everything","version":"2025-11-25","direction":"to_server","method":"tools/call","name":"echo","#,
+            r#""proof":"none","peer":"2001:db8::7","agent":"fleet:planner","signed_by":"ci","chain":["agent:ana via edge"],"server":"everything","version":"2025-11-25","direction":"to_server","method":"tools/call","name":"echo","#,
             r#""bytes":120,"decision":"allow","policies":["observe"],"plan":"p1","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","hash":"{}"}}"#,
             "\n"
         ),
@@ -100,6 +103,9 @@ fn the_worst_record_still_fits_the_longest_line() {
         call: long(),
         caller: long(),
         peer: Some("2001:db8:2001:db8:2001:db8:255.255.255.255".parse().unwrap()),
+        agent: Some(long()),
+        signed_by: Some(long().into()),
+        chain: vec![long(); 1000],
         session: Some(long().into()),
         server: long().into(),
         method: long(),

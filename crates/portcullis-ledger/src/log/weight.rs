@@ -17,8 +17,10 @@ pub(super) fn of(record: &Record) -> usize {
                 &intent.arguments,
                 &intent.detail,
                 &intent.parent_span,
+                &intent.agent,
             ];
-            fixed + sum(optional) + intent.policies.len() * size_of::<usize>() * 2 + findings(&intent.findings)
+            let chain: usize = intent.chain.iter().map(|hop| size_of::<String>() + hop.len()).sum();
+            fixed + chain + sum(optional) + intent.policies.len() * size_of::<usize>() * 2 + findings(&intent.findings)
         }
         Record::Outcome(outcome) => {
             let texts = [&outcome.code, &outcome.detail, &outcome.result, &outcome.trace_id];

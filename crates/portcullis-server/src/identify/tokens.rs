@@ -10,7 +10,7 @@ use portcullis_core::clock::Timestamp;
 use portcullis_core::memory::Memory;
 use portcullis_core::refusal::ProofFailure;
 use portcullis_identity::Failed;
-use portcullis_identity::dpop::{DpopMode, DpopSettings, DpopVerifier, Scheme};
+use portcullis_identity::dpop::{DpopMode, DpopSettings, DpopVerifier, Proven, Scheme};
 use portcullis_identity::fetch::Fetcher;
 use portcullis_identity::token::{DpopOffer, OAuthSettings, TokenVerifier, VerifiedToken};
 
@@ -82,20 +82,23 @@ impl Tokens {
         let bound = verified.jkt.as_deref();
         let proof = self.dpop.proof(headers)?;
         let proven = match (scheme, proof) {
-            // The token's owner has no reason to prove anything for a token that is bound to nothing, so that nobody can fill the memory of
-            // proofs with them.
+            // The token's owner has no reason to prove anything for a token that is bound to nothing.
             (Scheme::Dpop, Some(proof)) if bound.is_some() => {
-                Some(self.dpop.verify(proof, method, &self.address, token, now, memory).await?)
+                Some(self.dpop.verify(proof, method, &self.address, token, now)?)
             }
             _ => None,
         };
-        self.dpop.bound(scheme, bound, proven.as_deref())?;
+        self.dpop.bound(scheme, bound, proven.as_ref().map(Proven::thumbprint))?;
         if let Some(expected) = &verified.x5t {
             let shown = certificate.map(|certificate| URL_SAFE_NO_PAD.encode(certificate.thumbprint));
             if shown.as_ref() != Some(expected) {
                 let detail = "the token is bound to another certificate than the connection's";
                 return Err(Failed::new(ProofFailure::CertificateRequired, detail));
             }
+        }
+        // Last, so that nobody fills the memory of proofs with those of other keys.
+        if let Some(proven) = proven {
+            proven.spend(memory).await?;
         }
         Ok(verified)
     }
