@@ -88,6 +88,7 @@ identity:
           url: {issuer}/token/introspection
           client_id: gateway
           client_secret: {{ value: gateway-secret }}
+          client_is_subject: true
   agents:
     issuers: [{{ name: platform, issuer: '{issuer}', types: [at+jwt] }}]
 "

@@ -26,6 +26,8 @@ pub(crate) struct Introspection {
     secret: String,
     cache_millis: u64,
     negative_millis: u64,
+    /// A token without a subject is a client's own.
+    pub(crate) clients: bool,
     fetcher: Fetcher,
     room: Semaphore,
 }
@@ -49,6 +51,7 @@ impl Introspection {
             secret,
             cache_millis: settings.cache_seconds.saturating_mul(1000),
             negative_millis: settings.negative_cache_seconds.saturating_mul(1000),
+            clients: settings.client_is_subject,
             fetcher,
             room: Semaphore::new(AT_ONCE),
         })

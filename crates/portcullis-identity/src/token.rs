@@ -142,7 +142,7 @@ impl TokenVerifier {
         let issuing = self.issuers.get(index).ok_or_else(|| claims::bad("no issuer for opaque tokens"))?;
         let fresh = introspection.fresh_until(now);
         let found = match introspection.ask(token).await {
-            Ok(claims) => self.accept_introspected(issuing, &claims, fresh, now),
+            Ok(claims) => self.accept_introspected(issuing, &claims, introspection.clients, fresh, now),
             Err(failed) => Err(failed),
         };
         let (value, from, until) = match found {
@@ -155,20 +155,22 @@ impl TokenVerifier {
         value
     }
 
+    /// `clients`: what has no subject is a client's own.
     fn accept_introspected(
         &self,
         issuing: &Issuing,
         claims: &Map<String, Value>,
+        clients: bool,
         fresh: Timestamp,
         now: Timestamp,
     ) -> Result<(Arc<VerifiedToken>, claims::Times), Failed> {
         if claims.get("iss").is_some_and(|issuer| issuer.as_str() != Some(issuing.issuer.identifier())) {
             return Err(Failed::new(ProofFailure::TokenIssuer, "introspected: `iss` is another issuer"));
         }
-        // `sub` may be left out (RFC 7662 §2.2), and is for tokens that nobody is behind but a client: such a token's subject is the client (RFC 9068
-        // §2.2), whether it is opaque or signed.
+        // `sub` may be left out (RFC 7662 §2.2). Where that means that nobody is behind the token but a client, the client is its subject (RFC 9068
+        // §2.2); that it does mean this, only the operator knows.
         let mut whole = claims.clone();
-        if let (None, Some(client)) = (claims.get("sub"), claims.get("client_id")) {
+        if let (None, Some(client), true) = (claims.get("sub"), claims.get("client_id"), clients) {
             whole.insert("sub".to_owned(), client.clone());
         }
         // Without `exp` the answer itself bounds it.

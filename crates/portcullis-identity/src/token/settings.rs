@@ -89,6 +89,10 @@ pub struct IntrospectionSettings {
     /// was used just before it was valid is soon seen.
     #[serde(default = "ten")]
     pub negative_cache_seconds: u64,
+    /// Whether an answer without `sub` is about a client's own token, whose subject then is the client. Some servers leave `sub` out there.
+    /// Default false, and such tokens are refused: a server that leaves it out for people too would make one caller of all who use a client.
+    #[serde(default)]
+    pub client_is_subject: bool,
 }
 
 fn thirty() -> u64 {

@@ -8,6 +8,10 @@ use super::{Answer, NOW, RESOURCE, World, later};
 use crate::Secret;
 
 async fn world() -> World {
+    world_where(false).await
+}
+
+async fn world_where(client_is_subject: bool) -> World {
     let world = World::new().await;
     let mut settings = world.settings.clone();
     settings.issuers[0].introspection = Some(IntrospectionSettings {
@@ -16,6 +20,7 @@ async fn world() -> World {
         client_secret: Secret::Value("s3cret".to_owned()),
         cache_seconds: 30,
         negative_cache_seconds: 10,
+        client_is_subject,
     });
     let verifier = super::TokenVerifier::new(&settings, super::Fetcher::new(None).unwrap()).unwrap();
     World { settings, verifier, ..world }
@@ -82,8 +87,8 @@ async fn without_exp_the_token_is_good_for_as_long_as_the_answer() {
 }
 
 #[tokio::test]
-async fn the_subject_of_a_token_that_nobody_is_behind_is_its_client() {
-    let world = world().await;
+async fn the_subject_of_a_token_that_nobody_is_behind_is_its_client_where_the_operator_says_so() {
+    let world = world_where(true).await;
     world
         .server
         .json("/introspect", json!({"active": true, "client_id": "worker", "aud": RESOURCE, "exp": 1_800_003_600}));
@@ -94,6 +99,10 @@ async fn the_subject_of_a_token_that_nobody_is_behind_is_its_client() {
         json!({"active": true, "sub": "", "client_id": "worker", "aud": RESOURCE, "exp": 1_800_003_600}),
     );
     assert_eq!(world.failure("nobody").await, Some(ProofFailure::TokenClaims), "an empty one is not none");
+    let strict = self::world().await;
+    let unnamed = json!({"active": true, "client_id": "worker", "aud": RESOURCE, "exp": 1_800_003_600});
+    strict.server.json("/introspect", unnamed);
+    assert_eq!(strict.failure("somebody's").await, Some(ProofFailure::TokenClaims), "it might be a person's");
 }
 
 #[tokio::test]

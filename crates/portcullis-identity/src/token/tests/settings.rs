@@ -56,6 +56,7 @@ fn opaque_tokens_are_shown_to_one_issuer_at_most_and_never_in_the_clear() {
             client_secret,
             cache_seconds: 30,
             negative_cache_seconds: 10,
+            client_is_subject: false,
         })
     };
     let secret = || Secret::Value("s3cret".to_owned());
