@@ -125,3 +125,17 @@ pub const fn short_escape(character: char) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::hex;
+
+    #[test]
+    fn digits_are_the_same_for_texts_longer_than_one_group() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let one_by_one: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        for length in [0, 1, 31, 32, 33, 64, 256] {
+            assert_eq!(Some(hex(&bytes[..length]).as_str()), one_by_one.get(..length * 2));
+        }
+    }
+}
