@@ -185,9 +185,9 @@ fn dpop(bencher: Bencher<'_, '_>, algorithm: &str) {
         key.sign(&header, &json!({ "jti": jti, "htm": "POST", "htu": URL, "iat": SECONDS, "ath": hash }))
     };
     let (verifier, memory) = (DpopVerifier::new(&DpopSettings::default()).unwrap(), Embedded::new(REMEMBERED));
-    bencher
-        .with_inputs(proof)
-        .bench_local_refs(|proof| at_once(verifier.verify(proof, "POST", URL, &token, NOW).unwrap().spend(&memory)).unwrap());
+    bencher.with_inputs(proof).bench_local_refs(|proof| {
+        at_once(verifier.verify(proof, "POST", URL, &token, NOW).unwrap().spend(&memory)).unwrap()
+    });
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
