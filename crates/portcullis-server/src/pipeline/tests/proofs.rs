@@ -62,7 +62,8 @@ async fn a_request_that_proves_everything_passes_and_its_call_knows_all_of_it() 
     assert!(proofs.chain.verified);
     assert_eq!(proofs.token.as_ref().unwrap().expires, Timestamp(2_000_000));
     let records = running.ledger.records.lock().unwrap();
-    let intent = records.iter().find_map(|record| if let Record::Intent(intent) = record { Some(intent) } else { None });
+    let intent =
+        records.iter().find_map(|record| if let Record::Intent(intent) = record { Some(intent) } else { None });
     let intent = intent.expect("the call has its entry");
     assert_eq!(intent.agent.as_deref(), Some("agents:mail"));
     assert_eq!(intent.signed_by.as_deref(), Some("ci"));
