@@ -314,7 +314,7 @@ fn carried(header: &str) -> Chain {
         verified: true,
         raw: raw.into(),
     };
-    Chain { hops: items.into_iter().map(hop).collect(), verified: true }
+    Chain { hops: items.into_iter().map(hop).collect() }
 }
 
 const BOTH: [ChainAlgorithm; 2] = [ChainAlgorithm::Ed25519, ChainAlgorithm::Hs256];

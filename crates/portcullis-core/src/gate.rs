@@ -167,6 +167,13 @@ impl Cleared {
     pub const fn call(&self) -> &Call {
         &self.call
     }
+
+    /// The same once more, for upstreams that wrap upstreams. To be sent only where that is safe: the first provably never left, or what
+    /// it asks for may be repeated.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { call: self.call.clone() }
+    }
 }
 
 /// Inspects the messages of one reply, in order.

@@ -58,20 +58,18 @@ pub struct Signature {
 }
 
 /// The hands a request went through before it came here, first hop first (`X-Upstream-Agents`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
     pub hops: Vec<Hop>,
-    /// Every hop is signed, and every signature verified: by us, or by a gateway that the configuration believes. An empty chain is.
-    pub verified: bool,
-}
-
-impl Default for Chain {
-    fn default() -> Self {
-        Self { hops: Vec::new(), verified: true }
-    }
 }
 
 impl Chain {
+    /// Every hop is signed, and every signature verified: by us, or by a gateway that the configuration believes. An empty chain is.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.hops.iter().all(|hop| hop.verified)
+    }
+
     /// Agents that are judged beside the caller, with the number of their entry: those that are verified. The others are only words.
     pub fn agents(&self) -> impl Iterator<Item = (usize, &Arc<Caller>)> {
         self.hops.iter().enumerate().filter(|(_, hop)| hop.verified).map(|(at, hop)| (at, &hop.agent))

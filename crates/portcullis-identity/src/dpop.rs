@@ -19,9 +19,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::issuer::Algorithm;
 use crate::{Failed, Secret, json};
 
-pub use self::key::DpopAlgorithm;
 use self::key::{Key, invalid};
 use self::nonces::Nonces;
 
@@ -38,9 +38,9 @@ const MOST_SECONDS: u64 = 3600;
 pub struct DpopSettings {
     /// `optional` unless set: a token that is bound to a key needs the proof, others do not, so nothing that works without DPoP stops working.
     pub mode: DpopMode,
-    /// Algorithms that a proof may be signed with. ES256, EdDSA, Ed25519, PS256 and RS256 unless set: what authorization servers and clients
+    /// Algorithms that a proof may be signed with. ES256, EdDSA, PS256 and RS256 unless set: what authorization servers and clients
     /// have in common.
-    pub algorithms: Vec<DpopAlgorithm>,
+    pub algorithms: Vec<Algorithm>,
     /// Seconds after `iat` during which a proof is good. 60 unless set: a proof is made for one request, right before it.
     pub max_age_seconds: u64,
     /// Seconds that `iat` may lie in the future. 60 unless set: what clocks without discipline are off by in a day or two.
@@ -55,10 +55,9 @@ pub struct DpopSettings {
 
 impl Default for DpopSettings {
     fn default() -> Self {
-        use DpopAlgorithm::{ES256, Ed25519, EdDSA, PS256, RS256};
         Self {
             mode: DpopMode::Optional,
-            algorithms: vec![ES256, EdDSA, Ed25519, PS256, RS256],
+            algorithms: vec![Algorithm::Es256, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256],
             max_age_seconds: 60,
             max_skew_seconds: 60,
             nonces: false,
@@ -110,7 +109,7 @@ pub struct Proven {
 #[derive(Debug)]
 pub struct DpopVerifier {
     mode: DpopMode,
-    algorithms: Vec<DpopAlgorithm>,
+    algorithms: Vec<Algorithm>,
     /// Milliseconds.
     max_age: u64,
     /// Milliseconds.
@@ -224,7 +223,8 @@ impl DpopVerifier {
             return Err(invalid("`typ` is not `dpop+jwt`, or there is `crit`"));
         }
         let key = Key::of(&header, &self.algorithms)?;
-        if !key.verifies(message, signature) {
+        let signature = decoded(signature)?;
+        if !key.verifies(message, &signature) {
             return Err(invalid("the signature does not verify"));
         }
         let claims = object(claims)?;
@@ -277,8 +277,11 @@ impl Proven {
 
 /// A part of the proof.
 fn object(part: &str) -> Result<Map<String, Value>, Failed> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid("a part that is not base64url"))?;
-    json::object(&bytes, ProofFailure::DpopInvalid)
+    json::object(&decoded(part)?, ProofFailure::DpopInvalid)
+}
+
+fn decoded(part: &str) -> Result<Vec<u8>, Failed> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid("a part that is not base64url"))
 }
 
 /// Whether it was made for this request and this token.

@@ -10,6 +10,7 @@ pub mod fetch; // JSON from an authorization server: bounded, no redirects
 mod introspection; // RFC 7662: opaque tokens
 pub mod issuer; // discovery and keys of one issuer
 mod json; // claims, strictly read
+mod keys; // keys that operators configure
 mod secret; // a value that is never printed
 pub mod signature; // RFC 9421: signed requests
 pub mod token; // access tokens

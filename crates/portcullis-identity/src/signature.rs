@@ -4,7 +4,6 @@
 mod base; // the text that is signed
 mod digest; // Content-Digest
 mod fields; // the headers, strictly read
-mod keys; // Ed25519 and P-256
 mod settings; // whose signatures count
 mod sign; // the other side
 #[cfg(test)]
@@ -20,9 +19,8 @@ use portcullis_core::refusal::ProofFailure;
 use crate::Failed;
 
 use self::fields::{Fields, Given, malformed};
-pub use self::keys::Algorithm;
-pub(crate) use self::keys::PRIVATE_MEMBERS;
 use self::settings::Trusted;
+pub use crate::keys::Algorithm;
 pub use self::settings::{Execution, KeySource, Scope, SignatureSettings, SignerSettings};
 pub use self::sign::Signer;
 

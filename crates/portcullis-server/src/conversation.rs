@@ -150,7 +150,7 @@ async fn http1<S>(gateway: Arc<Gateway>, stream: S, peer: Arc<Peer>, watcher: Wa
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let settings = gateway.settings.clone();
+    let (timeouts, limits) = (&gateway.settings.timeouts, &gateway.settings.limits);
     // Silence before the first request is a drip; silence after one is an idle connection, which is nobody's fault.
     let fresh = Arc::new(AtomicBool::new(true));
     let (served, used, asker) = (Arc::clone(&gateway), Arc::clone(&fresh), Arc::clone(&peer));
@@ -161,9 +161,9 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.timeouts.header())
+        .header_read_timeout(timeouts.header())
         .max_headers(HEADER_COUNT)
-        .max_buf_size(settings.limits.header_bytes.max(SMALLEST_BUFFER))
+        .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
         .half_close(false)
         .serve_connection(TokioIo::new(stream), service);
     // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.

@@ -151,12 +151,12 @@ impl Claims {
     /// The compact form, signed by `sign`.
     ///
     /// # Errors
-    /// `ChainMalformed`, when this could not be read back: a name is too long, or no name.
+    /// `ChainMalformed`, when this could not be read back (a name is too long, or no name), or the key does not sign.
     pub(super) fn seal(
         &self,
         algorithm: ChainAlgorithm,
         key_id: &str,
-        sign: impl FnOnce(&[u8]) -> Vec<u8>,
+        sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, String>,
     ) -> Result<String, Failed> {
         self.check()?;
         let header = Header { alg: algorithm.name().to_owned(), kid: key_id.to_owned(), typ: TYPE.to_owned() };
@@ -165,7 +165,7 @@ impl Claims {
             Err(error) => Err(malformed(&error.to_string())),
         };
         let signed = format!("{}.{}", encode(serde_json::to_vec(&header))?, encode(serde_json::to_vec(self))?);
-        let signature = URL_SAFE_NO_PAD.encode(sign(signed.as_bytes()));
+        let signature = URL_SAFE_NO_PAD.encode(sign(signed.as_bytes()).map_err(|error| malformed(&error))?);
         Ok(format!("{signed}.{signature}"))
     }
 

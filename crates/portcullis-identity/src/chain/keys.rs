@@ -1,15 +1,13 @@
 //! The key table: settings checked, keys read. Contradictions end the start, not a request.
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, ParsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 
 use super::entry::{Entry, is_name};
 use super::settings::{ChainAlgorithm, ChainKey, ChainSettings, Direction};
 use crate::Secret;
+use crate::keys::{Algorithm, PrivateKey, PublicKey};
 
 /// Bytes of a shared secret. 32: the size of the hash (RFC 7518 §3.2).
 const LEAST_SECRET: usize = 32;
@@ -28,7 +26,7 @@ pub(super) struct Trusted {
 
 #[derive(Debug)]
 enum Verifying {
-    Ed25519(ParsedPublicKey),
+    Ed25519(PublicKey),
     Hs256(Box<hmac::Key>),
 }
 
@@ -43,7 +41,7 @@ pub(super) struct Own {
 
 #[derive(Debug)]
 enum Signing {
-    Ed25519(Ed25519KeyPair),
+    Ed25519(PrivateKey),
     Hs256(Box<hmac::Key>),
 }
 
@@ -129,25 +127,23 @@ fn check(key: &ChainKey, settings: &ChainSettings, place: &str) -> Result<(), St
     Ok(())
 }
 
-fn public_key(key: &Secret, place: &str) -> Result<ParsedPublicKey, String> {
+fn public_key(key: &Secret, place: &str) -> Result<PublicKey, String> {
     let text = key.resolve().map_err(|error| format!("{place}: {error}"))?;
-    let bytes = if text.contains("-----BEGIN") {
-        SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
-            .map_err(|error| format!("{place}: no public key in PEM: {error}"))?
-            .to_vec()
+    let read = if text.contains("-----BEGIN") {
+        PublicKey::from_pem(&text)
     } else {
-        URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| format!("{place}: neither PEM nor base64url"))?
+        URL_SAFE_NO_PAD
+            .decode(text.trim())
+            .map_err(|_| "neither PEM nor base64url".to_owned())
+            .and_then(|raw| PublicKey::new(Algorithm::Ed25519, raw))
     };
-    ParsedPublicKey::new(&ED25519, bytes).map_err(|error| format!("{place}: no Ed25519 public key: {error}"))
+    let key = read.map_err(|error| format!("{place}: {error}"))?;
+    (key.algorithm == Algorithm::Ed25519).then_some(key).ok_or_else(|| format!("{place}: no Ed25519 public key"))
 }
 
-fn private_key(key: &Secret, place: &str) -> Result<Ed25519KeyPair, String> {
-    let text = secret(key, place)?;
-    let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
-        .map_err(|error| format!("{place}: no private key in PEM (PKCS#8): {error}"))?;
-    // Not every tool writes the public half into PKCS#8 (openssl does not).
-    Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der())
-        .map_err(|error| format!("{place}: no Ed25519 private key: {error}"))
+fn private_key(key: &Secret, place: &str) -> Result<PrivateKey, String> {
+    let key = PrivateKey::from_pem(secret(key, place)?.as_bytes()).map_err(|error| format!("{place}: {error}"))?;
+    (key.algorithm() == Algorithm::Ed25519).then_some(key).ok_or_else(|| format!("{place}: no Ed25519 private key"))
 }
 
 fn shared_key(key: &Secret, place: &str) -> Result<hmac::Key, String> {
@@ -177,7 +173,7 @@ impl Trusted {
 
     pub(super) fn verifies(&self, entry: &Entry, signature: &[u8]) -> bool {
         match &self.half {
-            Verifying::Ed25519(key) => key.verify_sig(entry.signed(), signature).is_ok(),
+            Verifying::Ed25519(key) => key.verifies(entry.signed(), signature),
             Verifying::Hs256(key) => hmac::verify(key, entry.signed(), signature).is_ok(),
         }
     }
@@ -191,10 +187,10 @@ impl Own {
         }
     }
 
-    pub(super) fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
         match &self.half {
-            Signing::Ed25519(key) => key.sign(bytes).as_ref().to_vec(),
-            Signing::Hs256(key) => hmac::sign(key, bytes).as_ref().to_vec(),
+            Signing::Ed25519(key) => key.sign(bytes),
+            Signing::Hs256(key) => Ok(hmac::sign(key, bytes).as_ref().to_vec()),
         }
     }
 }

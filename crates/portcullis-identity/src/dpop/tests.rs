@@ -16,8 +16,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::address::normal;
-use super::{DpopAlgorithm, DpopMode, DpopSettings, DpopVerifier, Scheme};
+use super::{DpopMode, DpopSettings, DpopVerifier, Scheme};
 use crate::Secret;
+use crate::issuer::Algorithm;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const TOKEN: &str = "a.token.of-somebody";
@@ -133,7 +134,7 @@ fn keys_of_every_allowed_kind_prove() {
         }
         let proof = format!("{}.{}", draft.message(), encode(signature));
         assert!(verify(&proof).is_ok(), "{name}");
-        let only = DpopSettings { algorithms: vec![DpopAlgorithm::ES256], ..DpopSettings::default() };
+        let only = DpopSettings { algorithms: vec![Algorithm::Es256], ..DpopSettings::default() };
         let outcome = verify_at(&DpopVerifier::new(&only).unwrap(), &proof, NOW.0, &Embedded::new(10));
         assert_eq!(outcome, Err(ProofFailure::DpopInvalid), "{name} is not on the list");
     }

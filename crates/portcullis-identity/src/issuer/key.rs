@@ -43,7 +43,7 @@ pub enum Algorithm {
     #[serde(rename = "ES512")]
     Es512,
     /// Ed25519, also where a token calls it that (RFC 9864).
-    #[serde(rename = "EdDSA")]
+    #[serde(rename = "EdDSA", alias = "Ed25519")]
     EdDsa,
 }
 
@@ -88,6 +88,23 @@ impl Algorithm {
         })
     }
 
+    /// The name that metadata and challenges have for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
     const fn rsa(self) -> Option<&'static RsaParameters> {
         Some(match self {
             Self::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
@@ -114,7 +131,7 @@ impl Algorithm {
 impl Key {
     /// Whether the key may be used for this algorithm at all.
     #[must_use]
-    pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
+    pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
         self.only.is_none_or(|only| only == algorithm)
             && match &self.material {
                 Material::Rsa { .. } => algorithm.rsa().is_some(),
@@ -139,7 +156,7 @@ impl Key {
     }
 
     /// A public key of a set; nothing for keys that are not for signatures or of a kind that no accepted algorithm uses.
-    fn read(jwk: &Map<String, Value>) -> Result<Option<Self>, Failed> {
+    pub(crate) fn read(jwk: &Map<String, Value>) -> Result<Option<Self>, Failed> {
         let text = |name| json::text(jwk, name, UNUSABLE);
         let bytes = |name| {
             let encoded = text(name)?.ok_or_else(|| unusable(format!("a key has no `{name}`")))?;

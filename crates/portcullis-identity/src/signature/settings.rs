@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::keys::{Algorithm, PublicKey};
+use crate::keys::{Algorithm, PublicKey};
 use crate::Secret;
 
 /// Seconds that `max_age_seconds` and `max_skew_seconds` may have at most. 86,400: used nonces are kept as long as both together.

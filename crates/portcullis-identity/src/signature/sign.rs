@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::clock::Timestamp;
 
-use super::keys::PrivateKey;
+use crate::keys::PrivateKey;
 use super::{Signed, base, digest, needed};
 
 /// Label of the signatures made here. Verifiers choose by key, never by label.

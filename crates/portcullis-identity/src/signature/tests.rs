@@ -15,7 +15,7 @@ use portcullis_core::memory::Embedded;
 use portcullis_core::proofs::Signature;
 use portcullis_core::refusal::ProofFailure;
 
-use super::keys::PrivateKey;
+use crate::keys::PrivateKey;
 use super::{Execution, KeySource, Scope, SignatureSettings, SignatureVerifier, Signed, Signer, SignerSettings, base};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);

@@ -74,11 +74,10 @@ fn signature(signature: &Signature) -> Result<Fact, Unfit> {
 }
 
 fn chain(chain: &Chain) -> Result<Fact, Unfit> {
-    let hops = &chain.hops;
+    let Chain { hops } = chain;
     Fact::record(vec![
         ("length".into(), Fact::long(i64::try_from(hops.len()).unwrap_or(i64::MAX))),
         ("agents".into(), Fact::set(hops.iter().map(|hop| Fact::string(&hop.agent.name)).collect())),
-        // Of the hops themselves, so that no chain at all is a verified one wherever the facts come from.
-        ("verified".into(), Fact::bool(hops.iter().all(|hop| hop.verified))),
+        ("verified".into(), Fact::bool(chain.is_verified())),
     ])
 }

@@ -55,7 +55,7 @@ fn an_agent_of_a_verified_entry_has_what_the_configuration_gives_it() {
 fn no_chain_is_an_empty_one_unless_one_is_required() {
     let us = Us::new();
     let none = HeaderMap::new();
-    let empty = Chain { hops: Vec::new(), verified: true };
+    let empty = Chain::default();
     assert_eq!(us.verifier().verify(&none, [0; 32], NOW), Ok(empty.clone()));
     assert_eq!(verify(&us.verifier(), "[]"), Ok(empty));
     let strict = ChainVerifier::new(&ChainSettings { required: true, ..us.settings() }).unwrap();
@@ -69,7 +69,7 @@ fn without_configuration_a_chain_is_not_ignored_but_refused() {
     let verifier = ChainVerifier::new(&ChainSettings::default()).unwrap();
     assert!(verify(&verifier, &array(&[entry(&claims(), &us.edge.key)])).is_err());
     assert!(verify(&verifier, r#"[{"sub":"planner","iss":"edge"}]"#).is_err());
-    assert!(verifier.verify(&HeaderMap::new(), [0; 32], NOW).unwrap().verified);
+    assert!(verifier.verify(&HeaderMap::new(), [0; 32], NOW).unwrap().is_verified());
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn entries_without_a_signature_are_refused_unless_they_may_be_unverified() {
     let settings = ChainSettings { accept_unverified: true, agents: vec![agent], ..us.settings() };
     let lenient = ChainVerifier::new(&settings).unwrap();
     let chain = verify(&lenient, &plain).unwrap();
-    assert!(!chain.verified && !chain.hops[0].verified);
+    assert!(!chain.is_verified() && !chain.hops[0].verified);
     assert_eq!(chain.hops[0].agent.groups, Vec::<String>::new(), "what is only asserted has no groups");
     assert!(verify(&lenient, r#"[{"sub":"planner","iss":"edge"}]"#).is_ok(), "it may leave out what it cannot prove");
 
@@ -201,7 +201,7 @@ fn a_signed_entry_behind_one_that_is_not_makes_only_itself_verified() {
     let second = entry(&with(claims(), second), &us.hub.key);
     let chain = verify(&lenient, &format!("[{first},\"{second}\"]")).unwrap();
     assert_eq!(chain.hops.iter().map(|hop| hop.verified).collect::<Vec<_>>(), [false, true]);
-    assert!(!chain.verified);
+    assert!(!chain.is_verified());
     // Both come back out as they came in.
     let ours = ChainSigner::new(&settings("us", vec![outgoing(&us.files.pair("us"))])).unwrap();
     let new = NewEntry { agent: "hub-key", target: "search", body: BODY, audience: "next", now: NOW };
@@ -347,7 +347,7 @@ fn carried(header: &str) -> Chain {
         verified: true,
         raw: raw.into(),
     };
-    Chain { hops: items.into_iter().map(hop).collect(), verified: true }
+    Chain { hops: items.into_iter().map(hop).collect() }
 }
 
 proptest! {

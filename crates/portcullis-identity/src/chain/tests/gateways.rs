@@ -30,7 +30,7 @@ fn through_three(edge: &Gateway, hub: &Gateway) -> String {
 }
 
 fn assert_whole(chain: &Chain) {
-    assert!(chain.verified && chain.hops.iter().all(|hop| hop.verified));
+    assert!(chain.is_verified() && chain.hops.iter().all(|hop| hop.verified));
     let hops: Vec<_> =
         chain.hops.iter().map(|hop| (hop.agent.name.as_str(), &*hop.gateway, &*hop.target, hop.at)).collect();
     assert_eq!(hops, [("agent:alice", "edge", "search", NOW), ("agent:edge-key", "hub", "search", NOW)]);
@@ -94,14 +94,14 @@ fn an_entry_made_by_another_implementation_verifies() {
     header.kid = Some("k1".to_owned());
     let pem = edge.private.resolve().unwrap();
     let jws = jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_ed_pem(pem.as_bytes()).unwrap()).unwrap();
-    assert!(verify(&us, &format!("[ \"{jws}\" ]")).unwrap().verified);
+    assert!(verify(&us, &format!("[ \"{jws}\" ]")).unwrap().is_verified());
 
     let secret = files.shared("edge-us");
     let us = ChainVerifier::new(&settings("us", vec![shared("edge", &secret)])).unwrap();
     header.alg = Algorithm::HS256;
     let key = EncodingKey::from_secret(secret.resolve().unwrap().as_bytes());
     let jws = jsonwebtoken::encode(&header, &claims(), &key).unwrap();
-    assert!(verify(&us, &array(&[jws])).unwrap().verified);
+    assert!(verify(&us, &array(&[jws])).unwrap().is_verified());
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn our_own_entry_is_made_of_what_the_next_hop_will_check() {
     let edge = files.pair("edge");
     let ours = settings("edge", vec![outgoing(&edge)]);
     let gateway = Gateway::new(&ours);
-    let none = Chain { hops: Vec::new(), verified: true };
+    let none = Chain::default();
     let new = NewEntry { agent: "alice", target: "search", body: BODY, audience: "us", now: NOW };
     let us = ChainVerifier::new(&settings("us", vec![incoming("edge", &edge)])).unwrap();
     let header = gateway.signer.append(&none, new).unwrap();
@@ -135,7 +135,7 @@ fn a_gateway_without_a_key_for_the_next_one_finds_out_at_its_start() {
         signer.check_audience("core"),
         Err("identity.chains.keys: no outgoing key for gateway `core`".to_owned())
     );
-    let none = Chain { hops: Vec::new(), verified: true };
+    let none = Chain::default();
     let new = NewEntry { agent: "alice", target: "search", body: BODY, audience: "core", now: NOW };
     assert_eq!(signer.append(&none, new).unwrap_err().failure, ProofFailure::ChainKey);
 }

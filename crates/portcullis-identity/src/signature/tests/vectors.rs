@@ -7,7 +7,7 @@ use http::HeaderMap;
 use super::{PUBLIC, PUBLIC_P256, Request};
 use crate::signature::base::base;
 use crate::signature::digest;
-use crate::signature::keys::PublicKey;
+use crate::keys::PublicKey;
 
 /// `test-request` of B.2.
 fn example() -> Request {

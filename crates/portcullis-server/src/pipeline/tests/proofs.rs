@@ -59,7 +59,7 @@ async fn a_request_that_proves_everything_passes_and_its_call_knows_all_of_it() 
     assert_eq!(proofs.agent.as_ref().unwrap().name, "agents:mail");
     assert_eq!(&*proofs.signature.as_ref().unwrap().workload, "spiffe://prod.example/ci");
     assert_eq!(proofs.chain.hops[0].agent.name, "agent:planner");
-    assert!(proofs.chain.verified);
+    assert!(proofs.chain.is_verified());
     assert_eq!(proofs.token.as_ref().unwrap().expires, Timestamp(2_000_000));
     let records = running.ledger.records.lock().unwrap();
     let intent =

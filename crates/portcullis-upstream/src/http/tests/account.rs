@@ -247,7 +247,7 @@ async fn each_request_carries_a_chain_for_its_very_bytes() {
     facts.now = NOW;
     all(upstream.send(facts.say(&modern_call("7"))).await.unwrap()).await;
     let chain = chain_of(&server.heard()[0]);
-    assert!(chain.verified);
+    assert!(chain.is_verified());
     let [hop] = chain.hops.as_slice() else { panic!("{chain:?}") };
     assert_eq!((&*hop.agent.name, &*hop.gateway, &*hop.target), ("agent:idp:ann", "one", "tools/call"));
     let _ = upstream.refresh().await;

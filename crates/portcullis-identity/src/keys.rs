@@ -1,4 +1,4 @@
-//! The two kinds of key a request may be signed with, read from what operators have: PEM and JWK. Nothing here reads a file or guesses a kind.
+//! Keys that operators configure for signed requests and call chains: Ed25519 and P-256, from PEM and JWK. Reads no file and guesses no kind.
 
 use std::fmt;
 
@@ -61,16 +61,16 @@ impl Algorithm {
 
 /// A key that verifies.
 #[derive(Debug)]
-pub(super) struct PublicKey {
-    pub(super) algorithm: Algorithm,
+pub(crate) struct PublicKey {
+    pub(crate) algorithm: Algorithm,
     /// The point, so that one key in two encodings is seen to be one.
-    pub(super) raw: Vec<u8>,
+    pub(crate) raw: Vec<u8>,
     parsed: ParsedPublicKey,
 }
 
 impl PublicKey {
     /// A `PUBLIC KEY` block.
-    pub(super) fn from_pem(pem: &str) -> Result<Self, String> {
+    pub(crate) fn from_pem(pem: &str) -> Result<Self, String> {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes())
             .map_err(|error| format!("no `PUBLIC KEY` in PEM: {error}"))?;
         if let Some(point) = der.strip_prefix(ED25519_PREFIX) {
@@ -83,7 +83,7 @@ impl PublicKey {
     }
 
     /// A public JWK (RFC 7518 §6.2, RFC 8037 §2).
-    pub(super) fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, String> {
+    pub(crate) fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, String> {
         if let Some(member) = PRIVATE_MEMBERS.iter().find(|member| jwk.contains_key(**member)) {
             return Err(format!("`{member}` does not belong into a public key"));
         }
@@ -103,7 +103,7 @@ impl PublicKey {
         }
     }
 
-    fn new(algorithm: Algorithm, raw: Vec<u8>) -> Result<Self, String> {
+    pub(crate) fn new(algorithm: Algorithm, raw: Vec<u8>) -> Result<Self, String> {
         let parsed = match algorithm {
             Algorithm::Ed25519 if has_small_order(&raw) => return Err("an Ed25519 point of small order".to_owned()),
             Algorithm::Ed25519 => ParsedPublicKey::new(&ED25519, &raw),
@@ -113,7 +113,7 @@ impl PublicKey {
         Ok(Self { algorithm, raw, parsed })
     }
 
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.parsed.verify_sig(message, signature).is_ok()
     }
 }
@@ -129,7 +129,7 @@ fn has_small_order(point: &[u8]) -> bool {
 }
 
 /// A key that signs.
-pub(super) enum PrivateKey {
+pub(crate) enum PrivateKey {
     Ed25519(Ed25519KeyPair),
     P256(EcdsaKeyPair),
 }
@@ -142,7 +142,7 @@ impl fmt::Debug for PrivateKey {
 
 impl PrivateKey {
     /// A `PRIVATE KEY` (PKCS #8) or `EC PRIVATE KEY` (SEC 1) block.
-    pub(super) fn from_pem(pem: &[u8]) -> Result<Self, String> {
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, String> {
         let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("no private key in PEM: {error}"))?;
         let bytes = der.secret_der();
         // The kind stands inside; a key of one kind is refused by the reader of the other.
@@ -155,14 +155,14 @@ impl PrivateKey {
             .map_err(|_| "neither an Ed25519 nor a P-256 key".to_owned())
     }
 
-    pub(super) const fn algorithm(&self) -> Algorithm {
+    pub(crate) const fn algorithm(&self) -> Algorithm {
         match self {
             Self::Ed25519(_) => Algorithm::Ed25519,
             Self::P256(_) => Algorithm::EcdsaP256Sha256,
         }
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
         let signature = match self {
             Self::Ed25519(pair) => pair.try_sign(message),
             Self::P256(pair) => pair.sign(&SystemRandom::new(), message),
