@@ -20,9 +20,9 @@ use crate::Failed;
 
 use self::fields::{Fields, Given, malformed};
 use self::settings::Trusted;
-pub use crate::keys::Algorithm;
 pub use self::settings::{Execution, KeySource, Scope, SignatureSettings, SignerSettings};
 pub use self::sign::Signer;
+pub use crate::keys::Algorithm;
 
 /// How long a key stays bound to its session. A year: a key that is still in the configuration after that is no key of one session, and a
 /// binding that never ended would outlive the key in a shared store.

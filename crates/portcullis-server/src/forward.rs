@@ -38,7 +38,7 @@ pub(crate) fn asked(call: &Call, plan: &Plan) -> Asked {
 
 /// Judges and forwards. Every path leaves an entry: an intent before anything is sent, and exactly one outcome.
 pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwarded, Box<Unread>> {
-    let Read { call, session, opening, in_flight, permit, until } = read;
+    let Read { call, session, opening, in_flight, permit, until, directory } = read;
     let plan = gateway.plan.load_full();
     let asked = asked(&call, &plan);
 
@@ -47,7 +47,7 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
         Err(malformed) => return Err(Unread::new(malformed, asked)),
     };
     // Before any policy is asked: more scope would help here, and a policy's no must not look as if it would (F15, F18).
-    if let Some(denial) = gateway.directory.load().lacks_scope(&call) {
+    if let Some(denial) = directory.lacks_scope(&call) {
         let intent = record::intent(gateway, &plan, &call);
         return Err(refuse(gateway, intent, denial.into(), asked));
     }

@@ -68,6 +68,8 @@ pub(crate) struct Identified {
     pub(crate) until: Option<Timestamp>,
     /// For `DPoP-Nonce`, so that the next proof has a fresh one.
     pub(crate) nonce: Option<String>,
+    /// By what it was found out. A reload meanwhile changes nothing for this request.
+    pub(crate) directory: Arc<Directory>,
 }
 
 /// A request as far as proofs are concerned.
@@ -188,14 +190,14 @@ impl Directory {
     ///
     /// # Errors
     /// A credential that is wrong, over or unreadable, which is never taken for none, or none where one is needed.
-    pub(crate) fn at_once(&self, asking: &Asking<'_>) -> Result<Option<Identified>, Denial> {
+    pub(crate) fn at_once(self: &Arc<Self>, asking: &Asking<'_>) -> Result<Option<Identified>, Denial> {
         if self.agents.is_some() && asking.headers.contains_key(&AGENT_IDENTITY) {
             return Ok(None);
         }
         match self.claimed(asking)? {
             Claimed::Known(known, until) => {
-                let proofs = Arc::clone(asking.via.proofs());
-                Ok(Some(Identified { known, proofs, until, nonce: None }))
+                let (proofs, directory) = (Arc::clone(asking.via.proofs()), Arc::clone(self));
+                Ok(Some(Identified { known, proofs, until, nonce: None, directory }))
             }
             Claimed::Token(..) => Ok(None),
         }
@@ -205,10 +207,16 @@ impl Directory {
     ///
     /// # Errors
     /// Each proof that is not good.
-    pub(crate) async fn prove(&self, asking: &Asking<'_>, memory: &dyn Memory) -> Result<Identified, Denial> {
+    pub(crate) async fn prove(
+        self: &Arc<Self>,
+        asking: &Asking<'_>,
+        memory: &dyn Memory,
+    ) -> Result<Identified, Denial> {
         let proofs = Arc::clone(asking.via.proofs());
         let mut identified = match self.claimed(asking)? {
-            Claimed::Known(known, until) => Identified { known, proofs, until, nonce: None },
+            Claimed::Known(known, until) => {
+                Identified { known, proofs, until, nonce: None, directory: Arc::clone(self) }
+            }
             Claimed::Token(scheme, token) => self.holder(asking, scheme, token, proofs, memory).await?,
         };
         if let Some(agents) = &self.agents {
@@ -314,7 +322,7 @@ impl Directory {
     }
 
     async fn holder(
-        &self,
+        self: &Arc<Self>,
         asking: &Asking<'_>,
         scheme: Scheme,
         token: &str,
@@ -329,7 +337,7 @@ impl Directory {
         let known = self.accounts.known(Arc::clone(&verified.caller));
         Arc::make_mut(&mut proofs).token = Some(Token { secret: token.into(), expires: verified.expires });
         let until = Timestamp(verified.expires.0.saturating_add(tokens.grace));
-        Ok(Identified { known, proofs, until: Some(until), nonce: tokens.nonce(now) })
+        Ok(Identified { known, proofs, until: Some(until), nonce: tokens.nonce(now), directory: Arc::clone(self) })
     }
 
     fn denied(&self, failed: Failed) -> Denial {

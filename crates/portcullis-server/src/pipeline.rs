@@ -81,10 +81,11 @@ async fn steps(
     let now = gateway.clock.now();
     let certificate = peer.certificate(now).map_err(early)?.map(Arc::as_ref);
     let asked = asking(gateway, verb, &arrival.head, &via, certificate, now);
-    let at_once = gateway.directory.load().at_once(&asked).map_err(early)?;
+    let directory = gateway.directory.load_full();
+    let at_once = directory.at_once(&asked).map_err(early)?;
     let mut identified = match at_once {
         Some(identified) => identified,
-        None => Box::pin(prove(gateway, &asked)).await?,
+        None => Box::pin(directory.prove(&asked, gateway.memory.as_ref())).await.map_err(early)?,
     };
     facts.caller = Some(Arc::clone(&identified.known.caller));
     facts.trace_id = read::trace_id(&arrival.head.headers);
@@ -98,7 +99,7 @@ async fn steps(
         Verb::Stream | Verb::Close => (arrival.head, Bytes::new()),
     };
     facts.bytes = body.len();
-    if gateway.directory.load().binds_body(&head.headers) {
+    if directory.binds_body(&head.headers) {
         let asked = asking(gateway, verb, &head, &via, certificate, now);
         Box::pin(bind(gateway, &asked, &body, &mut identified)).await?;
     }
@@ -130,11 +131,6 @@ fn asking<'a>(
     Asking { method: verb.as_str(), uri, headers, via, certificate, server: gateway.upstream.name(), now }
 }
 
-/// What takes more than a look into a table. A reload meanwhile changes nothing for this request.
-async fn prove(gateway: &Gateway, asking: &Asking<'_>) -> Result<Identified, Box<Unread>> {
-    gateway.directory.load_full().prove(asking, gateway.memory.as_ref()).await.map_err(early)
-}
-
 /// What is said about the body, too.
 async fn bind(
     gateway: &Gateway,
@@ -143,7 +139,7 @@ async fn bind(
     identified: &mut Identified,
 ) -> Result<(), Box<Unread>> {
     let session = read::session_of(gateway, identified, asking.headers, asking.now);
-    let directory = gateway.directory.load_full();
+    let directory = Arc::clone(&identified.directory);
     directory.bind(asking, body, session, gateway.memory.as_ref(), identified).await.map_err(early)
 }
 

@@ -21,7 +21,7 @@ use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::event::Event;
 use crate::fields::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, TRACEPARENT, TRACESTATE};
 use crate::gateway::Gateway;
-use crate::identify::{Identified, Permit};
+use crate::identify::{Directory, Identified, Permit};
 use crate::random;
 use crate::session::{InFlight, Opening, Session};
 
@@ -36,6 +36,8 @@ pub(crate) struct Read {
     pub(crate) permit: Arc<Permit>,
     /// When what proved the caller ends.
     pub(crate) until: Option<Timestamp>,
+    /// What the caller was found in.
+    pub(crate) directory: Arc<Directory>,
 }
 
 /// What a POST body holds.
@@ -286,6 +288,7 @@ impl<'a> Reader<'a> {
             in_flight: None,
             permit: Arc::clone(&self.permit),
             until: self.identified.until,
+            directory: Arc::clone(&self.identified.directory),
         })
     }
 
@@ -359,7 +362,8 @@ impl<'a> Reader<'a> {
         };
         let call = Call { context: Arc::new(context), subject: Subject::Message(message) };
         let (permit, until) = (Arc::clone(&self.permit), self.identified.until);
-        Ok(Read { call, session, opening: None, in_flight: None, permit, until })
+        let directory = Arc::clone(&self.identified.directory);
+        Ok(Read { call, session, opening: None, in_flight: None, permit, until, directory })
     }
 }
 

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::keys::{Algorithm, PublicKey};
 use crate::Secret;
+use crate::keys::{Algorithm, PublicKey};
 
 /// Seconds that `max_age_seconds` and `max_skew_seconds` may have at most. 86,400: used nonces are kept as long as both together.
 const MOST_SECONDS: u64 = 86_400;

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::clock::Timestamp;
 
-use crate::keys::PrivateKey;
 use super::{Signed, base, digest, needed};
+use crate::keys::PrivateKey;
 
 /// Label of the signatures made here. Verifiers choose by key, never by label.
 const LABEL: &str = "sig1";

@@ -15,8 +15,8 @@ use portcullis_core::memory::Embedded;
 use portcullis_core::proofs::Signature;
 use portcullis_core::refusal::ProofFailure;
 
-use crate::keys::PrivateKey;
 use super::{Execution, KeySource, Scope, SignatureSettings, SignatureVerifier, Signed, Signer, SignerSettings, base};
+use crate::keys::PrivateKey;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;

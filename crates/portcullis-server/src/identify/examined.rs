@@ -25,7 +25,7 @@ pub struct Examined {
     pub proofs: Arc<Proofs>,
     /// When what proves the caller ends.
     pub until: Option<Timestamp>,
-    directory: Directory,
+    directory: Arc<Directory>,
 }
 
 impl Examined {
@@ -40,7 +40,7 @@ impl Examined {
         server: &str,
         now: Timestamp,
     ) -> Result<Result<Self, Denial>, String> {
-        let directory = Directory::new(settings, &settings.identity, None)?;
+        let directory = Arc::new(Directory::new(settings, &settings.identity, None)?);
         let uri: Uri = settings.path.parse().map_err(|_| "path: no path".to_owned())?;
         headers.entry(HOST).or_insert(HeaderValue::from_static("localhost"));
         let proxies = Proxies::new(&settings.trusted_proxies)?;

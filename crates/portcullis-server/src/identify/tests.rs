@@ -60,7 +60,7 @@ impl<'a> Request<'a> {
         let via = proxies.via(&peer, &uri, &headers).unwrap();
         let Self { certificate, server, now, .. } = *self;
         let asking = Asking { method: "POST", uri: &uri, headers: &headers, via: &via, certificate, server, now };
-        directory.at_once(&asking).map(|found| found.expect("known at once"))
+        Arc::new(directory.clone()).at_once(&asking).map(|found| found.expect("known at once"))
     }
 }
 

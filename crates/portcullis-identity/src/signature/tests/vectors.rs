@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 
 use super::{PUBLIC, PUBLIC_P256, Request};
+use crate::keys::PublicKey;
 use crate::signature::base::base;
 use crate::signature::digest;
-use crate::keys::PublicKey;
 
 /// `test-request` of B.2.
 fn example() -> Request {
