@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use portcullis_core::call::Call;
 use portcullis_core::capabilities;
 use portcullis_core::classify::META_CAPABILITIES;
@@ -10,9 +11,9 @@ use portcullis_core::guard::{Effect, Finding};
 use portcullis_core::ledger::{Entry, Intent, Status};
 use portcullis_core::mirror;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Violation};
-use portcullis_core::upstream::Reply;
+use portcullis_core::upstream::{Arrived, Media, Reply};
 use portcullis_core::version::Era;
-use portcullis_core::wire::Malformed;
+use portcullis_core::wire::{Malformed, Message};
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::gateway::{Gateway, Plan};
@@ -38,7 +39,7 @@ pub(crate) fn asked(call: &Call, plan: &Plan) -> Asked {
 
 /// Judges and forwards. Every path leaves an entry: an intent before anything is sent, and exactly one outcome.
 pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwarded, Box<Unread>> {
-    let Read { call, session, opening, in_flight, permit, until, directory } = read;
+    let Read { call, session, opening, in_flight, permit, until, directory, known } = read;
     let plan = gateway.plan.load_full();
     let asked = asked(&call, &plan);
 
@@ -79,7 +80,11 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
         Ok(entry) => entry,
         Err(unwritable) => return Err(Unread::new(unrecorded(unwritable.0), asked)),
     };
-    match send(gateway, &plan, cleared).await {
+    let replied = match known {
+        Some(answer) => Ok(at_hand(answer)),
+        None => send(gateway, &plan, cleared).await,
+    };
+    match replied {
         Ok(reply) => {
             let baggage = Baggage { session, opening, in_flight, permit, until };
             let journey = Journey::new(Arc::clone(gateway), plan, reply, inspector, entry, asked, baggage);
@@ -134,6 +139,12 @@ async fn send(gateway: &Arc<Gateway>, plan: &Plan, cleared: Cleared) -> Result<R
         Verdict::Cleared(cleared, _) => gateway.upstream.send(cleared).await,
         Verdict::Held(_) | Verdict::Denied(_) => result,
     }
+}
+
+/// An answer that is there already, on its way through the same inspection.
+fn at_hand(answer: Message) -> Reply {
+    let arrived = Arrived { message: Some(answer), ..Arrived::default() };
+    Reply { media: Media::Json, status: None, arrivals: futures_util::stream::iter([Ok(arrived)]).boxed() }
 }
 
 /// The headers a tool itself declares (C31), which only a caller that may call the tool gets to hear about.

@@ -232,7 +232,12 @@ impl Journey {
             let version =
                 message.result_member("protocolVersion").and_then(|version| Version::parse(&version.as_str()?));
             match version.filter(|version| version.era() == Era::Legacy) {
-                Some(version) => opening.opened(version),
+                Some(version) => {
+                    if let Some(session) = &self.baggage.session {
+                        session.greeted(message);
+                    }
+                    opening.opened(version);
+                }
                 None if message.kind() == Kind::Result => {
                     self.failed(&Fault::new(
                         FaultKind::Garbage,

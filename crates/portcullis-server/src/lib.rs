@@ -9,6 +9,7 @@ mod conversation; // one connection: PROXY header, TLS, HTTP
 mod cors; // what a web page must be told to be let in by its browser
 mod departure; // the outgoing stream: SSE framing, keep-alive
 mod event; // event ids, sealed for one session
+mod exchange; // one read message to the end of its reply, however it is framed
 mod fields; // names of header fields
 mod forward; // one judged call, sent; its reply begun
 mod gateway; // everything an exchange needs, behind one Arc

@@ -3,7 +3,7 @@
 //! `judge` and the opening of the record are in [`forward`], since nothing may stand between them and the sending; `inspect` and the
 //! closing of the record are in [`Journey`], since the outgoing stream owns both.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +13,17 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::gate::Inspected;
-use portcullis_core::refusal::{Denial, DenialCode, Violation};
+use portcullis_core::refusal::Violation;
 use portcullis_core::upstream::Media;
 use portcullis_core::version::Era;
 
 use crate::accept::{Arrival, Head, METHODS, Verb};
-use crate::answer::{Answer, Asked, Refusal, Unread, gateway_denial};
+use crate::answer::{Answer, Refusal, Unread};
 use crate::batch::Batch;
 use crate::body::Body;
 use crate::cors::{self, Page};
 use crate::departure::Departure;
+use crate::exchange::{self, early, shutting_down};
 use crate::fields::{ACCEL_BUFFERING, DPOP_NONCE, SESSION_ID};
 use crate::forward::{Forwarded, forward};
 use crate::gateway::Gateway;
@@ -31,7 +32,7 @@ use crate::journey::Journey;
 use crate::peer::{ClientCertificate, Peer};
 use crate::proxies::Via;
 use crate::read::{self, Post, Read};
-use crate::record::{self, RefusedFacts};
+use crate::record::RefusedFacts;
 use crate::surviving::{Surviving, Work};
 
 /// Serves one HTTP request.
@@ -41,10 +42,7 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, pe
     let mut response = match steps(&gateway, request, &peer, &mut facts, &mut page).await {
         Ok(response) => response,
         Err(unread) => {
-            let Unread { refusal, asked, recorded } = *unread;
-            if !recorded {
-                record::refused(&gateway, &refusal, &facts, &asked);
-            }
+            let (refusal, asked) = exchange::refused(&gateway, *unread, &facts);
             refused(refusal.answer(&asked))
         }
     };
@@ -193,7 +191,7 @@ async fn one(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<U
 
 async fn respond(gateway: &Arc<Gateway>, read: Read, session: Option<String>) -> Result<Response<Body>, Box<Unread>> {
     let is_request = read.call.expects_response();
-    let Forwarded { mut journey } = in_time(gateway, pin!(forward(gateway, read))).await?;
+    let mut journey = exchange::begin(gateway, read).await?;
     if !is_request {
         journey.accepted(StatusCode::ACCEPTED);
         return Ok(status_only(StatusCode::ACCEPTED));
@@ -240,14 +238,6 @@ async fn first(gateway: &Gateway, journey: &mut Journey, quiet: Duration) -> Fir
     }
 }
 
-/// At the end of a drain, calls that have not even begun to be answered are answered by us.
-async fn in_time<T>(
-    gateway: &Gateway,
-    work: Pin<&mut impl Future<Output = Result<T, Box<Unread>>>>,
-) -> Result<T, Box<Unread>> {
-    gateway.overdue.unless(work).await.unwrap_or_else(|| Err(early(shutting_down())))
-}
-
 /// Each item is judged and answered alone; one body carries the answers (A7).
 async fn batch(
     gateway: &Arc<Gateway>,
@@ -258,17 +248,14 @@ async fn batch(
     for read in reads {
         let is_request = read.as_ref().is_ok_and(|read| read.call.expects_response());
         let forwarded = match read {
-            Ok(read) => in_time(gateway, pin!(forward(gateway, read))).await,
+            Ok(read) => exchange::begin(gateway, read).await,
             Err(unread) => Err(unread),
         };
         match forwarded {
-            Ok(Forwarded { mut journey }) if !is_request => journey.accepted(StatusCode::ACCEPTED),
-            Ok(Forwarded { journey }) => departures.push(Departure::new(journey, None)),
+            Ok(mut journey) if !is_request => journey.accepted(StatusCode::ACCEPTED),
+            Ok(journey) => departures.push(Departure::new(journey, None)),
             Err(unread) => {
-                let Unread { refusal, asked, recorded } = *unread;
-                if !recorded {
-                    record::refused(gateway, &refusal, facts, &asked);
-                }
+                let (refusal, asked) = exchange::refused(gateway, *unread, facts);
                 if let Some(message) = refusal.message(&asked).filter(|_| asked.id.is_some()) {
                     departures.push(Departure::refused(message));
                 }
@@ -282,7 +269,7 @@ async fn batch(
 }
 
 async fn stream(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
-    let Forwarded { journey } = in_time(gateway, pin!(forward(gateway, read))).await?;
+    let journey = exchange::begin(gateway, read).await?;
     Ok(events(Departure::new(journey, None)))
 }
 
@@ -299,14 +286,6 @@ async fn close(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box
         gateway.sessions.end(key);
     }
     Ok(status_only(StatusCode::NO_CONTENT))
-}
-
-fn early(refusal: impl Into<Refusal>) -> Box<Unread> {
-    Unread::new(refusal, Asked::default())
-}
-
-fn shutting_down() -> Denial {
-    gateway_denial(DenialCode::ShuttingDown, "the gateway is shutting down", "draining")
 }
 
 fn refused(answer: Answer) -> Response<Body> {

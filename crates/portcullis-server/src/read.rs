@@ -8,14 +8,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use portcullis_core::call::{Call, Context, Subject};
 use portcullis_core::capabilities::{self, Declared};
-use portcullis_core::classify::{self, Classified, Evidence, META_CAPABILITIES};
+use portcullis_core::classify::{self, Classified, Evidence, META_CAPABILITIES, META_VERSION};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::mirror;
 use portcullis_core::own::push_string;
 use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::trace::{self, TraceContext};
 use portcullis_core::version::{Era, Version};
-use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
+use portcullis_core::wire::{self, Direction, Kind, Malformed, Message, View};
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::event::Event;
@@ -38,6 +38,8 @@ pub(crate) struct Read {
     pub(crate) until: Option<Timestamp>,
     /// What the caller was found in.
     pub(crate) directory: Arc<Directory>,
+    /// What the server answered to this once before: nothing is sent (J9).
+    pub(crate) known: Option<Message>,
 }
 
 /// What a POST body holds.
@@ -57,6 +59,8 @@ struct Reader<'a> {
     versions: Vec<&'a str>,
     permit: Arc<Permit>,
     now: Timestamp,
+    /// Messages come without headers, by the rules of stdio (J15): what the body says is not said a second time.
+    bare: bool,
 }
 
 /// Reads a POST.
@@ -107,6 +111,44 @@ pub(crate) fn session_of<'a>(
     found.is_ok().then_some(sealed)
 }
 
+/// Reads a message of a transport without headers. `session` is the legacy session of the connection.
+pub(crate) async fn bare(
+    gateway: &Arc<Gateway>,
+    identified: &Identified,
+    message: Message,
+    session: Option<Arc<Session>>,
+    permit: Permit,
+) -> Result<Read, Box<Unread>> {
+    let headers = HeaderMap::new();
+    // The one place where the version is said (ST26).
+    let said = message.meta(META_VERSION);
+    let version = said.and_then(View::as_str).map(Cow::into_owned);
+    let mut reader = Reader::new(gateway, identified, &headers, permit);
+    (reader.bare, reader.versions) = (true, version.as_deref().into_iter().collect());
+    let (id, method) = (message.id().cloned(), message.method().map(str::to_owned));
+    let read = match said {
+        Some(_) if version.is_none() => Err(Violation::MetaMissing { key: META_VERSION }.into()),
+        _ => reader.message(message, session.map(Ok)).await,
+    };
+    read.map_err(|refusal| Unread::new(refusal, reader.asked(id, method.as_deref())))
+}
+
+/// Reads what a transport without headers never says: that the server may talk to the session by itself, or that a reply which broke off goes
+/// on after `event`.
+pub(crate) fn standing(
+    gateway: &Arc<Gateway>,
+    identified: &Identified,
+    session: Arc<Session>,
+    event: Option<Event>,
+    permit: Permit,
+) -> Result<Read, Box<Unread>> {
+    let headers = HeaderMap::new();
+    let reader = Reader::new(gateway, identified, &headers, permit);
+    let version = session.version().unwrap_or(Version::ASSUMED);
+    let read = reader.stream(session, version, event);
+    read.map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
+}
+
 /// Reads a GET or DELETE, which exist only in legacy sessions.
 pub(crate) fn bodiless(
     gateway: &Arc<Gateway>,
@@ -123,7 +165,8 @@ impl<'a> Reader<'a> {
     fn new(gateway: &'a Arc<Gateway>, identified: &'a Identified, headers: &'a HeaderMap, permit: Permit) -> Self {
         let versions = headers.get_all(&PROTOCOL_VERSION).iter();
         let versions = versions.map(|value| value.to_str().unwrap_or("\u{fffd}").trim_matches([' ', '\t'])).collect();
-        Self { gateway, identified, headers, versions, permit: Arc::new(permit), now: gateway.clock.now() }
+        let now = gateway.clock.now();
+        Self { gateway, identified, headers, versions, permit: Arc::new(permit), now, bare: false }
     }
 
     fn asked(&self, id: Option<wire::Id>, method: Option<&str>) -> Asked {
@@ -202,7 +245,11 @@ impl<'a> Reader<'a> {
         let declared = message.meta(META_CAPABILITIES).map(Declared::of).unwrap_or_default();
         self.know_tool(&message).await;
         let headers = HeaderView(self.headers);
-        let param_headers = if message.kind() == Kind::Request {
+        let param_headers = if self.bare {
+            let catalogue = self.gateway.upstream.catalogue();
+            let tool = message.name().and_then(|name| catalogue.tool(&name));
+            mirror::params_of(&message, tool.map(Arc::as_ref))
+        } else if message.kind() == Kind::Request {
             // Without the tool: its own headers are checked once the call is cleared, so that a refusal cannot tell that a hidden
             // tool exists.
             mirror::check_request(&message, &headers, None)?
@@ -240,13 +287,21 @@ impl<'a> Reader<'a> {
     }
 
     fn initialize(&self, message: Message, version: Version, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
-        if session.is_some() {
-            return Err(Violation::AlreadyInitialized.into());
+        if let Some(session) = session {
+            // A client that comes back on another connection (J9), or says it again on this one (J7).
+            let again = session.greeting().filter(|_| self.bare).zip(message.id().cloned());
+            let (greeting, id) = again.ok_or(Violation::AlreadyInitialized)?;
+            let known = Some(greeting.edit().set_id(&id).apply(&self.gateway.limits)?);
+            let context = self.context(version, &message, Some(&session), Vec::new(), None)?;
+            return Ok(Read { known, ..self.read(message, context, Some(session))? });
         }
         let message = offer_legacy(message, version, self.gateway)?;
         let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
         let account = &self.identified.known.account;
         let session = self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared)?;
+        if self.bare {
+            session.awaits_greeting();
+        }
         let opening = Opening::new(&self.gateway.sessions, &session);
         let context = self.context(version, &message, Some(&session), Vec::new(), None)?;
         let mut read = self.read(message, context, Some(session))?;
@@ -260,13 +315,19 @@ impl<'a> Reader<'a> {
         }
         let session = self.session().ok_or(Violation::SessionMissing)??;
         let version = classify::classify_sessionless_stream(&self.versions, session.version())?;
-        let subject = if close {
-            Subject::Close
-        } else {
-            let event = self.last_event(&session)?;
-            let (last_event_id, request) = event.map_or((None, None), |event| (Some(event.id), event.request));
-            Subject::Stream { last_event_id, request: request.map(Box::new) }
-        };
+        if close {
+            return self.without_body(session, version, Subject::Close);
+        }
+        let event = self.last_event(&session)?;
+        self.stream(session, version, event)
+    }
+
+    fn stream(&self, session: Arc<Session>, version: Version, event: Option<Event>) -> Result<Read, Refusal> {
+        let (last_event_id, request) = event.map_or((None, None), |event| (Some(event.id), event.request));
+        self.without_body(session, version, Subject::Stream { last_event_id, request: request.map(Box::new) })
+    }
+
+    fn without_body(&self, session: Arc<Session>, version: Version, subject: Subject) -> Result<Read, Refusal> {
         let trace = self.trace(None)?;
         let context = Context {
             caller: Arc::clone(&self.identified.known.caller),
@@ -289,6 +350,7 @@ impl<'a> Reader<'a> {
             permit: Arc::clone(&self.permit),
             until: self.identified.until,
             directory: Arc::clone(&self.identified.directory),
+            known: None,
         })
     }
 
@@ -363,7 +425,7 @@ impl<'a> Reader<'a> {
         let call = Call { context: Arc::new(context), subject: Subject::Message(message) };
         let (permit, until) = (Arc::clone(&self.permit), self.identified.until);
         let directory = Arc::clone(&self.identified.directory);
-        Ok(Read { call, session, opening: None, in_flight: None, permit, until, directory })
+        Ok(Read { call, session, opening: None, in_flight: None, permit, until, directory, known: None })
     }
 }
 
@@ -379,7 +441,7 @@ pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
 /// A client that asks `initialize` for a version without a handshake is negotiated down (A31).
 fn offer_legacy(message: Message, version: Version, gateway: &Gateway) -> Result<Message, Malformed> {
     let offered = message.param("protocolVersion");
-    let text = offered.and_then(wire::View::as_str).unwrap_or(Cow::Borrowed(""));
+    let text = offered.and_then(View::as_str).unwrap_or(Cow::Borrowed(""));
     let modern = Version::parse(&text).is_some_and(|known| known.era() == Era::Modern);
     match offered {
         Some(view) if modern => {

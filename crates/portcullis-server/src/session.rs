@@ -14,7 +14,7 @@ use portcullis_core::own::hex;
 use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::tally::{History, Tally};
 use portcullis_core::version::Version;
-use portcullis_core::wire::Id;
+use portcullis_core::wire::{Id, Message};
 
 use crate::answer::gateway_denial;
 use crate::identify::Account;
@@ -55,6 +55,17 @@ struct State {
     /// Server requests the client has yet to answer, with their method.
     asked: HashMap<Id, Arc<str>>,
     history: History,
+    greeting: Greeting,
+}
+
+/// What the server said to `initialize`, for a client that comes back on another connection (J9).
+#[derive(Debug, Default)]
+enum Greeting {
+    /// Nobody can come back so.
+    #[default]
+    Unwanted,
+    Awaited,
+    Said(Message),
 }
 
 /// All sessions of this process.
@@ -133,6 +144,26 @@ impl Session {
 
     pub(crate) fn touch(&self, now: Timestamp) {
         self.last_used.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// The client may come back on another connection and say `initialize` again.
+    pub(crate) fn awaits_greeting(&self) {
+        self.state().greeting = Greeting::Awaited;
+    }
+
+    /// What the server said to `initialize`; kept where it can be asked for again.
+    pub(crate) fn greeted(&self, message: &Message) {
+        let mut state = self.state();
+        if matches!(state.greeting, Greeting::Awaited) {
+            state.greeting = Greeting::Said(message.clone());
+        }
+    }
+
+    pub(crate) fn greeting(&self) -> Option<Message> {
+        match &self.state().greeting {
+            Greeting::Said(message) => Some(message.clone()),
+            Greeting::Unwanted | Greeting::Awaited => None,
+        }
     }
 
     /// Registers a request id (A34).
