@@ -8,6 +8,7 @@ mod body; // what an HTTP answer carries
 mod conversation; // one connection: PROXY header, TLS, HTTP
 mod cors; // what a web page must be told to be let in by its browser
 mod departure; // the outgoing stream: SSE framing, keep-alive
+mod desk; // what waits for a client that holds one connection for everything
 mod event; // event ids, sealed for one session
 mod exchange; // one read message to the end of its reply, however it is framed
 mod fields; // names of header fields
@@ -16,6 +17,7 @@ mod gateway; // everything an exchange needs, behind one Arc
 mod http2; // what one HTTP/2 connection may do
 mod identify; // Arrival -> Caller
 mod journey; // inspect and record: one reply from first arrival to closed entry
+mod line; // one connection that carries messages both ways without HTTP
 mod listener; // sockets, connections, drain
 mod origin; // which Host and Origin values are ours
 mod peer; // the other end of a connection
@@ -29,8 +31,10 @@ mod seal; // authenticated encryption of session and event ids
 mod session; // legacy sessions
 mod settings; // what the operator may set
 mod signal; // a word that everybody hears once: draining, overdue, cut off
+mod stdio; // our own standard input and output
 mod surviving; // a future that outlives its client
 mod tls; // handshakes, certificates and their renewal
+mod websocket; // an upgraded connection
 mod workers; // the threads that serve connections
 
 #[cfg(test)]
@@ -45,5 +49,6 @@ pub use self::{
     proxy_protocol::ProxyProtocol,
     settings::{ApiKey, IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings},
     tls::{ClientCertificates, TlsSettings},
+    websocket::WebSocketSettings,
     workers::Workers,
 };

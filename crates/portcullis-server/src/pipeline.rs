@@ -34,6 +34,7 @@ use crate::proxies::Via;
 use crate::read::{self, Post, Read};
 use crate::record::RefusedFacts;
 use crate::surviving::{Surviving, Work};
+use crate::websocket;
 
 /// Serves one HTTP request.
 pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
@@ -55,7 +56,7 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, pe
 async fn steps(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     facts: &mut RefusedFacts,
     page: &mut Option<Page>,
 ) -> Result<Response<Body>, Box<Unread>> {
@@ -69,6 +70,9 @@ async fn steps(
     if page.is_some() && cors::is_preflight(request.method(), request.headers()) {
         // On every path, so that the page can read the 404 of a wrong one; without a proof, because browsers send none.
         return Ok(cors::preflight(request.headers(), METHODS));
+    }
+    if websocket::is_asked(gateway, &request) {
+        return Box::pin(websocket::open(gateway, request, peer, via, facts)).await;
     }
     let arrival = Arrival::new(gateway, request).map_err(early)?;
     if gateway.draining.is_said() {

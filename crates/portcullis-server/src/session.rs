@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -17,6 +17,7 @@ use portcullis_core::version::Version;
 use portcullis_core::wire::{Id, Message};
 
 use crate::answer::gateway_denial;
+use crate::desk::Desk;
 use crate::identify::Account;
 use crate::random;
 use crate::seal::Sealer;
@@ -42,6 +43,9 @@ pub(crate) struct Session {
     version: OnceLock<Version>,
     /// What the client declared in `initialize`; holds for the session.
     pub(crate) declared: Declared,
+    /// Where its messages wait, if they have one connection for all of them.
+    desk: OnceLock<Arc<Desk>>,
+    seated: AtomicBool,
     last_used: AtomicU64,
     open_streams: AtomicUsize,
     /// Held by the message that is being judged, where the order of judgements matters. Waiting for it stops no thread.
@@ -166,6 +170,21 @@ impl Session {
         }
     }
 
+    /// Where its messages wait for the connection that has it.
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        self.desk.get_or_init(Desk::new)
+    }
+
+    /// Whether it had a connection before; from now on it has.
+    pub(crate) fn was_seated(&self) -> bool {
+        self.seated.swap(true, Ordering::AcqRel)
+    }
+
+    /// Nobody can come back: it has been idle for ever, once nothing of it is in progress.
+    pub(crate) fn leave(&self) {
+        self.last_used.store(0, Ordering::Relaxed);
+    }
+
     /// Registers a request id (A34).
     pub(crate) fn begin(self: &Arc<Self>, id: &Id) -> Result<InFlight, Violation> {
         if !self.state().in_flight.insert(id.clone()) {
@@ -278,6 +297,8 @@ impl Sessions {
             owner: Arc::clone(owner),
             version: OnceLock::new(),
             declared,
+            desk: OnceLock::new(),
+            seated: AtomicBool::new(false),
             last_used: AtomicU64::new(now.0),
             open_streams: AtomicUsize::new(0),
             turn: tokio::sync::Mutex::const_new(()),

@@ -18,6 +18,7 @@ use crate::origin::OriginRule;
 use crate::proxies::Proxies;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::tls::{self, TlsSettings};
+use crate::websocket::WebSocketSettings;
 
 use crate::identify::{CertificateCaller, Directory, Expiry};
 
@@ -45,6 +46,8 @@ pub struct ServerSettings {
     pub tls: Option<TlsSettings>,
     /// URL of the MCP endpoint as clients write it. Default: whatever host trusted hops tell.
     pub public_url: Option<String>,
+    /// The WebSocket listener.
+    pub websocket: WebSocketSettings,
     /// Who may call.
     pub identity: IdentitySettings,
     /// Legacy sessions.
@@ -66,6 +69,7 @@ impl Default for ServerSettings {
             proxy_protocol: ProxyProtocol::Off,
             tls: None,
             public_url: None,
+            websocket: WebSocketSettings::default(),
             identity: IdentitySettings::default(),
             sessions: SessionSettings::default(),
             limits: LimitSettings::default(),
@@ -96,6 +100,7 @@ impl ServerSettings {
                     .to_owned()
             }),
             self.tls.as_ref().and_then(|tls| tls::contradictions(tls).err()),
+            self.websocket.contradiction(),
         ];
         found.into_iter().flatten().collect()
     }
