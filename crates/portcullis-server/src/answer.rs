@@ -33,6 +33,13 @@ pub(crate) struct Asked {
     pub(crate) refusals: Refusals,
 }
 
+impl Asked {
+    /// Whether its reply stands until somebody ends it.
+    pub(crate) fn is_standing(&self) -> bool {
+        self.id.is_none() || self.method.as_deref() == Some("subscriptions/listen")
+    }
+}
+
 /// A failure in its public form.
 #[derive(Debug)]
 pub(crate) struct Answer {
