@@ -3,6 +3,9 @@
 //! An upstream accepts only what the gate cleared. What the gateway asks a server on its own account is a `Probe`.
 
 mod answers; // one response to one request
+pub mod breaker; // a server that keeps failing is left alone
+pub mod bulkhead; // a slow server holds no more than its share
+pub mod health; // how every server is
 pub mod http; // Streamable HTTP
 mod probe; // what the gateway itself asks
 pub mod settings; // what an operator may set
@@ -12,7 +15,12 @@ pub mod stdio; // child processes
 #[cfg(test)]
 mod testing;
 
+pub use self::breaker::Breaker;
+pub use self::bulkhead::Bulkhead;
+pub use self::health::HealthBoard;
 pub use self::http::HttpUpstream;
-pub use self::settings::{EraSetting, HttpSettings, Secret, SettingsError, StdioSettings};
+pub use self::settings::{
+    BreakerSettings, BulkheadSettings, EraSetting, HealthSettings, HttpSettings, Secret, SettingsError, StdioSettings,
+};
 pub use self::stdio::guardian::{GUARDIAN_WORD, exec_child};
 pub use self::stdio::{StderrSink, StdioUpstream};

@@ -10,6 +10,14 @@ use serde::Deserialize;
 
 pub use portcullis_identity::Secret;
 
+mod breaker; // when a server is left alone
+mod bulkhead; // how much of us it may hold
+mod health; // when it counts as healthy
+
+pub use self::breaker::{BreakerSettings, ToolBreakerSettings};
+pub use self::bulkhead::BulkheadSettings;
+pub use self::health::HealthSettings;
+
 /// Which era of the protocol is spoken with a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -191,6 +199,16 @@ pub enum SettingsError {
     Tls { reason: String },
     /// A limit of zero.
     Zero { key: &'static str },
+    /// A number that cannot be meant.
+    OutOfRange { key: &'static str, reason: &'static str },
+}
+
+/// Refuses zeros.
+fn none_zero(settings: &[(&'static str, u64)]) -> Result<(), SettingsError> {
+    match settings.iter().find(|(_, value)| *value == 0) {
+        Some((key, _)) => Err(SettingsError::Zero { key }),
+        None => Ok(()),
+    }
 }
 
 impl fmt::Display for SettingsError {
@@ -211,6 +229,7 @@ impl fmt::Display for SettingsError {
             Self::BadCommand { reason } => write!(f, "`command`: {reason}"),
             Self::Tls { reason } => write!(f, "TLS cannot be set up: {reason}"),
             Self::Zero { key } => write!(f, "`{key}`: must be at least 1"),
+            Self::OutOfRange { key, reason } => write!(f, "`{key}`: {reason}"),
         }
     }
 }
