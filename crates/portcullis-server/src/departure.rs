@@ -55,7 +55,7 @@ impl Departure {
     /// inspected alone, and what is not there yet is not waited for.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         // First, so that not even a stream that is never quiet outlives it.
-        if let (Some(end), Some(journey)) = (&mut self.end, &mut self.answering)
+        if let (Some(end), Some(answering)) = (&mut self.end, &mut self.answering)
             && end.as_mut().poll(cx).is_ready()
         {
             answering.outlived();

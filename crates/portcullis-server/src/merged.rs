@@ -210,7 +210,12 @@ impl Merged {
     /// A merged list may be as large as its parts may be together.
     fn room(&self, parts: usize) -> Limits {
         let limits = self.gateway.limits.clone();
-        Limits { bytes: limits.bytes.saturating_mul(parts), values: limits.values.saturating_mul(parts), ..limits }
+        Limits {
+            bytes: limits.bytes.saturating_mul(parts),
+            keys: limits.keys.saturating_mul(parts),
+            members: limits.members.saturating_mul(parts),
+            ..limits
+        }
     }
 
     /// Where the servers' lists go on.

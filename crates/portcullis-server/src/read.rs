@@ -382,10 +382,10 @@ impl<'a> Reader<'a> {
         Ok(TraceContext::from_request(&values(&TRACEPARENT), &values(&TRACESTATE), message, fresh_trace, fresh_span))
     }
 
-    const fn placing<'s>(&'s self, session: Option<&'s Session>) -> Placing<'s> {
+    fn placing<'s>(&'s self, session: Option<&'s Session>) -> Placing<'s> {
         Placing {
             endpoint: self.endpoint,
-            caller: &*self.identified.known,
+            caller: &self.identified.known,
             session,
             sealer: &self.gateway.sealer,
             limits: &self.gateway.limits,
