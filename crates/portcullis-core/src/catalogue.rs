@@ -186,6 +186,18 @@ impl Catalogue {
         joined
     }
 
+    /// The same with only the tools whose names `keep` wants.
+    #[must_use]
+    pub fn only(&self, keep: &dyn Fn(&str) -> bool) -> Self {
+        let mut fewer = self.clone();
+        fewer.tools.retain(|name, _| keep(name));
+        if self.listed_tools.is_read() {
+            let items = self.listed_tools.items().filter(|item| keep(&item.key)).cloned();
+            fewer.listed_tools = Arc::new(Listing::of(items.collect(), self.listed_tools.caching));
+        }
+        fewer
+    }
+
     /// Exact, case-sensitive match.
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {

@@ -1,4 +1,6 @@
 //! The only maker of the two seals: [`Cleared`] (what an upstream accepts) and [`Inspected`] (what a listener writes).
+//! Behind an endpoint of several servers what passed inspection is shown in other words ([`Exposure`]), and several answers become one
+//! ([`Inspected::merged`]); neither lets through what was not inspected.
 //!
 //! ```compile_fail,E0451
 //! // A seal cannot be made outside the gate.
@@ -6,6 +8,7 @@
 //! let _ = portcullis_core::gate::Cleared { call };
 //! ```
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +17,12 @@ use smallvec::SmallVec;
 
 use crate::call::Call;
 use crate::guard::{Decision, Effect, Finding, Guard, Mode, Phase, Sight, Watch};
+use crate::merge::{self, Failed, MergeError, OwnHello, Part};
 use crate::own;
-use crate::refusal::Denial;
+use crate::refusal::{Denial, DenialCode, Manner};
 use crate::tally::Tally;
 use crate::upstream::Arrived;
-use crate::wire::{Direction, Id, Kind, Limits, Malformed, Message};
+use crate::wire::{Direction, Id, Kind, Limits, Malformed, Message, view_json};
 
 /// All guards in their fixed order. Immutable; a new plan is a new gate.
 #[derive(Debug)]
@@ -128,7 +132,8 @@ impl Gate {
         }
         let watches =
             self.guards.iter().filter_map(|(guard, mode)| guard.watch(&call).map(|watch| (watch, *mode))).collect();
-        let inspector = Inspector { gate: Arc::clone(self), call: call.clone(), watches, permitted: SmallVec::new() };
+        let permitted = SmallVec::new();
+        let inspector = Inspector { gate: Arc::clone(self), call: call.clone(), watches, permitted, exposure: None };
         Judgement { verdict: Verdict::Cleared(Cleared { call }, inspector), policies, findings }
     }
 
@@ -161,6 +166,15 @@ fn noticed_of(method: &str, denial: &Denial, effect: Effect) -> Finding {
     Finding { detail: format!("{method}: {}", finding.detail), ..finding }
 }
 
+/// Whether one message can be the other in other words. A server's requests may be numbered anew: ids of several servers meet.
+fn is_the_same(message: &Message, shown: &Message) -> bool {
+    let is_request = message.kind() == Kind::Request;
+    message.kind() == shown.kind()
+        && message.direction() == shown.direction()
+        && message.method() == shown.method()
+        && (is_request || message.id() == shown.id())
+}
+
 impl Cleared {
     /// What was cleared. Read-only: the bytes that were judged are the bytes that are sent.
     #[must_use]
@@ -176,6 +190,16 @@ impl Cleared {
     }
 }
 
+/// The clients' words for what one server says, where several servers share an endpoint. It renames; it does not judge, and it sees only
+/// what passed every guard and watcher.
+pub trait Exposure: Send + Sync + fmt::Debug {
+    /// The message in the clients' words: of the same kind, method and, but for a request of the server, id. Anything else is blocked.
+    ///
+    /// # Errors
+    /// What the reader says about the outcome; the message is then blocked.
+    fn expose(&self, message: &Message) -> Result<Message, Malformed>;
+}
+
 /// Inspects the messages of one reply, in order.
 #[derive(Debug)]
 pub struct Inspector {
@@ -184,6 +208,8 @@ pub struct Inspector {
     watches: SmallVec<[(Box<dyn Watch>, Mode); 4]>,
     /// Methods of server messages that need no second look in this reply (see [`crate::guard::Pass::repeatable`]).
     permitted: SmallVec<[String; 2]>,
+    /// How clients are shown what passed, where they use other words than the server.
+    exposure: Option<Arc<dyn Exposure>>,
 }
 
 /// What became of one arrival.
@@ -200,6 +226,13 @@ pub enum Inspection {
 }
 
 impl Inspector {
+    /// From here on what passes is shown through `exposure`, after all watchers: guards and watchers see the server's own words.
+    #[must_use]
+    pub fn facing(mut self, exposure: Arc<dyn Exposure>) -> Self {
+        self.exposure = Some(exposure);
+        self
+    }
+
     /// What the session has called by now: what the server sends from here on is judged by that.
     pub fn tallied(&mut self, tally: Tally) {
         if let Some(session) = &mut Arc::make_mut(&mut self.call.context).session {
@@ -237,8 +270,35 @@ impl Inspector {
                 }
             }
         }
-        let passed = Inspected { bytes: message.bytes().clone(), kind: Some(message.kind()), event_id, retry };
-        Inspection::Pass(passed, findings)
+        match self.shown(&message) {
+            Ok(shown) => {
+                let passed = Inspected { bytes: shown.bytes().clone(), kind: Some(shown.kind()), event_id, retry };
+                Inspection::Pass(passed, findings)
+            }
+            Err(denial) => {
+                findings.push(noticed(&denial, Effect::Cut));
+                self.blocked(&message, denial, findings)
+            }
+        }
+    }
+
+    /// What clients see of a message that passed.
+    fn shown(&self, message: &Message) -> Result<Message, Denial> {
+        let Some(exposure) = &self.exposure else { return Ok(message.clone()) };
+        let detail = match exposure.expose(message) {
+            Ok(shown) if is_the_same(message, &shown) => return Ok(shown),
+            Ok(_) => "another message took the place of this one".to_owned(),
+            Err(malformed) => malformed.to_string(),
+        };
+        Err(Denial {
+            code: DenialCode::Unexposable,
+            guard: "gateway",
+            public: "the server's message cannot be shown here".into(),
+            detail: format!("cannot be said in the clients' words: {detail}"),
+            policies: Vec::new(),
+            manner: Manner::Plain,
+            challenge: None,
+        })
     }
 
     /// Server requests and notifications are actions too; responses were judged with their request.
@@ -346,6 +406,34 @@ impl Inspected {
     pub fn refused_tool_result(id: &Id, text: &str, modern: bool) -> Self {
         let bytes = own::refused_tool_result(id, text, modern);
         Self { bytes, kind: Some(Kind::Result), event_id: None, retry: None }
+    }
+
+    /// Several servers' answers to one request as one. The only way from several inspected results to one: what goes in was inspected, each
+    /// as its own server's, and what comes out is theirs, item by item, and our own words. `parts`: the servers that answered with a result,
+    /// by name, in order; `failed` those that did not, in our words; `next_cursor` is ours too.
+    ///
+    /// # Errors
+    /// See [`merge::merge`]; also for a part that is no result.
+    pub fn merged(
+        method: &str,
+        id: &Id,
+        parts: &[(&str, &Self)],
+        failed: &[Failed<'_>],
+        next_cursor: Option<&str>,
+        own: &OwnHello<'_>,
+        limits: &Limits,
+    ) -> Result<Self, MergeError> {
+        // Each was read within its server's limits before; only the whole is bounded here.
+        let read = Limits { bytes: usize::MAX, ..*limits };
+        let results = parts.iter().map(|(server, part)| {
+            let no_result = || MergeError::NoResult { server: (*server).to_owned() };
+            let whole = view_json(part.bytes(), &read).map_err(|_| no_result())?;
+            let result = whole.get("result").filter(|_| part.kind == Some(Kind::Result)).ok_or_else(no_result)?;
+            Ok(Part { server, result })
+        });
+        let results = results.collect::<Result<Vec<_>, MergeError>>()?;
+        let bytes = merge::merge(method, id, &results, failed, next_cursor, own, limits)?;
+        Ok(Self { bytes, kind: Some(Kind::Result), event_id: None, retry: None })
     }
 
     /// The exact JSON text to write; empty for an event that only primes the stream.

@@ -7,7 +7,9 @@ pub mod breaker; // a server that keeps failing is left alone
 pub mod bulkhead; // a slow server holds no more than its share
 pub mod health; // how every server is
 pub mod http; // Streamable HTTP
+pub mod pattern; // names with `*` and `?`
 mod probe; // what the gateway itself asks
+pub mod selected; // a server of which only some tools are shown
 pub mod settings; // what an operator may set
 pub mod sse; // chunks -> events
 mod standing; // era and tools, as known between calls
@@ -19,6 +21,8 @@ pub use self::breaker::Breaker;
 pub use self::bulkhead::Bulkhead;
 pub use self::health::HealthBoard;
 pub use self::http::HttpUpstream;
+pub use self::pattern::Pattern;
+pub use self::selected::{Choice, Selected};
 pub use self::settings::{
     BreakerSettings, BulkheadSettings, EraSetting, HealthSettings, HttpSettings, Secret, SettingsError, StdioSettings,
 };
