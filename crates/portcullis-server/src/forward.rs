@@ -62,7 +62,7 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
     }
     let mut intent = record::intent(gateway, &plan, &call);
     intent.findings = findings;
-    let (cleared, mut inspector) = match verdict {
+    let (cleared, inspector) = match verdict {
         Verdict::Cleared(cleared, inspector) => {
             intent.policies = policies.map(|policies| policies.to_vec()).unwrap_or_default();
             (cleared, inspector)
@@ -80,9 +80,10 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
         Ok(entry) => entry,
         Err(unwritable) => return Err(Unread::new(unrecorded(unwritable.0), asked)),
     };
-    if let Some(facing) = &place.facing {
-        inspector.facing(Arc::clone(facing) as Arc<dyn Exposure>);
-    }
+    let inspector = match &place.facing {
+        Some(facing) => inspector.facing(Arc::clone(facing) as Arc<dyn Exposure>),
+        None => inspector,
+    };
     match send(gateway, &plan, &place.server, cleared).await {
         Ok(reply) => {
             let baggage = Baggage { place, session, opening, in_flight, permit, until };

@@ -121,7 +121,7 @@ async fn a_call_goes_to_the_one_server_that_its_name_names_and_in_that_servers_w
 #[tokio::test]
 async fn what_no_server_has_is_answered_like_what_its_server_does_not_have_and_reaches_nobody() {
     let (running, notes, mail) = two().await;
-    for name in ["search", "other__search", "notes_search", "Notes__search", ""] {
+    for name in ["search", "other__search", "notes_search", "Notes__search", "notes"] {
         let call = request("tools/call", &format!(r#""name":"{name}","arguments":{{}}"#));
         let answer = modern(&running, "tools/call", Some(name)).post(&call).await;
         assert!(answer.body.contains(r#""code":-32602,"message":"unknown tool""#), "{name}: {answer:?}");
