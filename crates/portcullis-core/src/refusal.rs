@@ -95,6 +95,8 @@ pub enum Violation {
     TooManyMessages,
     /// A client that does not read what it asked for.
     SlowReader,
+    /// A cursor of a merged list that is not ours, or not this caller's for this list.
+    CursorUnknown,
 }
 
 impl Violation {
@@ -142,6 +144,7 @@ impl Violation {
             Self::FrameInvalid => "frame_invalid",
             Self::TooManyMessages => "too_many_messages",
             Self::SlowReader => "slow_reader",
+            Self::CursorUnknown => "cursor_unknown",
         }
     }
 
@@ -193,6 +196,7 @@ impl Violation {
             Self::FrameInvalid => "the frames cannot be read".into(),
             Self::TooManyMessages => "too many messages".into(),
             Self::SlowReader => "messages wait for too long to be read".into(),
+            Self::CursorUnknown => "unknown cursor; begin the list again".into(),
         }
     }
 }

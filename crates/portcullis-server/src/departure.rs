@@ -11,8 +11,8 @@ use memchr::memchr2;
 use portcullis_core::gate::Inspected;
 use tokio::time::{Instant, Sleep};
 
+use crate::answering::Answering;
 use crate::exchange::Delivery;
-use crate::journey::Journey;
 
 /// Bytes of events that go together. 16 KiB: about a hundred small ones, which is what one read brings; the work on them delays the first by
 /// less than what a write costs for each.
@@ -29,10 +29,10 @@ pub(crate) struct Departure {
 }
 
 impl Departure {
-    pub(crate) fn new(journey: Journey, first: Option<Inspected>) -> Self {
-        let quiet = journey.keep_alive();
+    pub(crate) fn new(answering: Answering, first: Option<Inspected>) -> Self {
+        let quiet = answering.keep_alive();
         let keep_alive = Box::pin(tokio::time::sleep(quiet));
-        Self { delivery: Some(Delivery::new(journey)), first, keep_alive, quiet }
+        Self { delivery: Some(Delivery::new(answering)), first, keep_alive, quiet }
     }
 
     /// A refused item of a batch: one message and the end.
@@ -76,7 +76,7 @@ impl Departure {
 fn put_event(out: &mut BytesMut, inspected: &Inspected, delivery: Option<&Delivery>) {
     let text = inspected.bytes();
     out.reserve(text.len() + 64);
-    if let Some(id) = inspected.event_id().zip(delivery.and_then(Delivery::journey)).and_then(|(id, journey)| journey.seal_event(id)) {
+    if let Some(id) = delivery.and_then(|delivery| delivery.seal_event(inspected)) {
         out.put_slice(b"id: ");
         out.put_slice(id.as_bytes());
         out.put_u8(b'\n');

@@ -3,7 +3,6 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use portcullis_core::gate::Inspected;
@@ -12,18 +11,16 @@ use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
-use crate::forward::{Forwarded, forward};
+use crate::answering::Answering;
 use crate::gateway::Gateway;
-use crate::journey::Journey;
-use crate::read::Read;
 use crate::record::{self, RefusedFacts};
 
-/// Judges and forwards. At the end of a drain, calls that have not even begun to be answered are answered by us.
-pub(crate) async fn begin(gateway: &Arc<Gateway>, read: Read) -> Result<Journey, Box<Unread>> {
-    let forwarding = std::pin::pin!(forward(gateway, read));
-    let forwarded = gateway.overdue.unless(forwarding).await;
-    let Forwarded { journey } = forwarded.unwrap_or_else(|| Err(early(shutting_down())))?;
-    Ok(journey)
+/// At the end of a drain, calls that have not even begun to be answered are answered by us.
+pub(crate) async fn in_time<T>(
+    gateway: &Gateway,
+    work: Pin<&mut impl Future<Output = Result<T, Box<Unread>>>>,
+) -> Result<T, Box<Unread>> {
+    gateway.overdue.unless(work).await.unwrap_or_else(|| Err(early(shutting_down())))
 }
 
 /// The record of a refusal, unless it has one.
@@ -45,39 +42,41 @@ pub(crate) fn shutting_down() -> Denial {
 
 /// A reply on its way to the client, which may leave, and which the gateway may end.
 pub(crate) struct Delivery {
-    journey: Option<Box<Journey>>,
+    answering: Option<Answering>,
     /// Fires when the gateway wants this reply to end.
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Fires when what proved the caller of a standing stream ends.
     end: Option<Pin<Box<Sleep>>>,
+    refusal: Option<Box<Unread>>,
 }
 
 impl std::fmt::Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivery").field("journey", &self.journey).finish_non_exhaustive()
+        f.debug_struct("Delivery").field("answering", &self.answering).finish_non_exhaustive()
     }
 }
 
 impl Delivery {
-    pub(crate) fn new(journey: Journey) -> Self {
-        let stop = Box::pin(journey.stop_signal().cancelled_owned());
-        let end = journey.stands_for().map(|left| Box::pin(tokio::time::sleep(left)));
-        Self { journey: Some(Box::new(journey)), stop, end }
+    pub(crate) fn new(answering: Answering) -> Self {
+        let stop = Box::pin(answering.stop_signal().cancelled_owned());
+        let end = answering.stands_for().map(|left| Box::pin(tokio::time::sleep(left)));
+        Self { answering: Some(answering), stop, end, refusal: None }
     }
 
     /// The next message for the client; `None` at the end.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inspected>> {
-        let Some(journey) = &mut self.journey else { return Poll::Ready(None) };
+        let Some(answering) = &mut self.answering else { return Poll::Ready(None) };
         // First, so that not even a stream that is never quiet outlives it.
         if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
-            journey.outlived();
-            self.journey = None;
+            answering.outlived();
+            self.answering = None;
             return Poll::Ready(None);
         }
-        match journey.poll_next(cx) {
+        match answering.poll_next(cx) {
             Poll::Ready(Some(message)) => return Poll::Ready(Some(message)),
             Poll::Ready(None) => {
-                self.journey = None;
+                self.refusal = answering.refusal();
+                self.answering = None;
                 return Poll::Ready(None);
             }
             Poll::Pending => {}
@@ -85,8 +84,8 @@ impl Delivery {
         if self.stop.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        let last = journey.stop();
-        self.journey = None;
+        let last = answering.stop();
+        self.answering = None;
         Poll::Ready(last)
     }
 
@@ -94,16 +93,21 @@ impl Delivery {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Until it has ended.
-    pub(crate) fn journey(&self) -> Option<&Journey> {
-        self.journey.as_deref()
+    /// Why there was no answer, once it has ended.
+    pub(crate) fn refusal(&mut self) -> Option<Box<Unread>> {
+        self.refusal.take()
+    }
+
+    /// The event id of the message that came last, as this client may hold it.
+    pub(crate) fn seal_event(&self, message: &Inspected) -> Option<String> {
+        self.answering.as_ref()?.seal_event(message.event_id()?)
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if let Some(journey) = self.journey.take() {
-            journey.client_left();
+        if let Some(answering) = self.answering.take() {
+            answering.client_left();
         }
     }
 }

@@ -4,10 +4,12 @@
 mod outlet; // what is to be written
 mod stream; // what the server says by itself, and replies that broke off
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use memchr::memmem;
 use portcullis_core::classify::META_VERSION;
 use portcullis_core::gate::Inspected;
@@ -19,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::outlet::Outlet;
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
+use crate::answering;
 use crate::desk::{Airborne, Desk, Parcel};
+use crate::endpoint::Endpoint;
 use crate::exchange::{self, Delivery, shutting_down};
 use crate::forward;
 use crate::gateway::Gateway;
@@ -39,6 +43,7 @@ const ORDERLY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) gateway: Arc<Gateway>,
+    endpoint: Arc<Endpoint>,
     pub(crate) came: Came,
     /// The client can come back to its session: it is told the id.
     resumable: bool,
@@ -74,9 +79,9 @@ struct Request {
 }
 
 impl Line {
-    pub(crate) fn new(gateway: &Arc<Gateway>, came: Came, resumable: bool) -> Arc<Self> {
-        let (gateway, seat) = (Arc::clone(gateway), watch::Sender::new(None));
-        Arc::new(Self { gateway, came, resumable, own: Desk::new(), seat })
+    pub(crate) fn new(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>, came: Came, resumable: bool) -> Arc<Self> {
+        let (gateway, endpoint, seat) = (Arc::clone(gateway), Arc::clone(endpoint), watch::Sender::new(None));
+        Arc::new(Self { gateway, endpoint, came, resumable, own: Desk::new(), seat })
     }
 
     /// Takes one message of the client's. Returns when the next may be read.
@@ -103,7 +108,7 @@ impl Line {
             id: message.id().cloned(),
             method: message.method().map(str::to_owned),
             modern: is_modern(&message),
-            refusals: self.gateway.plan.load().refusals,
+            refusals: self.endpoint.plan.load().refusals,
         };
         let unwrapped = self.unwrapped(identified, &message);
         let (message, session) = unwrapped.map_err(|refusal| Unread::new(refusal, asked()))?;
@@ -124,7 +129,7 @@ impl Line {
 
     fn salvaged(&self, text: &[u8], refusal: impl Into<Refusal>) -> Box<Unread> {
         let id = wire::salvage_id(text, &self.gateway.limits);
-        Unread::new(refusal, Asked { id, refusals: self.gateway.plan.load().refusals, ..Asked::default() })
+        Unread::new(refusal, Asked { id, refusals: self.endpoint.plan.load().refusals, ..Asked::default() })
     }
 
     /// The message without what is not JSON-RPC's, and the session it belongs to.
@@ -149,7 +154,7 @@ impl Line {
         }
         let named = named.as_str().ok_or(Violation::SessionUnknown)?;
         let (account, now) = (&identified.known.account, self.gateway.clock.now());
-        let found = self.gateway.sessions.find(account, &self.gateway.sealer, &named, now)?;
+        let found = self.gateway.sessions.find(account, &self.gateway.sealer, &named, now, &self.endpoint.path)?;
         match seat {
             Some(seat) if seat.key == found.key => Ok((bare, Some(seat))),
             None if message.method() == Some("initialize") => Ok((bare, Some(found))),
@@ -197,9 +202,9 @@ impl Line {
     async fn tell(self: &Arc<Self>, identified: &Arc<Identified>, told: Request) -> Result<(), Box<Unread>> {
         let Request { message, session, permit } = told;
         let begins = message.method() == Some("notifications/initialized");
-        let read = read::bare(&self.gateway, identified, message, session, permit).await?;
-        let mut journey = exchange::begin(&self.gateway, read).await?;
-        journey.accepted(http::StatusCode::ACCEPTED);
+        let turn = read::bare(&self.gateway, &self.endpoint, identified, message, session, permit).await?;
+        let delivered = pin!(answering::deliver(&self.gateway, turn, StatusCode::ACCEPTED));
+        exchange::in_time(&self.gateway, delivered).await?;
         let seat = self.seat.borrow().clone().filter(|_| begins);
         if let Some(seat) = seat {
             self.listen(identified, &seat);
@@ -239,26 +244,30 @@ impl Line {
         desk: &Arc<Desk>,
     ) -> Result<(), Box<Unread>> {
         let Request { message, session, permit } = request;
-        let interrupted = stream::interrupted(&message);
-        let read = read::bare(&self.gateway, identified, message, session, permit).await?;
-        let opens = (read.opening.is_some() || read.known.is_some()).then(|| read.session.clone()).flatten();
-        let asked = forward::asked(&read.call, &self.gateway.plan.load());
-        let legacy = read.call.era() == Era::Legacy;
-        let resumes = read.session.clone().filter(|_| legacy && opens.is_none());
+        let initialize = message.method() == Some("initialize");
+        let turn = read::bare(&self.gateway, &self.endpoint, identified, message, session, permit).await?;
+        let read = turn.read();
+        let asked = read.map(|read| forward::asked(&read.call, &self.endpoint.plan.load())).unwrap_or_default();
+        let legacy = !asked.modern;
+        let session = read.and_then(|read| read.session.clone()).filter(|_| legacy);
         let work: Work<_> = {
             let gateway = Arc::clone(&self.gateway);
-            Box::pin(async move { exchange::begin(&gateway, read).await.map(Delivery::new) })
+            Box::pin(async move {
+                let begun = pin!(answering::begin(&gateway, turn));
+                exchange::in_time(&gateway, begun).await.map(Delivery::new)
+            })
         };
         let mut delivery =
             if legacy { Surviving::new(work, Arc::clone(&self.gateway)).await } else { work.await }?;
         let mut broken = stream::Broken::default();
         while let Some(message) = delivery.next().await {
-            broken.saw(&message);
+            broken.saw(&message, &delivery);
             if message.is_response() {
                 drop(flight);
-                let session = opens.filter(|session| session.version().is_some());
-                let told = session.as_ref().filter(|_| self.resumable).map(|session| session.sealed.clone());
-                if let Some(session) = session {
+                let opened = session.filter(|session| initialize && session.version().is_some());
+                let told = opened.as_ref().filter(|_| self.resumable).map(|session| session.sealed.clone());
+                if let Some(session) = opened {
+                    self.greeted(&session, &message);
                     self.sit(identified, session);
                 }
                 desk.put(Parcel { message, session: told }).await;
@@ -266,12 +275,21 @@ impl Line {
             }
             self.pass(desk, message).await;
         }
-        match (resumes, interrupted) {
-            (Some(session), Some(interrupted)) => {
-                self.resume(identified, &session, interrupted, broken, desk, asked).await
-            }
+        if let Some(refusal) = delivery.refusal() {
+            return Err(refusal);
+        }
+        match session {
+            Some(session) if !initialize => self.resume(identified, &session, broken, desk, asked).await,
             // A standing reply that a reload ended, or whose caller is proven no longer: over HTTP its stream would close.
             _ => Err(Unread::recorded(Refusal::Denial(ended()), asked)),
+        }
+    }
+
+    /// What a client that comes back will be told again (J9).
+    fn greeted(&self, session: &Session, greeting: &Inspected) {
+        // Once more through the reader: it was inspected as it left, and is judged and inspected when it is told again.
+        if let Ok(greeting) = Message::read(greeting.bytes().clone(), Direction::ToClient, &self.gateway.limits) {
+            session.greeted(greeting);
         }
     }
 

@@ -18,10 +18,12 @@ use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{self, Direction, Kind, Malformed, Message, View};
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
+use crate::endpoint::{Endpoint, Server};
 use crate::event::Event;
 use crate::fields::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, TRACEPARENT, TRACESTATE};
 use crate::gateway::Gateway;
 use crate::identify::{Directory, Identified, Permit};
+use crate::place::{Leg, Legs, Place, Placing};
 use crate::random;
 use crate::session::{InFlight, Opening, Session};
 
@@ -29,6 +31,8 @@ use crate::session::{InFlight, Opening, Session};
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) call: Call,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) place: Place,
     pub(crate) session: Option<Arc<Session>>,
     /// The session that this `initialize` opens; ends with the call unless the server agrees.
     pub(crate) opening: Option<Opening>,
@@ -38,21 +42,62 @@ pub(crate) struct Read {
     pub(crate) until: Option<Timestamp>,
     /// What the caller was found in.
     pub(crate) directory: Arc<Directory>,
-    /// What the server answered to this once before: nothing is sent (J9).
+    /// What was answered to this once before: nothing is sent (J9).
     pub(crate) known: Option<Message>,
+}
+
+/// What one message became.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    One(Box<Read>),
+    /// The same message for several servers, with one answer.
+    Many(Box<Many>),
+}
+
+/// A message for several servers.
+#[derive(Debug)]
+pub(crate) struct Many {
+    /// At least one, of different servers.
+    pub(crate) reads: Vec<Read>,
+    pub(crate) opening: Option<Opening>,
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+impl Turn {
+    /// The first, which stands for all in everything but the server.
+    pub(crate) fn read(&self) -> Option<&Read> {
+        match self {
+            Self::One(read) => Some(read),
+            Self::Many(many) => many.reads.first(),
+        }
+    }
+
+    pub(crate) fn expects_response(&self) -> bool {
+        self.read().is_some_and(|read| read.call.expects_response())
+    }
+
+    /// The session id that an `initialize` gives the client.
+    pub(crate) fn opens(&self) -> Option<String> {
+        let opening = match self {
+            Self::One(read) => read.opening.is_some(),
+            Self::Many(many) => many.opening.is_some(),
+        };
+        self.read().filter(|_| opening)?.session.as_ref().map(|session| session.sealed.clone())
+    }
 }
 
 /// What a POST body holds.
 #[derive(Debug)]
 pub(crate) enum Post {
-    One(Box<Read>),
+    One(Turn),
     /// 2025-03-26 only (A7). Each item stands for itself: one that is refused does not take the others with it.
-    Batch(Vec<Result<Read, Box<Unread>>>),
+    Batch(Vec<Result<Turn, Box<Unread>>>),
 }
 
 /// The headers of one request, as the reader needs them.
 struct Reader<'a> {
     gateway: &'a Arc<Gateway>,
+    endpoint: &'a Arc<Endpoint>,
     identified: &'a Identified,
     headers: &'a HeaderMap,
     /// All values of `MCP-Protocol-Version`, trimmed; one that is not ASCII matches no version.
@@ -66,12 +111,13 @@ struct Reader<'a> {
 /// Reads a POST.
 pub(crate) async fn post(
     gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
     identified: &Identified,
     headers: &HeaderMap,
     body: Bytes,
     permit: Permit,
 ) -> Result<Post, Box<Unread>> {
-    let reader = Reader::new(gateway, identified, headers, permit);
+    let reader = Reader::new(gateway, endpoint, identified, headers, permit);
     let session = reader.session();
     if wire::looks_like_batch(&body) {
         return reader.batch(body, session).await;
@@ -94,85 +140,96 @@ pub(crate) async fn post(
     reader
         .message(message, session)
         .await
-        .map(|read| Post::One(Box::new(read)))
+        .map(Post::One)
         .map_err(|refusal| Unread::new(refusal, reader.asked(asked.id().cloned(), asked.method())))
 }
 
 /// The id of the session that a request belongs to, if it names one of its caller's.
 pub(crate) fn session_of<'a>(
     gateway: &Gateway,
+    endpoint: &Endpoint,
     identified: &Identified,
     headers: &'a HeaderMap,
     now: Timestamp,
 ) -> Option<&'a str> {
     // Whatever else the request may turn out to be is for the reader to say.
     let sealed = headers.get(&SESSION_ID)?.to_str().ok()?;
-    let found = gateway.sessions.find(&identified.known.account, &gateway.sealer, sealed, now);
+    let found = gateway.sessions.find(&identified.known.account, &gateway.sealer, sealed, now, &endpoint.path);
     found.is_ok().then_some(sealed)
 }
 
 /// Reads a message of a transport without headers. `session` is the legacy session of the connection.
 pub(crate) async fn bare(
     gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
     identified: &Identified,
     message: Message,
     session: Option<Arc<Session>>,
     permit: Permit,
-) -> Result<Read, Box<Unread>> {
+) -> Result<Turn, Box<Unread>> {
     let headers = HeaderMap::new();
     // The one place where the version is said (ST26).
     let said = message.meta(META_VERSION);
     let version = said.and_then(View::as_str).map(Cow::into_owned);
-    let mut reader = Reader::new(gateway, identified, &headers, permit);
+    let mut reader = Reader::new(gateway, endpoint, identified, &headers, permit);
     (reader.bare, reader.versions) = (true, version.as_deref().into_iter().collect());
     let (id, method) = (message.id().cloned(), message.method().map(str::to_owned));
-    let read = match said {
+    let turn = match said {
         Some(_) if version.is_none() => Err(Violation::MetaMissing { key: META_VERSION }.into()),
         _ => reader.message(message, session.map(Ok)).await,
     };
-    read.map_err(|refusal| Unread::new(refusal, reader.asked(id, method.as_deref())))
+    turn.map_err(|refusal| Unread::new(refusal, reader.asked(id, method.as_deref())))
 }
 
-/// Reads what a transport without headers never says: that the server may talk to the session by itself, or that a reply which broke off goes
-/// on after `event`.
+/// Reads what a transport without headers never says: that the server may talk to the session by itself, or that a stream which broke off
+/// goes on after `event`, an id that was sealed for this session.
 pub(crate) fn standing(
     gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
     identified: &Identified,
     session: Arc<Session>,
-    event: Option<Event>,
+    event: Option<&str>,
     permit: Permit,
-) -> Result<Read, Box<Unread>> {
+) -> Result<Turn, Box<Unread>> {
     let headers = HeaderMap::new();
-    let reader = Reader::new(gateway, identified, &headers, permit);
+    let reader = Reader::new(gateway, endpoint, identified, &headers, permit);
     let version = session.version().unwrap_or(Version::ASSUMED);
-    let read = reader.stream(session, version, event);
-    read.map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
+    let event = event.and_then(|sealed| Event::open(&gateway.sealer, &session.sealed, sealed));
+    let turn = reader.without_body(session, version, event, false);
+    turn.map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
 }
 
 /// Reads a GET or DELETE, which exist only in legacy sessions.
 pub(crate) fn bodiless(
     gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
     identified: &Identified,
     headers: &HeaderMap,
     close: bool,
     permit: Permit,
-) -> Result<Read, Box<Unread>> {
-    let reader = Reader::new(gateway, identified, headers, permit);
+) -> Result<Turn, Box<Unread>> {
+    let reader = Reader::new(gateway, endpoint, identified, headers, permit);
     reader.bodiless(close).map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
 }
 
 impl<'a> Reader<'a> {
-    fn new(gateway: &'a Arc<Gateway>, identified: &'a Identified, headers: &'a HeaderMap, permit: Permit) -> Self {
+    fn new(
+        gateway: &'a Arc<Gateway>,
+        endpoint: &'a Arc<Endpoint>,
+        identified: &'a Identified,
+        headers: &'a HeaderMap,
+        permit: Permit,
+    ) -> Self {
         let versions = headers.get_all(&PROTOCOL_VERSION).iter();
         let versions = versions.map(|value| value.to_str().unwrap_or("\u{fffd}").trim_matches([' ', '\t'])).collect();
         let now = gateway.clock.now();
-        Self { gateway, identified, headers, versions, permit: Arc::new(permit), now, bare: false }
+        Self { gateway, endpoint, identified, headers, versions, permit: Arc::new(permit), now, bare: false }
     }
 
     fn asked(&self, id: Option<wire::Id>, method: Option<&str>) -> Asked {
         let modern =
             self.versions.iter().any(|version| Version::parse(version).is_some_and(|v| v.era() == Era::Modern));
-        let refusals = self.gateway.plan.load().refusals;
+        let refusals = self.endpoint.plan.load().refusals;
         Asked { id, method: method.map(str::to_owned), modern, refusals }
     }
 
@@ -189,7 +246,7 @@ impl<'a> Reader<'a> {
         }
         let sealed = value.to_str().map_err(|_| Violation::SessionUnknown);
         let (account, sealer) = (&self.identified.known.account, &self.gateway.sealer);
-        Some(sealed.and_then(|sealed| self.gateway.sessions.find(account, sealer, sealed, self.now)))
+        Some(sealed.and_then(|sealed| self.gateway.sessions.find(account, sealer, sealed, self.now, &self.endpoint.path)))
     }
 
     async fn batch(&self, body: Bytes, session: Option<Result<Arc<Session>, Violation>>) -> Result<Post, Box<Unread>> {
@@ -213,7 +270,7 @@ impl<'a> Reader<'a> {
         &self,
         message: Message,
         session: Option<Result<Arc<Session>, Violation>>,
-    ) -> Result<Read, Refusal> {
+    ) -> Result<Turn, Refusal> {
         let found = session.as_ref().and_then(|found| found.as_ref().ok());
         let evidence = Evidence {
             version_headers: &self.versions,
@@ -234,7 +291,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn modern(&self, message: Message, version: Version) -> Result<Read, Refusal> {
+    async fn modern(&self, message: Message, version: Version) -> Result<Turn, Refusal> {
         if !classify::method_exists(version, &message) {
             return Err(Violation::MethodUnknown.into());
         }
@@ -243,12 +300,10 @@ impl<'a> Reader<'a> {
             return Err(Violation::CancelUnmatched.into());
         }
         let declared = message.meta(META_CAPABILITIES).map(Declared::of).unwrap_or_default();
-        self.know_tool(&message).await;
         let headers = HeaderView(self.headers);
         let param_headers = if self.bare {
-            let catalogue = self.gateway.upstream.catalogue();
-            let tool = message.name().and_then(|name| catalogue.tool(&name));
-            mirror::params_of(&message, tool.map(Arc::as_ref))
+            // Written for each server, by its own tools.
+            Vec::new()
         } else if message.kind() == Kind::Request {
             // Without the tool: its own headers are checked once the call is cleared, so that a refusal cannot tell that a hidden
             // tool exists.
@@ -261,13 +316,13 @@ impl<'a> Reader<'a> {
         if message.kind() == Kind::Request && capabilities::needs_tasks(&message) && !declared.tasks {
             return Err(Violation::CapabilityMissing { required: capabilities::DECLARES_TASKS }.into());
         }
-        let context = self.context(version, &message, None, param_headers, None)?;
-        self.read(message, context, None)
+        let legs = self.placing(None).place(message)?;
+        self.turn(legs, Exchange { version, session: None, param_headers, answers: None, opening: None }).await
     }
 
-    async fn legacy(&self, message: Message, version: Version, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
+    async fn legacy(&self, message: Message, version: Version, session: Option<Arc<Session>>) -> Result<Turn, Refusal> {
         if message.method() == Some("initialize") {
-            return self.initialize(message, version, session);
+            return self.initialize(message, version, session).await;
         }
         let session = session.ok_or(Violation::SessionMissing)?;
         let answers = match (message.kind(), message.id()) {
@@ -275,83 +330,88 @@ impl<'a> Reader<'a> {
             (Kind::Result | Kind::Error, None) => return Err(Violation::ResponseUnmatched.into()),
             (Kind::Request | Kind::Notification, _) => None,
         };
-        self.know_tool(&message).await;
-        let in_flight = match (message.kind(), message.id()) {
-            (Kind::Request, Some(id)) => Some(session.begin(id)?),
-            _ => None,
-        };
-        let context = self.context(version, &message, Some(&session), Vec::new(), answers)?;
-        let mut read = self.read(message, context, Some(session))?;
-        read.in_flight = in_flight;
-        Ok(read)
+        let legs = self.placing(Some(&session)).place(message)?;
+        self.turn(legs, Exchange { version, session: Some(session), param_headers: Vec::new(), answers, opening: None }).await
     }
 
-    fn initialize(&self, message: Message, version: Version, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
+    async fn initialize(
+        &self,
+        message: Message,
+        version: Version,
+        session: Option<Arc<Session>>,
+    ) -> Result<Turn, Refusal> {
         if let Some(session) = session {
-            // A client that comes back on another connection (J9), or says it again on this one (J7).
-            let again = session.greeting().filter(|_| self.bare).zip(message.id().cloned());
-            let (greeting, id) = again.ok_or(Violation::AlreadyInitialized)?;
-            let known = Some(greeting.edit().set_id(&id).apply(&self.gateway.limits)?);
-            let context = self.context(version, &message, Some(&session), Vec::new(), None)?;
-            return Ok(Read { known, ..self.read(message, context, Some(session))? });
+            return self.initialize_again(&message, version, session);
         }
         let message = offer_legacy(message, version, self.gateway)?;
         let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
         let account = &self.identified.known.account;
-        let session = self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared)?;
-        if self.bare {
-            session.awaits_greeting();
-        }
+        let session = self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared, &self.endpoint.path)?;
         let opening = Opening::new(&self.gateway.sessions, &session);
-        let context = self.context(version, &message, Some(&session), Vec::new(), None)?;
-        let mut read = self.read(message, context, Some(session))?;
-        read.opening = Some(opening);
-        Ok(read)
+        let legs = self.placing(None).place(message)?;
+        let session = Some(session);
+        let opening = Some(opening);
+        self.turn(legs, Exchange { version, session, param_headers: Vec::new(), answers: None, opening }).await
     }
 
-    fn bodiless(&self, close: bool) -> Result<Read, Refusal> {
+    /// From a client that comes back on another connection (J9), or that says it again on this one (J7): what the session was told once.
+    fn initialize_again(&self, message: &Message, version: Version, session: Arc<Session>) -> Result<Turn, Refusal> {
+        let again = session.greeting().filter(|_| self.bare).zip(message.id());
+        let (greeting, id) = again.ok_or(Violation::AlreadyInitialized)?;
+        let known = Some(greeting.edit().set_id(id).apply(&self.gateway.limits)?);
+        let session = Some(session);
+        let exchange = Exchange { version, session, param_headers: Vec::new(), answers: None, opening: None };
+        let place = self.placing(exchange.session.as_deref()).everywhere().into_iter().next();
+        let place = place.map(|place| Place { facing: None, ..place }).ok_or(Violation::SessionUnknown)?;
+        let context = self.context(&exchange, &place.server, self.trace(Some(message))?);
+        let call = Call { context: Arc::new(context), subject: Subject::Message(message.clone()) };
+        Ok(Turn::One(Box::new(Read { known, ..self.read(place, call, &exchange) })))
+    }
+
+    fn bodiless(&self, close: bool) -> Result<Turn, Refusal> {
         if !classify::heeds_session(&self.versions) {
             return Err(Violation::MethodNotAllowed { allow: "POST" }.into());
         }
         let session = self.session().ok_or(Violation::SessionMissing)??;
         let version = classify::classify_sessionless_stream(&self.versions, session.version())?;
-        if close {
-            return self.without_body(session, version, Subject::Close);
+        let event = if close { None } else { self.last_event(&session)? };
+        self.without_body(session, version, event, close)
+    }
+
+    fn without_body(
+        &self,
+        session: Arc<Session>,
+        version: Version,
+        event: Option<Event>,
+        close: bool,
+    ) -> Result<Turn, Refusal> {
+        let session = Some(session);
+        let exchange = Exchange { version, session, param_headers: Vec::new(), answers: None, opening: None };
+        let mut reads = Vec::with_capacity(self.endpoint.servers.len());
+        for place in self.placing(exchange.session.as_deref()).everywhere() {
+            let here = event.as_ref().filter(|event| event.at == place.at);
+            // A broken reply goes on where it broke off; beside a standing stream those of the other servers begin anew.
+            if here.is_none() && event.as_ref().is_some_and(|event| event.request.is_some()) {
+                continue;
+            }
+            let subject = match here {
+                _ if close => Subject::Close,
+                Some(Event { id, request, .. }) => {
+                    Subject::Stream { last_event_id: Some(id.clone()), request: request.clone().map(Box::new) }
+                }
+                None => Subject::Stream { last_event_id: None, request: None },
+            };
+            let context = self.context(&exchange, &place.server, self.trace(None)?);
+            reads.push(self.read(place, Call { context: Arc::new(context), subject }, &exchange));
         }
-        let event = self.last_event(&session)?;
-        self.stream(session, version, event)
-    }
-
-    fn stream(&self, session: Arc<Session>, version: Version, event: Option<Event>) -> Result<Read, Refusal> {
-        let (last_event_id, request) = event.map_or((None, None), |event| (Some(event.id), event.request));
-        self.without_body(session, version, Subject::Stream { last_event_id, request: request.map(Box::new) })
-    }
-
-    fn without_body(&self, session: Arc<Session>, version: Version, subject: Subject) -> Result<Read, Refusal> {
-        let trace = self.trace(None)?;
-        let context = Context {
-            caller: Arc::clone(&self.identified.known.caller),
-            proofs: Arc::clone(&self.identified.proofs),
-            version,
-            session: Some(session.facts()),
-            server: Arc::clone(self.gateway.upstream.name()),
-            trace,
-            now: self.now,
-            catalogue: self.gateway.upstream.catalogue(),
-            param_headers: Vec::new(),
-            answers: None,
-        };
-        let call = Call { context: Arc::new(context), subject };
-        Ok(Read {
-            call,
-            session: Some(session),
-            opening: None,
-            in_flight: None,
-            permit: Arc::clone(&self.permit),
-            until: self.identified.until,
-            directory: Arc::clone(&self.identified.directory),
-            known: None,
-        })
+        match (&self.endpoint.merging, reads.pop()) {
+            (_, None) => Err(Violation::EventUnknown.into()),
+            (None, Some(read)) => Ok(Turn::One(Box::new(read))),
+            (Some(_), Some(last)) => {
+                reads.push(last);
+                Ok(Turn::Many(Box::new(Many { reads, opening: None, in_flight: None })))
+            }
+        }
     }
 
     /// Opens `Last-Event-ID`, which only this caller in this session can hold (A19).
@@ -368,21 +428,21 @@ impl<'a> Reader<'a> {
 
     /// A tool the catalogue does not know may be new. Before the first list is read the call waits for it; later the question is asked
     /// in the background and not often, so that neither time nor load tells an unknown name from a hidden one.
-    async fn know_tool(&self, message: &Message) {
+    async fn know_tool(&self, server: &Arc<Server>, message: &Message) {
         if message.method() != Some("tools/call") {
             return;
         }
         let Some(name) = message.name() else { return };
-        let catalogue = self.gateway.upstream.catalogue();
-        if catalogue.tool(&name).is_some() || !self.gateway.may_refresh(self.now) {
+        let catalogue = server.upstream.catalogue();
+        if catalogue.tool(&name).is_some() || !server.may_refresh(self.now) {
             return;
         }
         // Failing to refresh is no failure of this call: it is judged as a call of an unknown tool.
         if catalogue.is_read() {
-            let gateway = Arc::clone(self.gateway);
-            self.gateway.tasks.spawn(async move { drop(gateway.upstream.refresh().await) });
+            let server = Arc::clone(server);
+            self.gateway.tasks.spawn(async move { drop(server.upstream.refresh().await) });
         } else {
-            let _refreshed = self.gateway.upstream.refresh().await;
+            let _refreshed = server.upstream.refresh().await;
         }
     }
 
@@ -395,38 +455,92 @@ impl<'a> Reader<'a> {
         Ok(TraceContext::from_request(&values(&TRACEPARENT), &values(&TRACESTATE), message, fresh_trace, fresh_span))
     }
 
-    fn context(
-        &self,
-        version: Version,
-        message: &Message,
-        session: Option<&Arc<Session>>,
-        param_headers: Vec<(String, String)>,
-        answers: Option<Arc<str>>,
-    ) -> Result<Context, Refusal> {
-        Ok(Context {
-            caller: Arc::clone(&self.identified.known.caller),
-            proofs: Arc::clone(&self.identified.proofs),
-            version,
-            session: session.map(|session| session.facts()),
-            server: Arc::clone(self.gateway.upstream.name()),
-            trace: self.trace(Some(message))?,
-            now: self.now,
-            catalogue: self.gateway.upstream.catalogue(),
-            param_headers,
-            answers,
-        })
+    fn placing<'s>(&'s self, session: Option<&'s Session>) -> Placing<'s> {
+        Placing {
+            endpoint: self.endpoint,
+            caller: &self.identified.known,
+            session,
+            sealer: &self.gateway.sealer,
+            limits: &self.gateway.limits,
+        }
     }
 
-    fn read(&self, message: Message, context: Context, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
+    /// Each leg as a call of its own; what belongs to all of them once.
+    async fn turn(&self, legs: Legs, mut exchange: Exchange) -> Result<Turn, Refusal> {
+        let opening = exchange.opening.take();
+        let in_flight = match (&exchange.session, legs.request()) {
+            (Some(session), Some(id)) if opening.is_none() => Some(session.begin(id, legs.targets())?),
+            _ => None,
+        };
+        match legs {
+            Legs::One(leg) => {
+                let mut read = self.leg(leg, &exchange).await?;
+                (read.opening, read.in_flight) = (opening, in_flight);
+                Ok(Turn::One(Box::new(read)))
+            }
+            Legs::Many(legs) => {
+                let mut reads = Vec::with_capacity(legs.len());
+                for leg in legs {
+                    reads.push(self.leg(leg, &exchange).await?);
+                }
+                Ok(Turn::Many(Box::new(Many { reads, opening, in_flight })))
+            }
+        }
+    }
+
+    async fn leg(&self, leg: Leg, exchange: &Exchange) -> Result<Read, Refusal> {
+        let Leg { place, message } = leg;
+        self.know_tool(&place.server, &message).await;
+        let mut context = self.context(exchange, &place.server, self.trace(Some(&message))?);
+        if self.bare && context.version.era() == Era::Modern {
+            let tool = message.name().and_then(|name| context.catalogue.tool(&name).cloned());
+            context.param_headers = mirror::params_of(&message, tool.as_deref());
+        }
         let message = match message.kind() {
             Kind::Request => trace::splice(message, &context.trace, &self.gateway.limits)?,
             Kind::Notification | Kind::Result | Kind::Error => message,
         };
-        let call = Call { context: Arc::new(context), subject: Subject::Message(message) };
-        let (permit, until) = (Arc::clone(&self.permit), self.identified.until);
-        let directory = Arc::clone(&self.identified.directory);
-        Ok(Read { call, session, opening: None, in_flight: None, permit, until, directory, known: None })
+        Ok(self.read(place, Call { context: Arc::new(context), subject: Subject::Message(message) }, exchange))
     }
+
+    fn context(&self, exchange: &Exchange, server: &Server, trace: TraceContext) -> Context {
+        Context {
+            caller: Arc::clone(&self.identified.known.caller),
+            proofs: Arc::clone(&self.identified.proofs),
+            version: exchange.version,
+            session: exchange.session.as_ref().map(|session| session.facts()),
+            server: Arc::clone(server.name()),
+            trace,
+            now: self.now,
+            catalogue: server.upstream.catalogue(),
+            param_headers: exchange.param_headers.clone(),
+            answers: exchange.answers.clone(),
+        }
+    }
+
+    fn read(&self, place: Place, call: Call, exchange: &Exchange) -> Read {
+        Read {
+            call,
+            endpoint: Arc::clone(self.endpoint),
+            place,
+            session: exchange.session.clone(),
+            opening: None,
+            in_flight: None,
+            permit: Arc::clone(&self.permit),
+            until: self.identified.until,
+            directory: Arc::clone(&self.identified.directory),
+            known: None,
+        }
+    }
+}
+
+/// What all messages that one became have in common.
+struct Exchange {
+    version: Version,
+    session: Option<Arc<Session>>,
+    param_headers: Vec<(String, String)>,
+    answers: Option<Arc<str>>,
+    opening: Option<Opening>,
 }
 
 /// The trace a client names in its headers, for entries of requests that never became calls.

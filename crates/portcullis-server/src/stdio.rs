@@ -34,11 +34,12 @@ impl Gateway {
         shutdown: CancellationToken,
     ) {
         let caller = Arc::new(Caller::new(format!("local:{user}"), Proof::Stdio, Vec::new()));
-        let known = Arc::new(Accounts::default().known(caller));
+        let known = Accounts::default().known(caller, &[]);
         // There is no network between us.
         let came = Came { client: IpAddr::V4(Ipv4Addr::LOCALHOST), proxy: None };
         // The parent has no other way back.
-        let line = Line::new(self, came, false);
+        let Some(endpoint) = self.endpoints.iter().next() else { return };
+        let line = Line::new(self, endpoint, came, false);
         let finish = CancellationToken::new();
         let mut writing = pin!(write(Arc::clone(&line), output, finish.clone()));
         let gone = {

@@ -25,6 +25,7 @@ use self::frames::Ending;
 use crate::answer::{Unread, gateway_denial};
 use crate::body::Body;
 use crate::exchange::{early, shutting_down};
+use crate::endpoint::Endpoint;
 use crate::gateway::Gateway;
 use crate::identify::{Asking, Identified, Permit};
 use crate::line::{Came, Line};
@@ -55,26 +56,29 @@ struct Asker {
 #[derive(Debug)]
 struct Shown {
     gateway: Arc<Gateway>,
+    endpoint: Arc<Endpoint>,
     peer: Arc<Peer>,
     via: Via,
     uri: Uri,
     headers: HeaderMap,
 }
 
-/// Whether a request wants to become a WebSocket, where that can be had.
-pub(crate) fn is_asked(gateway: &Gateway, request: &Request<Incoming>) -> bool {
+/// The endpoint that a request wants a WebSocket to, where that can be had.
+pub(crate) fn is_asked(gateway: &Gateway, request: &Request<Incoming>) -> Option<Arc<Endpoint>> {
     let settings = &gateway.settings.websocket;
-    let path = request.uri().path();
-    settings.enabled
-        && (path == settings.path || path == gateway.settings.path)
+    let upgrades = settings.enabled
         && request.method() == Method::GET
         && request.version() == Version::HTTP_11
-        && handshake::is_asked(request.headers())
+        && handshake::is_asked(request.headers());
+    let path = Some(request.uri().path()).filter(|_| upgrades)?;
+    let path = if path == settings.path { gateway.settings.path.as_str() } else { path };
+    gateway.endpoints.at(path).cloned()
 }
 
 /// Answers a handshake whose `Host` and `Origin` are ours. The connection takes it from there when the answer is written.
 pub(crate) async fn open(
     gateway: &Arc<Gateway>,
+    endpoint: Arc<Endpoint>,
     mut request: Request<Incoming>,
     peer: &Arc<Peer>,
     via: Via,
@@ -88,12 +92,12 @@ pub(crate) async fn open(
     let uri = request.uri().clone();
     let headers = handshake::with_token(std::mem::take(request.headers_mut()));
     let came = Came { client: facts.client, proxy: facts.proxy };
-    let shown = Shown { gateway: Arc::clone(gateway), peer: Arc::clone(peer), via, uri, headers };
+    let line = Line::new(gateway, &endpoint, came, agreed.knows_sessions());
+    let shown = Shown { gateway: Arc::clone(gateway), endpoint, peer: Arc::clone(peer), via, uri, headers };
     let identified = shown.prove().await.map_err(early)?;
     facts.caller = Some(Arc::clone(&identified.known.caller));
     let limit = gateway.settings.limits.requests_per_caller;
     let permit = identified.known.account.admit(limit, &gateway.held).map_err(early)?;
-    let line = Line::new(gateway, came, agreed.knows_sessions());
     let asker = Asker { identified: Mutex::new(identified), shown };
     let accepted = Accepted { upgrade, asker, line, _permit: permit };
     *peer.upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepted);
@@ -120,8 +124,8 @@ impl Shown {
         let now = self.gateway.clock.now();
         let Self { peer, via, uri, headers, .. } = self;
         let certificate: Option<&ClientCertificate> = peer.certificate(now)?.map(Arc::as_ref);
-        let server = self.gateway.upstream.name();
-        let asking = Asking { method: "GET", uri, headers, via, certificate, server, now };
+        let servers = &self.endpoint.names;
+        let asking = Asking { method: "GET", uri, headers, via, certificate, servers, now };
         let identified = match directory.at_once(&asking)? {
             Some(identified) => identified,
             None => Box::pin(directory.prove(&asking, self.gateway.memory.as_ref())).await?,

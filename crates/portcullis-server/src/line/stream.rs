@@ -1,19 +1,18 @@
 //! What a legacy client does over HTTP with a `GET`, done for a client that has none: what the server says by itself is listened to, and a
 //! reply that breaks off is asked for again (A12–A15, A20).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::call::Interrupted;
 use portcullis_core::gate::Inspected;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::wire::Message;
 use tokio::time::Instant;
 
 use super::{Line, Seat};
 use crate::answer::{Asked, Refusal, Unread};
+use crate::answering;
 use crate::desk::{Desk, Parcel};
-use crate::event::Event;
 use crate::exchange::{self, Delivery};
 use crate::identify::Identified;
 use crate::read;
@@ -32,15 +31,14 @@ const STOOD: Duration = Duration::from_secs(10);
 /// Where a stream broke off.
 #[derive(Debug, Default)]
 pub(super) struct Broken {
+    /// Sealed, as a client would hold it.
     event: Option<String>,
     retry: Option<Duration>,
 }
 
 impl Broken {
-    pub(super) fn saw(&mut self, message: &Inspected) {
-        if let Some(event) = message.event_id() {
-            self.event = Some(event.to_owned());
-        }
+    pub(super) fn saw(&mut self, message: &Inspected, delivery: &Delivery) {
+        self.event = delivery.seal_event(message).or(self.event.take());
         self.retry = message.retry().or(self.retry);
     }
 
@@ -49,32 +47,25 @@ impl Broken {
     }
 }
 
-/// What an answer to this request is held to, should it come on another stream.
-pub(super) fn interrupted(message: &Message) -> Option<Interrupted> {
-    let (id, method) = (message.id()?.clone(), message.method()?.to_owned());
-    Some(Interrupted { id, method, name: message.name().map(std::borrow::Cow::into_owned) })
-}
-
 impl Line {
     /// Gets the rest of a reply that its server broke off to be asked for it later (A15, A20).
     pub(super) async fn resume(
         &self,
         identified: &Identified,
         session: &Arc<Session>,
-        interrupted: Interrupted,
         mut broken: Broken,
         desk: &Desk,
         asked: Asked,
     ) -> Result<(), Box<Unread>> {
         let mut tries = 0;
-        while let Some(id) = broken.event.clone().filter(|_| tries < TRIES) {
+        while let Some(event) = broken.event.clone().filter(|_| tries < TRIES) {
             tries += 1;
             tokio::time::sleep(broken.pause()).await;
-            let event = Event { id, request: Some(interrupted.clone()) };
-            let opened = self.open(identified, session, Some(event)).await;
+            let opened = self.open(identified, session, Some(&event)).await;
             let mut delivery = opened.map_err(|unread| Box::new(Unread { asked: asked.clone(), ..*unread }))?;
             while let Some(message) = delivery.next().await {
-                (tries, _) = (0, broken.saw(&message));
+                tries = 0;
+                broken.saw(&message, &delivery);
                 let last = message.is_response();
                 self.pass(desk, message).await;
                 if last {
@@ -113,8 +104,8 @@ impl Line {
 
     /// One stream to its end; false when another would be no better.
     async fn listen_once(&self, identified: &Identified, seat: &Seat, broken: &mut Broken) -> bool {
-        let event = broken.event.clone().map(|id| Event { id, request: None });
-        let mut delivery = match self.open(identified, &seat.session, event).await {
+        let event = broken.event.clone();
+        let mut delivery = match self.open(identified, &seat.session, event.as_deref()).await {
             Ok(delivery) => delivery,
             Err(unread) => {
                 let goes_on = matches!(&unread.refusal, Refusal::Fault(fault) if fault.kind != FaultKind::NoStream);
@@ -125,7 +116,7 @@ impl Line {
             }
         };
         while let Some(message) = delivery.next().await {
-            broken.saw(&message);
+            broken.saw(&message, &delivery);
             if !message.bytes().is_empty() {
                 seat.desk.put(Parcel { message, session: None }).await;
             }
@@ -137,11 +128,13 @@ impl Line {
         &self,
         identified: &Identified,
         session: &Arc<Session>,
-        event: Option<Event>,
+        event: Option<&str>,
     ) -> Result<Delivery, Box<Unread>> {
         let limit = self.gateway.settings.limits.requests_per_caller;
         let permit = identified.known.account.admit(limit, &self.gateway.held).map_err(exchange::early)?;
-        let read = read::standing(&self.gateway, identified, Arc::clone(session), event, permit)?;
-        exchange::begin(&self.gateway, read).await.map(Delivery::new)
+        let session = Arc::clone(session);
+        let turn = read::standing(&self.gateway, &self.endpoint, identified, session, event, permit)?;
+        let begun = pin!(answering::begin(&self.gateway, turn));
+        exchange::in_time(&self.gateway, begun).await.map(Delivery::new)
     }
 }
