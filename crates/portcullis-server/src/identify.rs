@@ -253,7 +253,9 @@ impl Directory {
         let detail = "it would be about the handshake, and say nothing of the messages";
         let failure = match () {
             () if self.signature_required => ProofFailure::SignatureRequired,
-            () if self.signatures.is_some() && headers.contains_key(&SIGNATURE_INPUT) => ProofFailure::SignatureMalformed,
+            () if self.signatures.is_some() && headers.contains_key(&SIGNATURE_INPUT) => {
+                ProofFailure::SignatureMalformed
+            }
             () if self.chain_required || headers.contains_key(&chain::HEADER) => ProofFailure::ChainMalformed,
             () => return Ok(()),
         };

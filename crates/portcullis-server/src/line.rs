@@ -257,8 +257,7 @@ impl Line {
                 exchange::in_time(&gateway, begun).await.map(Delivery::new)
             })
         };
-        let mut delivery =
-            if legacy { Surviving::new(work, Arc::clone(&self.gateway)).await } else { work.await }?;
+        let mut delivery = if legacy { Surviving::new(work, Arc::clone(&self.gateway)).await } else { work.await }?;
         let mut broken = stream::Broken::default();
         while let Some(message) = delivery.next().await {
             broken.saw(&message, &delivery);
@@ -368,7 +367,11 @@ impl Line {
 }
 
 fn ended() -> Denial {
-    gateway_denial(DenialCode::ShuttingDown, "the gateway ended this; ask again", "a standing reply ended without an answer")
+    gateway_denial(
+        DenialCode::ShuttingDown,
+        "the gateway ended this; ask again",
+        "a standing reply ended without an answer",
+    )
 }
 
 /// A message of a version without sessions, by its own word (ST26).

@@ -154,7 +154,9 @@ impl Merged {
         for leg in legs {
             let (at, server) = (leg.at, Arc::clone(&leg.server));
             match leg.into_outcome() {
-                Some(Outcome::Answered(message)) if message.kind() == Some(Kind::Result) => parts.push((server, message)),
+                Some(Outcome::Answered(message)) if message.kind() == Some(Kind::Result) => {
+                    parts.push((server, message))
+                }
                 Some(Outcome::Answered(error)) => failures.answered(server, error),
                 Some(Outcome::Refused(unread)) => {
                     if let (Refusal::Denial(_), Some(session), true) =

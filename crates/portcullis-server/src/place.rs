@@ -148,7 +148,8 @@ impl Placing<'_> {
     /// A list goes on where its cursor says, at those servers whose lists have not ended.
     fn page(&self, message: &Message, sealed: &str, several: &Several<'_>) -> Result<Legs, Refusal> {
         let method = message.method().unwrap_or_default();
-        let cursor = Cursor::open(self.sealer, &self.caller.account.owner, method, sealed).ok_or(Violation::CursorUnknown)?;
+        let cursor =
+            Cursor::open(self.sealer, &self.caller.account.owner, method, sealed).ok_or(Violation::CursorUnknown)?;
         let mut legs = Vec::new();
         for (at, server) in self.endpoint.servers.iter().enumerate() {
             if let Some(own) = cursor.of(server.name()) {

@@ -279,7 +279,8 @@ impl Sessions {
             let (limit, name) = (self.settings.per_caller, owner.name());
             Err(too_many(format!("limit of {limit} sessions for `{name}`")))
         } else {
-            self.insert(owner, sealer, now, declared, path).ok_or_else(|| too_many("no entropy for a session id".to_owned()))
+            self.insert(owner, sealer, now, declared, path)
+                .ok_or_else(|| too_many("no entropy for a session id".to_owned()))
         };
         if opened.is_err() {
             self.count.fetch_sub(1, Ordering::AcqRel);

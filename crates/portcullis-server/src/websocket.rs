@@ -5,9 +5,9 @@ mod frames; // what is read and written, and when it ends
 mod handshake; // RFC 6455 §4.2, subprotocols
 mod pace; // how fast a client may send
 mod settings; // what the operator may set
-mod watch; // what ends a connection though nothing comes on it
 #[cfg(test)]
 mod tests;
+mod watch; // what ends a connection though nothing comes on it
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,12 +20,12 @@ use portcullis_core::refusal::{Denial, DenialCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-pub use self::settings::WebSocketSettings;
 use self::frames::Ending;
+pub use self::settings::WebSocketSettings;
 use crate::answer::{Unread, gateway_denial};
 use crate::body::Body;
-use crate::exchange::{early, shutting_down};
 use crate::endpoint::Endpoint;
+use crate::exchange::{early, shutting_down};
 use crate::gateway::Gateway;
 use crate::identify::{Asking, Identified, Permit};
 use crate::line::{Came, Line};
@@ -132,7 +132,6 @@ impl Shown {
         };
         Ok(Arc::new(identified))
     }
-
 }
 
 impl Asker {

@@ -72,6 +72,8 @@ pub(crate) struct Overrides {
     pub(crate) name: Option<String>,
     pub(crate) upstream: Option<String>,
     pub(crate) command: Vec<String>,
+    /// Nobody comes by network: what the file says about that is for `run`.
+    pub(crate) stdio: bool,
 }
 
 /// A file that was read, kept for finding places in it.

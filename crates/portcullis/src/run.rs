@@ -8,13 +8,14 @@ pub(crate) mod logging;
 mod reload;
 mod signals;
 mod watchman;
+pub(crate) mod wrap;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::ledger::{Ledger, Notice, Record};
-use portcullis_server::Workers;
+use portcullis_server::{Bound, Workers};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::assembly::{Assembly, assemble};
@@ -43,8 +44,9 @@ pub(crate) async fn run(config: &Config, sources: &Sources) -> Result<Exit, Fail
         _ = stop_asked(&mut signals) => return Ok(Exit::Success),
     };
     // A gateway does not stop because nobody reads what it says.
-    let _unread = banner::show(config, &assembly);
-    serve(config, sources, assembly, signals).await
+    let (assembly, bound) = assembly;
+    let _unread = banner::show(config, &assembly, bound.local_addr);
+    serve(config, sources, assembly, bound, signals).await
 }
 
 /// Waits until the operating system asks to stop.
@@ -58,8 +60,14 @@ async fn stop_asked(signals: &mut Signals) {
     while signals.next().await != Asked::Stop {}
 }
 
-async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signals: Signals) -> Result<Exit, Failure> {
-    let Assembly { gateway, bound, upstream, ledger, metrics, admin, chosen, reached, .. } = assembly;
+async fn serve(
+    config: &Config,
+    sources: &Sources,
+    assembly: Assembly,
+    bound: Bound,
+    mut signals: Signals,
+) -> Result<Exit, Failure> {
+    let Assembly { gateway, upstream, ledger, metrics, admin, chosen, reached, .. } = assembly;
     let stop = CancellationToken::new();
     if let Some(listener) = admin {
         let views = admin::Views { metrics, log: Arc::clone(&ledger), upstream: Arc::clone(&upstream) };

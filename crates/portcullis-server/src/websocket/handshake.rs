@@ -94,7 +94,8 @@ mod tests {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
     fn headers(changed: &[(&'static str, &str)]) -> HeaderMap {
-        let usual = [("connection", "keep-alive, Upgrade"), ("sec-websocket-version", "13"), ("sec-websocket-key", KEY)];
+        let usual =
+            [("connection", "keep-alive, Upgrade"), ("sec-websocket-version", "13"), ("sec-websocket-key", KEY)];
         let mut headers = HeaderMap::new();
         for (name, value) in usual.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name)) {
             headers.append(*name, value.parse().unwrap());

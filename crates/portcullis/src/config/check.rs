@@ -35,6 +35,9 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
 
     let mut server = file.server();
     server.listen = overrides.listen.unwrap_or(server.listen);
+    if overrides.stdio {
+        server = off_network(server);
+    }
     if let Some(tls) = &mut server.tls {
         tls.relative_to(folder);
     }
@@ -49,7 +52,8 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
     };
     let server_name = server_name(file.upstream.as_ref(), overrides, &mut complaints);
     let upstream = upstream(file.upstream, &server_name, folder, overrides, &mut complaints);
-    let admin = overrides.admin.or(file.admin.listen);
+    // Every client that starts us would want the same port.
+    let admin = overrides.admin.or(file.admin.listen).filter(|_| !overrides.stdio);
     loopback_admin(admin, &mut complaints);
     let mut audit = file.audit;
     audit.path = audit_folder(audit.path.as_deref(), folder, overrides);
@@ -71,6 +75,12 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
         admin,
         origin,
     })
+}
+
+/// What is left of a listener whose one client has started us. Its limits and times hold for that client, too.
+fn off_network(server: ServerSettings) -> ServerSettings {
+    let ServerSettings { sessions, limits, timeouts, .. } = server;
+    ServerSettings { sessions, limits, timeouts, ..ServerSettings::default() }
 }
 
 fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {

@@ -7,7 +7,7 @@ use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{
     IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
-    TlsSettings,
+    TlsSettings, WebSocketSettings,
 };
 use portcullis_upstream::{HttpSettings, StdioSettings};
 use schemars::JsonSchema;
@@ -46,6 +46,8 @@ pub(crate) struct File {
     /// as their audience unless `identity.oauth.resource` says otherwise; DPoP proofs and signatures are made for it. Default: none; then
     /// tokens cannot be taken, and signatures only where `allowed_hosts` or a loopback listener leave no doubt about the host.
     pub(crate) public_url: Option<String>,
+    /// WebSocket connections, beside HTTP.
+    pub(crate) websocket: WebSocketSettings,
     /// Who may call.
     pub(crate) identity: IdentitySettings,
     /// The server to guard.
@@ -109,6 +111,7 @@ impl File {
             proxy_protocol: self.proxy_protocol,
             tls: self.tls.clone(),
             public_url: self.public_url.clone(),
+            websocket: self.websocket.clone(),
             identity: self.identity.clone(),
             sessions: self.sessions.clone(),
             limits: self.limits.clone(),

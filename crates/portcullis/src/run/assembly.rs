@@ -1,5 +1,6 @@
 //! Putting the parts together, in the order in which each can refuse to start: policy, log, upstream, socket, and last the server itself.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_core::catalogue::Catalogue;
@@ -22,7 +23,6 @@ use crate::plan::{self, Chosen, Loaded};
 #[derive(Debug)]
 pub(crate) struct Assembly {
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) bound: Bound,
     pub(crate) upstream: Arc<dyn Upstream>,
     pub(crate) ledger: Arc<AuditLog>,
     pub(crate) metrics: Arc<Metrics>,
@@ -34,51 +34,83 @@ pub(crate) struct Assembly {
 }
 
 /// Puts a gateway together and opens its sockets.
-pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
-    let chosen = plan::choose(config).ok_or_else(|| {
-        Failure::usage(format!("no policy, and `{}` is reachable from the network", config.server.listen)).help(
-            "give one with `--policy` (the preset `observe` permits and records everything), or listen on 127.0.0.1",
-        )
-    })?;
-    let server = config.upstream.as_ref().ok_or_else(|| {
-        Failure::usage("no server to guard")
-            .help("name one: `--upstream URL`, or `-- COMMAND ARGS…`, or `upstream:` in the configuration")
-    })?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let metrics = Arc::new(Metrics::new());
-    let ledger = open_log(config, Arc::clone(&clock), Arc::clone(&metrics))?;
-    let record: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
-    let chain = plan::chain_signer(config).map_err(|finding| said(&[*finding], Exit::Usage))?;
-    let upstream =
-        plan::make_upstream(server, config.server.limits.reader(), Arc::clone(&record), Arc::clone(&clock), chain)
-            .map_err(|error| said(&[plan::upstream_complaint(config, server, &error)], Exit::Usage))?;
+pub(crate) async fn assemble(config: &Config) -> Result<(Assembly, Bound), Failure> {
+    let parts = Parts::of(config, open_log)?;
     let admin = match config.admin {
         Some(address) => Some(admin::bind(address).await?),
         None => None,
     };
-
-    // The plan without the server's tools finds wrong files before a child is started; the sockets come next, so that a port in use
-    // is told at once; the server is asked last, because that can take a minute.
-    let blind = plan::load(config, &chosen, None).map_err(|findings| said(&findings, Exit::Usage))?;
-    let gateway = Gateway::new(config.server.clone(), blind.plan.clone(), Arc::clone(&upstream), record, clock)
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    let bound = gateway.bind().await.map_err(|error| {
+    // Before the server is asked, so that a port in use is told at once.
+    let bound = parts.gateway.bind().await.map_err(|error| {
         Failure::new(format!("cannot listen on {}: {error}", config.server.listen))
             .help("choose another address with `--listen`")
     })?;
-    tracing::info!(server = %server.name, "asking for its tools: {}", plan::describe_upstream(server));
-    let reached = upstream.refresh().await;
-    let loaded = match against(config, &chosen, server, &reached, blind) {
-        Ok(loaded) => loaded,
-        Err(failure) => {
-            upstream.shut_down().await;
-            return Err(failure);
-        }
-    };
-    gateway.reload(loaded.plan.clone());
-    notice(ledger.as_ref(), "started", format!("listening on {}", bound.local_addr));
-    notice(ledger.as_ref(), "plan", format!("plan {} in force", loaded.plan.digest));
-    Ok(Assembly { gateway, bound, upstream, ledger, metrics, admin, chosen, loaded, reached })
+    let started = format!("listening on {}", bound.local_addr);
+    let assembly = parts.ask(config, admin, started).await?;
+    Ok((assembly, bound))
+}
+
+/// The same for a client that has started us: no socket, and a log that nobody else writes.
+pub(crate) async fn assemble_stdio(config: &Config) -> Result<Assembly, Failure> {
+    Parts::of(config, open_free_log)?.ask(config, None, "speaking to the program that started us".to_owned()).await
+}
+
+/// A gateway that has not spoken to its server.
+struct Parts<'a> {
+    gateway: Arc<Gateway>,
+    server: &'a UpstreamConfig,
+    upstream: Arc<dyn Upstream>,
+    ledger: Arc<AuditLog>,
+    metrics: Arc<Metrics>,
+    chosen: Chosen,
+    blind: Loaded,
+}
+
+type OpenLog = fn(&Config, Arc<dyn Clock>, Arc<Metrics>) -> Result<Arc<AuditLog>, Failure>;
+
+impl<'a> Parts<'a> {
+    fn of(config: &'a Config, open_log: OpenLog) -> Result<Self, Failure> {
+        let chosen = plan::choose(config).ok_or_else(|| {
+            Failure::usage(format!("no policy, and `{}` is reachable from the network", config.server.listen)).help(
+            "give one with `--policy` (the preset `observe` permits and records everything), or listen on 127.0.0.1",
+        )
+        })?;
+        let server = config.upstream.as_ref().ok_or_else(|| {
+            Failure::usage("no server to guard")
+                .help("name one: `--upstream URL`, or `-- COMMAND ARGS…`, or `upstream:` in the configuration")
+        })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let metrics = Arc::new(Metrics::new());
+        let ledger = open_log(config, Arc::clone(&clock), Arc::clone(&metrics))?;
+        let record: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
+        let chain = plan::chain_signer(config).map_err(|finding| said(&[*finding], Exit::Usage))?;
+        let upstream =
+            plan::make_upstream(server, config.server.limits.reader(), Arc::clone(&record), Arc::clone(&clock), chain)
+                .map_err(|error| said(&[plan::upstream_complaint(config, server, &error)], Exit::Usage))?;
+        // The plan without the server's tools finds wrong files before a child is started.
+        let blind = plan::load(config, &chosen, None).map_err(|findings| said(&findings, Exit::Usage))?;
+        let gateway = Gateway::new(config.server.clone(), blind.plan.clone(), Arc::clone(&upstream), record, clock)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Self { gateway, server, upstream, ledger, metrics, chosen, blind })
+    }
+
+    /// Asks the server, which can take a minute, and puts the plan in force that fits it.
+    async fn ask(self, config: &Config, admin: Option<TcpListener>, started: String) -> Result<Assembly, Failure> {
+        let Self { gateway, server, upstream, ledger, metrics, chosen, blind } = self;
+        tracing::info!(server = %server.name, "asking for its tools: {}", plan::describe_upstream(server));
+        let reached = upstream.refresh().await;
+        let loaded = match against(config, &chosen, server, &reached, blind) {
+            Ok(loaded) => loaded,
+            Err(failure) => {
+                upstream.shut_down().await;
+                return Err(failure);
+            }
+        };
+        gateway.reload(loaded.plan.clone());
+        notice(ledger.as_ref(), "started", started);
+        notice(ledger.as_ref(), "plan", format!("plan {} in force", loaded.plan.digest));
+        Ok(Assembly { gateway, upstream, ledger, metrics, admin, chosen, loaded, reached })
+    }
 }
 
 /// The plan checked against what the server really offers; the unchecked one when the server cannot be asked.
@@ -110,10 +142,46 @@ fn against(
 }
 
 fn open_log(config: &Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Arc<AuditLog>, Failure> {
-    let path = config.audit.path.as_deref().ok_or_else(|| {
+    opened(AuditLog::open(log_path(config)?, &config.audit, clock, env!("CARGO_PKG_VERSION"), metrics))
+}
+
+/// Logs that one client's gateways may have at once.
+const LOGS: usize = 64;
+
+/// The log, or one beside it while others are written by gateways that other clients have started: each log has one writer.
+fn open_free_log(config: &Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Arc<AuditLog>, Failure> {
+    let path = log_path(config)?;
+    let open = |path: &Path| {
+        AuditLog::open(path, &config.audit, Arc::clone(&clock), env!("CARGO_PKG_VERSION"), Arc::clone(&metrics))
+    };
+    let mut result = open(path);
+    for number in 2..=LOGS {
+        if !matches!(result, Err(AuditError::Locked { .. })) {
+            break;
+        }
+        result = open(&beside(path, number));
+    }
+    opened(result)
+}
+
+/// `audit` becomes `audit-2`, and `audit.jsonl` becomes `audit-2.jsonl`.
+fn beside(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+fn log_path(config: &Config) -> Result<&Path, Failure> {
+    config.audit.path.as_deref().ok_or_else(|| {
         Failure::usage("there is no home to keep the log in").help("say where with `--audit-log PATH` or `audit.path`")
-    })?;
-    let opened = AuditLog::open(path, &config.audit, clock, env!("CARGO_PKG_VERSION"), metrics);
+    })
+}
+
+fn opened(opened: Result<AuditLog, AuditError>) -> Result<Arc<AuditLog>, Failure> {
     opened.map(Arc::new).map_err(|error| {
         let failure = Failure::new(error.to_string());
         match error {

@@ -13,8 +13,7 @@ use crate::out::{self, DIM, NAME, STRONG, Styled, WARN};
 use crate::plan::{Chosen, describe_upstream};
 
 /// Prints the banner.
-pub(crate) fn show(config: &Config, assembly: &Assembly) -> Result<(), Failure> {
-    let address = assembly.bound.local_addr;
+pub(crate) fn show(config: &Config, assembly: &Assembly, address: SocketAddr) -> Result<(), Failure> {
     let url = format!("{}://{address}{}", scheme(config), config.server.path);
     out::line(format_args!("{} listens on {}", Styled(STRONG, "Portcullis"), Styled(NAME, &url)))?;
     out::line(format_args!("  guards   {}", guarded(config, assembly)))?;
