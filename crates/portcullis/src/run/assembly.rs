@@ -75,7 +75,7 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
             return Err(failure);
         }
     };
-    gateway.reload(loaded.plan.clone());
+    gateway.reload(&loaded.plan);
     notice(ledger.as_ref(), "started", format!("listening on {}", bound.local_addr));
     notice(ledger.as_ref(), "plan", format!("plan {} in force", loaded.plan.digest));
     Ok(Assembly { gateway, bound, upstream, ledger, metrics, admin, chosen, loaded, reached })
