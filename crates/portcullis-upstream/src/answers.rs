@@ -1,6 +1,12 @@
 //! Ties what a server sends to the request it answers: one response, with the request's id, and nothing after it.
 
+use portcullis_core::upstream::{Media, Reply};
 use portcullis_core::wire::{Id, Kind, Limits, Message};
+
+/// The server took a message that has no answer.
+pub(crate) fn accepted() -> Reply {
+    Reply { media: Media::Accepted, status: None, arrivals: Box::pin(futures_util::stream::empty()) }
+}
 
 /// The id of our error response stands in the place of what a server leaves out or sets to null.
 #[derive(Debug)]

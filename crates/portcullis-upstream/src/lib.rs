@@ -1,9 +1,14 @@
-//! Upstreams: the MCP servers behind the gateway, over Streamable HTTP and stdio.
+//! Upstreams: the MCP servers behind the gateway, over Streamable HTTP (on a network or a Unix socket), stdio, WebSocket and, behind a key of its
+//! own, HTTP+SSE of 2024-11-05.
 //!
 //! An upstream accepts only what the gate cleared. What the gateway asks a server on its own account is a `Probe`.
 
+mod account; // on whose account something goes
 mod answers; // one response to one request
+mod door; // opening connections: TLS, Unix sockets, time limits
 pub mod http; // Streamable HTTP
+pub mod http_sse; // HTTP+SSE of 2024-11-05
+mod pipe; // what stdio, WebSocket and HTTP+SSE have in common
 mod probe; // what the gateway itself asks
 pub mod settings; // what an operator may set
 pub mod sse; // chunks -> events
@@ -11,8 +16,14 @@ mod standing; // era and tools, as known between calls
 pub mod stdio; // child processes
 #[cfg(test)]
 mod testing;
+pub mod websocket; // WebSocket
 
 pub use self::http::HttpUpstream;
-pub use self::settings::{EraSetting, HttpSettings, Secret, SettingsError, StdioSettings};
+pub use self::http_sse::EventStreams;
+pub use self::pipe::{PipeUpstream, StderrSink};
+pub use self::settings::{
+    EraSetting, HttpSettings, HttpSseSettings, Secret, SettingsError, StdioSettings, WebSocketSettings,
+};
+pub use self::stdio::Children;
 pub use self::stdio::guardian::{GUARDIAN_WORD, exec_child};
-pub use self::stdio::{StderrSink, StdioUpstream};
+pub use self::websocket::WebSockets;

@@ -11,11 +11,11 @@ use portcullis_core::upstream::{Pending, Reply};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Kind, Message};
 
-use super::account::Account;
 use super::exchange::Outbound;
 use super::reply::Expecting;
 use super::sessions::{self, UpstreamSession};
 use super::{FORGOTTEN, Inner, headers};
+use crate::account::Account;
 use crate::answers::Awaiting;
 use crate::probe::{self, Ask, Discovered, Probe, Served};
 
@@ -32,7 +32,7 @@ impl Inner {
     pub(super) fn correct(self: &Arc<Self>) -> Pending<'_, ()> {
         Box::pin(async move {
             if let Err(fault) = self.standing.correct(|| self.contact()).await {
-                tracing::warn!(server = %self.name, %fault, "headers were refused, and the tool list could not be read anew");
+                tracing::warn!(server = %self.site.name, %fault, "headers were refused, and the tool list could not be read anew");
             }
         })
     }
@@ -57,7 +57,7 @@ impl Inner {
     /// Whether the server proved to be modern. An error of transport, authorization or load proves nothing (G4).
     async fn discover(self: &Arc<Self>) -> Result<bool, Fault> {
         let question = Probe::discover(1);
-        let response = self.exchange(self.modern_question(&question)?, own(&question)).await?;
+        let response = self.site.exchange(self.modern_question(&question)?, own(&question)).await?;
         let status = response.status();
         let inconclusive =
             status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
@@ -88,7 +88,7 @@ impl Inner {
 
     fn modern_question(&self, question: &Probe) -> Result<Outbound, Fault> {
         let mut outbound = Outbound::new(Method::POST, question.body().clone());
-        outbound.headers = self.fixed.post();
+        outbound.headers = self.site.fixed.post();
         headers::version(&mut outbound.headers, Version::LATEST_MODERN);
         headers::mirrored(&mut outbound.headers, "mcp-method", question.method())?;
         Ok(outbound)
@@ -120,7 +120,7 @@ struct Modern<'a>(&'a Arc<Inner>);
 
 impl Ask for Modern<'_> {
     async fn ask(&mut self, question: Probe) -> Result<Message, Fault> {
-        let response = self.0.exchange(self.0.modern_question(&question)?, own(&question)).await?;
+        let response = self.0.site.exchange(self.0.modern_question(&question)?, own(&question)).await?;
         answer_of(self.0.read_reply(expecting(&question, Era::Modern), response).await?).await
     }
 
@@ -145,9 +145,9 @@ impl Legacy<'_> {
 
     async fn deliver(&mut self, question: &Probe) -> Result<Reply, Fault> {
         let mut outbound = Outbound::new(Method::POST, question.body().clone());
-        outbound.headers = self.inner.fixed.post();
+        outbound.headers = self.inner.site.fixed.post();
         outbound.headers.extend(self.headers.clone());
-        let response = self.inner.exchange(outbound, own(question)).await?;
+        let response = self.inner.site.exchange(outbound, own(question)).await?;
         let id = if question.method() == "initialize" { sessions::session_id(response.headers())? } else { None };
         if let Some(id) = id {
             let opened = UpstreamSession { id: Some(id), version: Version::LATEST_LEGACY };

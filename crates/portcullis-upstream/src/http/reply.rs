@@ -18,8 +18,8 @@ use portcullis_core::wire::{Direction, Kind, Malformed, Message, looks_like_batc
 use super::events::Events;
 use super::line::Answer;
 use super::sessions::{self, Opening};
-use super::{Inner, accepted, exchange};
-use crate::answers::{Awaiting, Step};
+use super::{Inner, exchange};
+use crate::answers::{Awaiting, Step, accepted};
 use crate::probe;
 
 /// Bytes read of an answer that is an error anyway. 64 KiB: a JSON-RPC error with data is a few hundred.
@@ -69,7 +69,7 @@ impl Inner {
         }
         match form {
             Form::Json => {
-                let bytes = tokio::time::timeout(self.first_byte, read_body(body, self.limits.bytes))
+                let bytes = tokio::time::timeout(self.site.first_byte, read_body(body, self.limits.bytes))
                     .await
                     .map_err(|_| Fault::new(FaultKind::TimedOut, "the answer's body did not end in time"))??;
                 self.read_document(expecting, awaiting, bytes)
@@ -107,25 +107,13 @@ impl Inner {
 
     /// Statuses that mean the same whatever was asked. Their bodies are not read.
     fn check_status(&self, status: StatusCode, session: Option<SessionKey>) -> Result<(), Fault> {
-        let with =
-            |kind, words: &str| Err(Fault::new(kind, format!("the server answered {}: {words}", status.as_u16())));
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                with(FaultKind::Unauthorized, "check the `headers` or the `credentials` of this upstream")
-            }
+        match (status, session) {
             // B7. Only our own session's 404 means this (A24).
-            StatusCode::NOT_FOUND if session.is_some() => {
-                if let Some(key) = session {
-                    self.sessions.remove(key);
-                }
-                with(FaultKind::SessionLost, "it does not know our session any more")
+            (StatusCode::NOT_FOUND, Some(key)) => {
+                self.sessions.remove(key);
+                Err(answered(status, FaultKind::SessionLost, "it does not know our session any more"))
             }
-            StatusCode::TOO_MANY_REQUESTS => with(FaultKind::Overloaded, "too many requests"),
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                with(FaultKind::Unreachable, "something in front of it cannot reach it")
-            }
-            status if status.is_redirection() => with(FaultKind::Garbage, "a redirect, which is never followed"),
-            _ => Ok(()),
+            _ => same_for_all(status),
         }
     }
 
@@ -214,6 +202,26 @@ impl Inner {
     }
 }
 
+fn answered(status: StatusCode, kind: FaultKind, words: &str) -> Fault {
+    Fault::new(kind, format!("the server answered {}: {words}", status.as_u16()))
+}
+
+/// Statuses that mean the same whatever was asked, and over whatever begins as HTTP.
+pub(crate) fn same_for_all(status: StatusCode) -> Result<(), Fault> {
+    let with = |kind, words| Err(answered(status, kind, words));
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            with(FaultKind::Unauthorized, "check the `headers` or the `credentials` of this upstream")
+        }
+        StatusCode::TOO_MANY_REQUESTS => with(FaultKind::Overloaded, "too many requests"),
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            with(FaultKind::Unreachable, "something in front of it cannot reach it")
+        }
+        status if status.is_redirection() => with(FaultKind::Garbage, "a redirect, which is never followed"),
+        _ => Ok(()),
+    }
+}
+
 /// A reply of one message.
 fn one(message: Message, status: Option<u16>) -> Reply {
     let only = futures_util::stream::iter([Ok(arrived(message))]);
@@ -228,6 +236,15 @@ pub(super) fn arrived(message: Message) -> Arrived {
 pub(super) fn garbage(error: &Malformed) -> Fault {
     let kind = if matches!(error, Malformed::TooLarge { .. }) { FaultKind::TooLarge } else { FaultKind::Garbage };
     Fault::new(kind, format!("{}: {error}", error.code()))
+}
+
+/// An event stream, or why it is none.
+pub(crate) fn expect_events(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
+    same_for_all(status)?;
+    match form(headers)? {
+        Form::EventStream if status.is_success() => Ok(()),
+        form => Err(unexpected(status, &form)),
+    }
 }
 
 fn unexpected(status: StatusCode, form: &Form) -> Fault {
@@ -255,7 +272,7 @@ fn form(headers: &HeaderMap) -> Result<Form, Fault> {
 }
 
 /// A body of at most `limit` bytes.
-async fn read_body(mut body: Answer, limit: usize) -> Result<Bytes, Fault> {
+pub(crate) async fn read_body(mut body: Answer, limit: usize) -> Result<Bytes, Fault> {
     let mut pieces = Pieces::of(body.size_hint().exact());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Fault::new(FaultKind::Died, exchange::chain(&error)))?;
