@@ -1,20 +1,34 @@
-//! What a server offers, as last seen: its tools with their schemas and annotations. An immutable snapshot; a refresh makes a new one.
+//! What a server offers, as last seen: its tools with their schemas and annotations, its other lists, and what it said of itself.
+//! An immutable snapshot; a refresh makes a new one.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::mirror::{self, HeaderParam};
 use crate::wire::{JsonKind, Limits, Malformed, View, view_json};
 
-/// The tools of one server, by exact name.
+mod hello;
+mod listing;
+
+pub use self::hello::Hello;
+pub use self::listing::{Caching, Item, Listed, Listing};
+
+/// What one server offers: its tools by exact name, and its lists as it gave them.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     tools: BTreeMap<String, Arc<Tool>>,
     /// Whether a complete list (all pages) was read at least once. An unread catalogue knows nothing, rather than knowing that nothing exists.
     read: bool,
+    listed_tools: Arc<Listing>,
+    prompts: Arc<Listing>,
+    resources: Arc<Listing>,
+    templates: Arc<Listing>,
+    hello: Option<Arc<Hello>>,
+    asked: Option<Instant>,
 }
 
 /// One tool definition.
@@ -72,6 +86,11 @@ pub enum CatalogueError {
     RepeatedTool {
         name: String,
     },
+    /// A prompt, a resource or a template without the member that names it.
+    BadItem {
+        list: Listed,
+        index: usize,
+    },
 }
 
 impl fmt::Display for CatalogueError {
@@ -81,6 +100,9 @@ impl fmt::Display for CatalogueError {
             Self::NoTools => f.write_str("no `tools` array: expected a saved `tools/list` result"),
             Self::BadTool { index } => write!(f, "tool number {} has no usable `name`", index + 1),
             Self::RepeatedTool { name } => write!(f, "the tool `{name}` is listed twice"),
+            Self::BadItem { list, index } => {
+                write!(f, "number {} of `{}` has no usable `{}`", index + 1, list.method(), list.key())
+            }
         }
     }
 }
@@ -93,15 +115,51 @@ impl Catalogue {
     /// # Errors
     /// A tool without a name, or a name that occurs twice.
     pub fn from_tools<'a>(tools: impl IntoIterator<Item = View<'a>>) -> Result<Self, CatalogueError> {
-        let mut catalogue = Self { tools: BTreeMap::new(), read: true };
+        let mut catalogue = Self { read: true, ..Self::default() };
+        let mut listed = Vec::new();
         for (index, view) in tools.into_iter().enumerate() {
             let tool = Tool::from_view(view).ok_or(CatalogueError::BadTool { index })?;
             let name = tool.name.clone();
+            listed.push(Item { key: name.clone(), definition: tool.definition.clone() });
             if catalogue.tools.insert(name.clone(), Arc::new(tool)).is_some() {
                 return Err(CatalogueError::RepeatedTool { name });
             }
         }
+        catalogue.listed_tools = Arc::new(Listing::of(listed, Caching::default()));
         Ok(catalogue)
+    }
+
+    /// The same with what the server said of how long the list of tools may be kept.
+    #[must_use]
+    pub fn caching_tools(mut self, caching: Caching) -> Self {
+        Arc::make_mut(&mut self.listed_tools).caching = caching;
+        self
+    }
+
+    /// The same with another list in its place. Tools come from [`Catalogue::from_tools`] only, so a list of tools changes nothing.
+    #[must_use]
+    pub fn with_list(mut self, list: Listed, listing: Listing) -> Self {
+        match list {
+            Listed::Tools => {}
+            Listed::Prompts => self.prompts = Arc::new(listing),
+            Listed::Resources => self.resources = Arc::new(listing),
+            Listed::Templates => self.templates = Arc::new(listing),
+        }
+        self
+    }
+
+    /// The same with what the server said of itself.
+    #[must_use]
+    pub fn with_hello(mut self, hello: Hello) -> Self {
+        self.hello = Some(Arc::new(hello));
+        self
+    }
+
+    /// The same with when the server was asked: before the first question, so that whatever changed later is newer.
+    #[must_use]
+    pub fn asked_at(mut self, asked: Instant) -> Self {
+        self.asked = Some(asked);
+        self
     }
 
     /// From a saved file: a JSON-RPC response, a `tools/list` result, or a bare array of tools.
@@ -128,6 +186,18 @@ impl Catalogue {
         joined
     }
 
+    /// The same with only the tools whose names `keep` wants.
+    #[must_use]
+    pub fn only(&self, keep: &dyn Fn(&str) -> bool) -> Self {
+        let mut fewer = self.clone();
+        fewer.tools.retain(|name, _| keep(name));
+        if self.listed_tools.is_read() {
+            let items = self.listed_tools.items().filter(|item| keep(&item.key)).cloned();
+            fewer.listed_tools = Arc::new(Listing::of(items.collect(), self.listed_tools.caching));
+        }
+        fewer
+    }
+
     /// Exact, case-sensitive match.
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
@@ -143,6 +213,29 @@ impl Catalogue {
     #[must_use]
     pub const fn is_read(&self) -> bool {
         self.read
+    }
+
+    /// A list as the server answered the gateway's own question with it: its order, without tools that only others were shown.
+    #[must_use]
+    pub fn list(&self, list: Listed) -> &Listing {
+        match list {
+            Listed::Tools => &self.listed_tools,
+            Listed::Prompts => &self.prompts,
+            Listed::Resources => &self.resources,
+            Listed::Templates => &self.templates,
+        }
+    }
+
+    /// What the server said of itself. `None` before the first contact, and for servers that were not asked.
+    #[must_use]
+    pub const fn hello(&self) -> Option<&Arc<Hello>> {
+        self.hello.as_ref()
+    }
+
+    /// When the questions began that this is the answer to.
+    #[must_use]
+    pub const fn asked(&self) -> Option<Instant> {
+        self.asked
     }
 }
 
@@ -172,3 +265,6 @@ impl fmt::Debug for Tool {
         f.debug_struct("Tool").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

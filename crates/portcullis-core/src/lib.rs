@@ -7,7 +7,7 @@
 pub mod call; // caller + message + facts + now
 pub mod caller; // who is calling, and how that was proven
 pub mod capabilities; // what a client declared it can do
-pub mod catalogue; // what the server offers: tools with their schemas
+pub mod catalogue; // what the server offers, and what it says of itself
 pub mod classify; // C22: which era a message belongs to
 pub mod clock; // time, handed in
 pub mod gate; // the only maker of Cleared and Inspected

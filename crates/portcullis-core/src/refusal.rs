@@ -314,6 +314,12 @@ pub enum FaultKind {
     Unauthorized,
     /// Too much in flight towards this server.
     Overloaded,
+    /// The server asks to be called less often (its 429, or a 503 that says when to come back); milliseconds, if it says.
+    Throttled { retry_after_ms: Option<u64> },
+    /// As many calls as the operator allows are under way to this server, and as many as may wait are waiting.
+    Busy,
+    /// The server, or the tool, kept failing and is left alone for a while; milliseconds until it is tried again.
+    CircuitOpen { retry_after_ms: u64 },
     /// The gateway is shutting down.
     ShuttingDown,
 }
@@ -333,6 +339,9 @@ impl FaultKind {
             Self::EraMismatch { .. } => "era_mismatch",
             Self::Unauthorized => "upstream_unauthorized",
             Self::Overloaded => "upstream_overloaded",
+            Self::Throttled { .. } => "upstream_throttled",
+            Self::Busy => "upstream_busy",
+            Self::CircuitOpen { .. } => "circuit_open",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -359,7 +368,20 @@ impl FaultKind {
             Self::Overloaded => {
                 "this MCP server takes no more at the moment; end what is not needed, or try again later"
             }
+            Self::Throttled { .. } => "the MCP server asks to be called less often; try again later",
+            Self::Busy => "too many calls to this MCP server are under way or waiting; try again later",
+            Self::CircuitOpen { .. } => "this MCP server kept failing and is left alone for a while; try again later",
             Self::ShuttingDown => "the gateway is shutting down",
+        }
+    }
+
+    /// When another try makes sense, in milliseconds, where that is known.
+    #[must_use]
+    pub const fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::CircuitOpen { retry_after_ms } => Some(*retry_after_ms),
+            Self::Throttled { retry_after_ms } => *retry_after_ms,
+            _ => None,
         }
     }
 }

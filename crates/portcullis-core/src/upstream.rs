@@ -42,6 +42,12 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     /// Asks the server anew what it offers. Single flight; bounded in pages, items and bytes.
     fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>>;
 
+    /// Whether the server is there and speaks MCP: a small exchange on the gateway's own account, for checks of health. Without a smaller one
+    /// it is [`Upstream::refresh`]. Has no deadline of its own.
+    fn check(&self) -> Pending<'_, Result<(), Fault>> {
+        Box::pin(async move { self.refresh().await.map(drop) })
+    }
+
     /// Learns from a `tools/list` result on its way to a client. Servers may offer some clients more than they offer the gateway's own
     /// question (by capabilities, by session); what a client saw must be known when it is called.
     fn observe(&self, listed: &Message);

@@ -2,12 +2,10 @@
 //!
 //! The hash covers the bytes of the line as they stand, so no verifier ever needs to serialise anything again.
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::ledger::Record;
-use portcullis_core::own::push_hex;
+use portcullis_core::own::{push_hex, push_number};
 
 use self::members::Members;
 use crate::settings::Content;
@@ -106,8 +104,9 @@ impl Pen {
     fn line(&mut self, out: &mut String, at: Timestamp, kind: &'static str, write: impl FnOnce(&mut Members<'_>)) {
         let start = out.len();
         self.link.seq = self.link.seq.saturating_add(1);
-        // Writing to a String cannot fail.
-        let _written = write!(out, "{{\"seq\":{},\"prev\":\"", self.link.seq);
+        out.push_str("{\"seq\":");
+        push_number(out, self.link.seq);
+        out.push_str(",\"prev\":\"");
         out.push_str(&self.link.hash);
         out.push_str("\",\"at\":\"");
         self.clock_face.push(out, at);

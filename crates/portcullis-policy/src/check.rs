@@ -27,7 +27,7 @@ pub(crate) struct Parsed {
     pub(crate) policy: Policy,
 }
 
-/// Servers whose tools are known.
+/// The servers there are, each with its tools; an unread catalogue is a server that could not be asked. None at all: nobody said which there are.
 pub(crate) type Known<'a> = [(&'a str, &'a Catalogue)];
 
 /// Everything that is wrong or odd.

@@ -5,28 +5,40 @@ use std::fmt::Write as _;
 use portcullis_core::catalogue::{Catalogue, Tool};
 use portcullis_core::wire::Limits;
 
-use crate::names::quote;
+use crate::names::{quote, server_group};
 use crate::presets::preset;
 use crate::schema::{Field, Type, project, type_text};
 
 /// The text of a new policy file. `None` when there is no such preset.
 #[must_use]
-pub fn init_text(preset_name: &str, catalogue: &Catalogue, server: &str) -> Option<String> {
+pub fn init_text<'a>(
+    preset_name: &str,
+    catalogues: impl IntoIterator<Item = (&'a str, &'a Catalogue)>,
+) -> Option<String> {
     let mut out = preset(preset_name)?.trim_end().to_owned();
-    let count = catalogue.tools().len();
-    let _ = write!(
-        out,
-        "\n\n// ---------------------------------------------------------------------------------------------\n\
-         // The {count} tools of `{server}`, each as an action with its arguments. Take the slashes away and edit.\n\
-         // `?` marks an argument that may be absent: ask first, `context.args has NAME && …`.\n"
-    );
-    for tool in catalogue.tools() {
-        push_tool(&mut out, tool, server);
+    out.push('\n');
+    let catalogues: Vec<_> = catalogues.into_iter().collect();
+    for (server, catalogue) in &catalogues {
+        let count = catalogue.tools().len();
+        let _ = write!(
+            out,
+            "\n// ---------------------------------------------------------------------------------------------\n\
+             // The {count} tools of `{server}`, each as an action with its arguments. Take the slashes away and edit.\n\
+             // `?` marks an argument that may be absent: ask first, `context.args has NAME && …`.\n"
+        );
+        if let [_, _, ..] = catalogues.as_slice() {
+            let all = quote(&server_group(server));
+            let _ = writeln!(out, "// All of them at once: `action in Mcp::Action::{all}`.");
+        }
+        for tool in catalogue.tools() {
+            push_tool(&mut out, tool, server, catalogues.len() > 1);
+        }
     }
     Some(out)
 }
 
-fn push_tool(out: &mut String, tool: &Tool, server: &str) {
+/// `qualified`: the server stands in the `@id` too, since two servers may have tools of one name.
+fn push_tool(out: &mut String, tool: &Tool, server: &str, qualified: bool) {
     let action = format!("{server}::Action::{}", quote(&tool.name));
     let _ = write!(out, "\n// {}{}\n", quote(&tool.name), hints(tool));
     let ty = project(tool.input_schema.as_deref(), &Limits::default());
@@ -45,7 +57,10 @@ fn push_tool(out: &mut String, tool: &Tool, server: &str) {
         _ => out.push_str("//   no arguments that policies can see\n"),
     }
     let condition = example.map(|condition| format!("\n// when {{ {condition} }}")).unwrap_or_default();
-    let id = quote(&tool.name.chars().filter(|letter| !letter.is_control()).take(100).collect::<String>());
+    let prefix = if qualified { format!("{server}.") } else { String::new() };
+    let id = quote(
+        &prefix.chars().chain(tool.name.chars()).filter(|letter| !letter.is_control()).take(100).collect::<String>(),
+    );
     let _ = write!(out, "// @id({id})\n// permit (principal, action == {action}, resource){condition};\n");
 }
 

@@ -31,7 +31,7 @@ pub use self::{
     source::{Finding, Severity, Source},
     table::{
         Case, CaseAgent, CaseCaller, CaseClient, CaseFailure, CaseHop, CaseSession, CaseSignature, Expectation,
-        TestFile, TestReport, run_tests,
+        Servers, TestFile, TestReport, run_tests,
     },
 };
 

@@ -30,7 +30,10 @@ pub struct TestFile {
     /// A saved `tools/list` of the server, relative to this file.
     #[serde(default)]
     pub catalogue: Option<String>,
-    /// Name of the server in the policies. Default `server`, like an upstream without a name.
+    /// For several servers, in place of `catalogue`: the name of each and its saved `tools/list`.
+    #[serde(default)]
+    pub catalogues: BTreeMap<String, String>,
+    /// Name of the server in the policies, where a case names no other. Default `server`, like an upstream without a name.
     #[serde(default = "default_server")]
     pub server: String,
     pub tests: Vec<Case>,
@@ -254,13 +257,24 @@ impl fmt::Display for TestReport {
     }
 }
 
+/// The servers whose tools are known, by name.
+pub type Servers = BTreeMap<String, Arc<Catalogue>>;
+
+impl TestFile {
+    /// The servers and their saved lists, as the file names them.
+    pub fn saved(&self) -> impl Iterator<Item = (&str, &str)> {
+        let one = self.catalogue.iter().map(|file| (self.server.as_str(), file.as_str()));
+        one.chain(self.catalogues.iter().map(|(server, file)| (server.as_str(), file.as_str())))
+    }
+}
+
 /// Runs all cases of a file. Cases that cannot be built (an unreadable time, an unknown revision) are failures that say so.
 #[must_use]
-pub fn run_tests(file: &TestFile, policies: &Arc<Policies>, catalogue: Option<&Arc<Catalogue>>) -> TestReport {
+pub fn run_tests(file: &TestFile, policies: &Arc<Policies>, servers: &Servers) -> TestReport {
     let guard = PolicyGuard::new(Arc::clone(policies), Limits::default());
     let mut report = TestReport::default();
     for (index, case) in file.tests.iter().enumerate() {
-        match run(&guard, file, case, catalogue) {
+        match run(&guard, file, case, servers) {
             Ok(()) => report.passed += 1,
             Err(lines) => report.failures.push(CaseFailure { number: index + 1, name: title(case), lines }),
         }
@@ -273,13 +287,8 @@ fn title(case: &Case) -> String {
     case.name.clone().unwrap_or_else(|| format!("{} → {}", what(), case.expect.as_str()))
 }
 
-fn run(
-    guard: &PolicyGuard,
-    file: &TestFile,
-    case: &Case,
-    catalogue: Option<&Arc<Catalogue>>,
-) -> Result<(), Vec<String>> {
-    let call = build::call(file, case, catalogue).map_err(|problem| vec![problem])?;
+fn run(guard: &PolicyGuard, file: &TestFile, case: &Case, servers: &Servers) -> Result<(), Vec<String>> {
+    let call = build::call(file, case, servers).map_err(|problem| vec![problem])?;
     let decision = guard.check(&call);
     let (came, ids, public) = outcome(&decision);
     let mut lines = Vec::new();

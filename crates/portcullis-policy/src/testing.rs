@@ -49,8 +49,11 @@ pub(crate) fn call(case: Value) -> Call {
 pub(crate) fn call_in(mut case: Value, catalogue: Option<&Arc<Catalogue>>) -> Call {
     case["expect"] = json!("allow");
     let case: Case = serde_json::from_value(case).unwrap();
-    let file = TestFile { policies: Vec::new(), catalogue: None, server: "notes".to_owned(), tests: Vec::new() };
-    call_of(&file, &case, catalogue).unwrap()
+    let file: TestFile = serde_json::from_value(json!({ "server": "notes", "tests": [] })).unwrap();
+    // Whatever the case calls its server, these are its tools.
+    let server = case.server.clone().unwrap_or_else(|| file.server.clone());
+    let servers = catalogue.map(|catalogue| (server, Arc::clone(catalogue))).into_iter().collect();
+    call_of(&file, &case, &servers).unwrap()
 }
 
 /// A `tools/call` with raw arguments.

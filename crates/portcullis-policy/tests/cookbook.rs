@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::wire::Limits;
-use portcullis_policy::{Policies, Source, TestFile, run_tests};
+use portcullis_policy::{Policies, Servers, Source, TestFile, run_tests};
 
 fn cookbook() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cookbook")
@@ -27,6 +27,11 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(cookbook().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// A saved list of tools.
+fn tools(name: &str) -> Arc<Catalogue> {
+    Arc::new(Catalogue::from_saved(read(name).as_bytes(), &Limits::default()).unwrap())
+}
+
 #[test]
 fn every_example_is_free_of_findings_and_passes_its_tests() {
     let examples = files(".cedar");
@@ -34,14 +39,14 @@ fn every_example_is_free_of_findings_and_passes_its_tests() {
     for example in examples {
         let test = example.replace(".cedar", ".test.yaml");
         let file: TestFile = serde_saphyr::from_str(&read(&test)).unwrap_or_else(|error| panic!("{test}: {error}"));
-        let tools = read(file.catalogue.as_deref().expect("a saved list of tools"));
-        let catalogue = Arc::new(Catalogue::from_saved(tools.as_bytes(), &Limits::default()).unwrap());
+        let servers: Servers = file.saved().map(|(server, saved)| (server.to_owned(), tools(saved))).collect();
+        assert!(!servers.is_empty(), "{test} names no saved list of tools");
         let sources: Vec<Source> =
             file.policies.iter().map(|name| Source { file: name.clone(), text: read(name) }).collect();
-        let loaded = Policies::load(&sources, [(file.server.as_str(), &*catalogue)]);
+        let loaded = Policies::load(&sources, servers.iter().map(|(server, tools)| (server.as_str(), &**tools)));
         let (policies, findings) = loaded.unwrap_or_else(|findings| panic!("{example}: {findings:#?}"));
         assert!(findings.is_empty(), "{example}: {findings:#?}");
-        let report = run_tests(&file, &Arc::new(policies), Some(&catalogue));
+        let report = run_tests(&file, &Arc::new(policies), &servers);
         assert!(report.is_success(), "{example}\n{report}");
     }
 }
@@ -63,8 +68,7 @@ fn every_policy_of_an_example_decides_in_one_of_its_tests() {
 
 #[test]
 fn a_failing_case_says_what_was_expected_what_came_and_what_each_policy_said() {
-    let tools = read("tools.json");
-    let catalogue = Arc::new(Catalogue::from_saved(tools.as_bytes(), &Limits::default()).unwrap());
+    let catalogue = tools("tools.json");
     let source = Source { file: "payments.cedar".to_owned(), text: read("payments.cedar") };
     let (policies, _) = Policies::load(&[source], [("office", &*catalogue)]).unwrap();
     let text = "
@@ -80,7 +84,8 @@ tests:
     expect: allow
 ";
     let file: TestFile = serde_saphyr::from_str(text).unwrap();
-    let report = run_tests(&file, &Arc::new(policies), Some(&catalogue)).to_string();
+    let servers = Servers::from([("office".to_owned(), catalogue)]);
+    let report = run_tests(&file, &Arc::new(policies), &servers).to_string();
     for line in [
         "FAILED 1. too much",
         "expected allow, came deny",
@@ -100,12 +105,12 @@ tests:
 #[test]
 fn the_policies_in_the_documentation_are_free_of_findings() {
     let page = std::fs::read_to_string(cookbook().join("../../docs/policy.md")).unwrap();
-    let catalogue = Catalogue::from_saved(read("tools.json").as_bytes(), &Limits::default()).unwrap();
+    let catalogue = tools("tools.json");
     let blocks: Vec<&str> = page.split("```cedar\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(!blocks.is_empty());
     for block in blocks {
         let source = Source { file: "docs/policy.md".to_owned(), text: block.to_owned() };
-        let (_, findings) = Policies::load(&[source], [("office", &catalogue)]).unwrap();
+        let (_, findings) = Policies::load(&[source], [("office", &*catalogue)]).unwrap();
         assert!(findings.is_empty(), "{findings:#?}");
     }
     for file in files(".cedar") {

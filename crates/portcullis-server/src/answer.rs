@@ -232,6 +232,18 @@ impl Refusal {
         }
     }
 
+    /// Not now: the server is left alone, asks for it, or has enough to do. Says when, where that is known.
+    fn later(&self, asked: &Asked, kind: &FaultKind) -> Answer {
+        let rpc = if matches!(kind, FaultKind::Throttled { .. }) { -31429 } else { -31503 };
+        // With an id, clients read the JSON-RPC error, and the SDKs do so only under status 200.
+        let status = if asked.id.is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let wait = kind.retry_after_ms();
+        let extra = wait.map(|millis| format!(r#""retryAfterMs":{millis}"#));
+        let mut answer = self.error(asked, status, rpc, kind.public(), extra.as_deref());
+        answer.headers.extend(wait.map(|millis| (RETRY_AFTER, seconds(millis))));
+        answer
+    }
+
     /// A proof that is missing or not good, and what would do instead.
     fn unproven(&self, denial: &Denial, status: StatusCode, asked: &Asked) -> Answer {
         let rpc = match status {
@@ -261,6 +273,9 @@ impl Refusal {
                 let extra = supported(None, Version::names(*served));
                 self.error(asked, StatusCode::BAD_REQUEST, rpc, public, Some(&extra))
             }
+            FaultKind::CircuitOpen { .. } | FaultKind::Throttled { .. } | FaultKind::Busy => {
+                self.later(asked, &fault.kind)
+            }
             kind => {
                 // With an id, clients read the JSON-RPC error; the SDKs do so only under status 200.
                 let status = match kind {
@@ -273,6 +288,11 @@ impl Refusal {
             }
         }
     }
+}
+
+/// Whole seconds, as HTTP counts them; never zero, which would say at once.
+fn seconds(millis: u64) -> HeaderValue {
+    HeaderValue::from(millis.div_ceil(1000).max(1))
 }
 
 /// What a caller may never call is answered as what does not exist.
@@ -371,6 +391,32 @@ mod tests {
                 assert_eq!(answer.status, StatusCode::OK, "{method}");
                 assert_eq!(body, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"unknown task"}}"#);
             }
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_left_alone_says_for_how_long_in_data_and_header() {
+        let text = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
+        let request = Message::read(text.as_slice().into(), Direction::ToServer, &Limits::default()).unwrap();
+        let with_id = Asked { id: request.id().cloned(), ..Asked::default() };
+        let open = FaultKind::CircuitOpen { retry_after_ms: 1501 };
+        let rows = [
+            (open.clone(), &with_id, 200, r#""code":-31503"#, Some(("1501", "2"))),
+            (open, &Asked::default(), 503, r#""code":-31503"#, Some(("1501", "2"))),
+            (FaultKind::Throttled { retry_after_ms: Some(0) }, &with_id, 200, r#""code":-31429"#, Some(("0", "1"))),
+            (FaultKind::Throttled { retry_after_ms: None }, &with_id, 200, r#""code":-31429"#, None),
+            (FaultKind::Busy, &with_id, 200, r#""code":-31503"#, None),
+        ];
+        for (kind, asked, status, code, wait) in rows {
+            let answer = Refusal::Fault(Fault::before_sending(kind.clone(), "d")).answer(asked);
+            let body = String::from_utf8(answer.message.unwrap().bytes().to_vec()).unwrap();
+            assert_eq!(answer.status.as_u16(), status, "{body}");
+            assert!(body.contains(code) && body.contains(kind.code()), "{body}");
+            let header = answer.headers.iter().find(|(name, _)| name == RETRY_AFTER).map(|(_, value)| value.to_str());
+            assert_eq!(header.transpose().unwrap(), wait.map(|(_, seconds)| seconds), "{body}");
+            let said = wait.map(|(millis, _)| format!(r#""retryAfterMs":{millis}}}"#));
+            assert_eq!(body.contains("retryAfterMs"), said.is_some(), "{body}");
+            assert!(said.is_none_or(|said| body.contains(&said)), "{body}");
         }
     }
 

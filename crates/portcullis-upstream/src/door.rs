@@ -23,6 +23,10 @@ use tower_service::Service;
 use crate::settings::SettingsError;
 
 /// A connection to a server.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "whoever holds one has it in a box already, and a second would cost every read a jump"
+)]
 pub enum Stream {
     Network(MaybeHttpsStream<TokioIo<TcpStream>>),
     Socket(TokioIo<UnixStream>),

@@ -130,7 +130,7 @@ impl EventStreams {
             headers::trace(&mut outbound.headers, &call.context.trace);
         }
         let (head, body) = self.site.exchange(outbound, account).await?.into_parts();
-        reply::expect_events(head.status, &head.headers)?;
+        reply::expect_events(&head)?;
         let mut events = Events::new(body, self.limits.bytes, self.idle);
         let target = loop {
             let event = events.next().await?;
@@ -161,7 +161,7 @@ impl Post for Mailbox {
                 headers::trace(&mut outbound.headers, &call.context.trace);
             }
             let (head, body) = self.site.exchange(outbound, account).await?.into_parts();
-            reply::same_for_all(head.status)?;
+            reply::same_for_all(&head)?;
             let refused =
                 |kind| Err(Fault::new(kind, format!("the server answered {} to a message", head.status.as_u16())));
             match head.status {

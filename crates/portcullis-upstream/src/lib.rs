@@ -5,11 +5,16 @@
 
 mod account; // on whose account something goes
 mod answers; // one response to one request
+pub mod breaker; // a server that keeps failing is left alone
+pub mod bulkhead; // a slow server holds no more than its share
 mod door; // opening connections: TLS, Unix sockets, time limits
+pub mod health; // how every server is
 pub mod http; // Streamable HTTP
 pub mod http_sse; // HTTP+SSE of 2024-11-05
+pub mod pattern; // names with `*` and `?`
 mod pipe; // what stdio, WebSocket and HTTP+SSE have in common
 mod probe; // what the gateway itself asks
+pub mod selected; // a server of which only some tools are shown
 pub mod settings; // what an operator may set
 pub mod sse; // chunks -> events
 mod standing; // era and tools, as known between calls
@@ -18,11 +23,17 @@ pub mod stdio; // child processes
 mod testing;
 pub mod websocket; // WebSocket
 
+pub use self::breaker::Breaker;
+pub use self::bulkhead::Bulkhead;
+pub use self::health::HealthBoard;
 pub use self::http::HttpUpstream;
 pub use self::http_sse::EventStreams;
+pub use self::pattern::Pattern;
 pub use self::pipe::{PipeUpstream, StderrSink};
+pub use self::selected::{Choice, Selected};
 pub use self::settings::{
-    EraSetting, HttpSettings, HttpSseSettings, Secret, SettingsError, StdioSettings, WebSocketSettings,
+    BreakerSettings, BulkheadSettings, EraSetting, HealthSettings, HttpSettings, HttpSseSettings, Secret,
+    SettingsError, StdioSettings, WebSocketSettings,
 };
 pub use self::stdio::Children;
 pub use self::stdio::guardian::{GUARDIAN_WORD, exec_child};

@@ -1,10 +1,11 @@
-//! What the gateway asks a server on its own account: its era and its tools.
+//! What the gateway asks a server on its own account: its era, what it says of itself, and its lists.
 //! A probe is built from constants and the server's own cursors; it cannot carry anything of a client, so it needs no seal.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
-use portcullis_core::catalogue::Catalogue;
+use portcullis_core::catalogue::{Hello, Listed};
 use portcullis_core::own;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::version::{Era, Version};
@@ -12,7 +13,11 @@ use portcullis_core::wire::{Direction, Id, Kind, Limits, Malformed, Message};
 
 mod listing;
 
-pub(crate) use self::listing::list_tools;
+pub(crate) use self::listing::survey;
+
+/// How long a server may be silent on a question that it need not know. 5 s: some legacy servers never answer what they do not know, and no
+/// server computes a list of its own for longer.
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
 /// One message of our own.
 #[derive(Debug)]
@@ -48,12 +53,6 @@ pub(crate) enum Discovered {
     Foreign,
 }
 
-/// What a server said to `initialize`.
-#[derive(Debug)]
-pub(crate) struct Hello {
-    pub(crate) has_tools: bool,
-}
-
 /// `clientInfo` and `clientCapabilities` of our own requests: no capability, because nobody behind a probe could serve one (B13).
 const CLIENT_INFO: &str = concat!(r#"{"name":"portcullis","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
 
@@ -87,11 +86,11 @@ impl Probe {
     }
 
     /// `cursor` is the exact JSON text the server gave, or none for the first page.
-    fn tools_list(id: i64, era: Era, cursor: Option<&str>) -> Self {
+    fn list(list: Listed, id: i64, era: Era, cursor: Option<&str>) -> Self {
         let cursor = cursor.map(|raw| format!(r#""cursor":{raw}"#));
         let meta = (era == Era::Modern).then(modern_meta);
         let params: Vec<String> = cursor.into_iter().chain(meta).collect();
-        Self::request(id, "tools/list", &format!("{{{}}}", params.join(",")))
+        Self::request(id, list.method(), &format!("{{{}}}", params.join(",")))
     }
 
     pub(crate) const fn method(&self) -> &'static str {
@@ -166,9 +165,7 @@ pub(crate) fn greeted(answer: &Message) -> Result<Hello, Fault> {
         return Err(Fault::new(FaultKind::Garbage, format!("the server refused `initialize` with code {code}")));
     }
     legacy_version(answer)?;
-    let has_tools =
-        answer.result_member("capabilities").is_some_and(|capabilities| capabilities.get("tools").is_some());
-    Ok(Hello { has_tools })
+    Hello::of(answer).ok_or_else(|| Fault::new(FaultKind::Garbage, "the answer to `initialize` is no result"))
 }
 
 /// The version an `InitializeResult` names, if it is one of the handshake's versions (B4).
@@ -180,16 +177,23 @@ pub(crate) fn legacy_version(answer: &Message) -> Result<Version, Fault> {
         .ok_or_else(|| Fault::new(FaultKind::Garbage, "the answer to `initialize` names no protocol version we speak"))
 }
 
-/// What a server offers that does not even declare tools.
-pub(crate) fn no_tools() -> Catalogue {
-    Catalogue::from_tools([]).unwrap_or_default()
-}
-
 /// `initialize` and `notifications/initialized`.
 pub(crate) async fn handshake(server: &mut impl Ask, id: i64) -> Result<Hello, Fault> {
     let hello = greeted(&server.ask(Probe::initialize(id)).await?)?;
     server.tell(Probe::initialized()).await?;
     Ok(hello)
+}
+
+/// What a modern server says of itself, or nothing: it is asked for its lists all the same.
+pub(crate) async fn introduction(server: &mut impl Ask, id: i64) -> Option<Hello> {
+    match tokio::time::timeout(SILENCE, server.ask(Probe::discover(id))).await {
+        Ok(Ok(answer)) => Hello::of(&answer),
+        Ok(Err(fault)) => {
+            tracing::debug!(%fault, "a modern server does not say what it is");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 #[cfg(test)]

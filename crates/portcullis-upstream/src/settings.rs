@@ -10,9 +10,15 @@ use serde::Deserialize;
 
 pub use portcullis_identity::Secret;
 
-mod http_sse;
-mod websocket;
+mod breaker; // when a server is left alone
+mod bulkhead; // how much of us it may hold
+mod health; // when it counts as healthy
+mod http_sse; // a server of 2024-11-05
+mod websocket; // a server on a socket
 
+pub use self::breaker::{BreakerSettings, ToolBreakerSettings};
+pub use self::bulkhead::BulkheadSettings;
+pub use self::health::HealthSettings;
 pub use self::http_sse::HttpSseSettings;
 pub use self::websocket::WebSocketSettings;
 
@@ -204,6 +210,16 @@ pub enum SettingsError {
     Tls { reason: String },
     /// A limit of zero.
     Zero { key: &'static str },
+    /// A number that cannot be meant.
+    OutOfRange { key: &'static str, reason: &'static str },
+}
+
+/// Refuses zeros.
+fn none_zero(settings: &[(&'static str, u64)]) -> Result<(), SettingsError> {
+    match settings.iter().find(|(_, value)| *value == 0) {
+        Some((key, _)) => Err(SettingsError::Zero { key }),
+        None => Ok(()),
+    }
 }
 
 impl fmt::Display for SettingsError {
@@ -227,6 +243,7 @@ impl fmt::Display for SettingsError {
             Self::BadCommand { reason } => write!(f, "`command`: {reason}"),
             Self::Tls { reason } => write!(f, "TLS cannot be set up: {reason}"),
             Self::Zero { key } => write!(f, "`{key}`: must be at least 1"),
+            Self::OutOfRange { key, reason } => write!(f, "`{key}`: {reason}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an upstream knows of its server between calls: era and tools. Asking anew is single flight.
+//! What an upstream knows of its server between calls: its era and what it offers. Asking anew is single flight.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -211,12 +211,13 @@ impl Standing {
             return Err(shutting_down());
         }
         let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let asked = Instant::now().into_std();
         let late = || {
             let detail = format!("the server did not answer our own questions within {:?}", self.patience);
             Err(Fault::new(FaultKind::TimedOut, detail))
         };
         let answered = tokio::time::timeout(self.patience, self.unless_closing(contact())).await;
-        let outcome = answered.unwrap_or_else(|_| late()).map(|catalogue| self.listed(catalogue));
+        let outcome = answered.unwrap_or_else(|_| late()).map(|catalogue| self.listed(catalogue.asked_at(asked)));
         *latest = (number, outcome.clone());
         self.ended.store(number, Ordering::Release);
         outcome?;

@@ -10,12 +10,13 @@ use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
 use portcullis_upstream::{Children, EraSetting, GUARDIAN_WORD, PipeUpstream, StderrSink, StdioSettings, exec_child};
 
-/// Says its own and its child's pid and its file limit, then answers one question and stays.
+/// Says its own and its child's pid and its file limit, then answers the gateway's two questions and stays.
 const SERVER: &str = r#"
 import json, os, resource, sys, time
 print("pid %d files %d memory %d" % (os.getpid(), resource.getrlimit(resource.RLIMIT_NOFILE)[0], resource.getrlimit(resource.RLIMIT_AS)[0]), file=sys.stderr)
-message = json.loads(sys.stdin.readline())
-print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": {"tools": []}}), flush=True)
+for _ in ("server/discover", "tools/list"):
+    message = json.loads(sys.stdin.readline())
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": {"tools": []}}), flush=True)
 time.sleep(600)
 "#;
 

@@ -2,7 +2,7 @@
 //!
 //! They are written straight into the batch: an entry costs no tree, no map and no text of its own.
 
-use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use portcullis_core::guard::Finding;
 use portcullis_core::ledger::{Intent, Notice, Outcome, Record, Refused};
@@ -71,8 +71,23 @@ impl Members<'_> {
 
     pub(super) fn number(&mut self, key: &'static str, number: u64) {
         self.key(key);
-        // Writing to a String cannot fail.
-        let _written = write!(self.0, "{number}");
+        own::push_number(self.0, number);
+    }
+
+    /// Digits, dots and colons need no escape.
+    fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                let mut before = '"';
+                for octet in address.octets() {
+                    self.0.push(before);
+                    before = '.';
+                    own::push_number(self.0, octet.into());
+                }
+                self.0.push('"');
+            }
+            IpAddr::V6(address) => push_quoted(self.0, &address.to_string()),
+        }
     }
 
     fn findings(&mut self, findings: &[Finding]) {
@@ -111,8 +126,7 @@ impl Members<'_> {
         self.word("proof", intent.proof);
         if let Some(peer) = intent.peer {
             self.key("peer");
-            // Digits, dots and colons need no escape.
-            let _written = write!(self.0, "\"{peer}\"");
+            self.address(peer);
         }
         self.text_if("agent", intent.agent.as_deref());
         self.text_if("signed_by", intent.signed_by.as_deref());
@@ -164,7 +178,8 @@ impl Members<'_> {
                 self.0.push(opens);
                 opens = ',';
                 push_clipped(self.0, method, METHOD_TEXT);
-                let _written = write!(self.0, ":{count}");
+                self.0.push(':');
+                own::push_number(self.0, *count);
             }
             self.0.push('}');
         }

@@ -58,6 +58,15 @@ fn an_entry_is_one_line_with_a_fixed_order_and_its_hash_last() {
 }
 
 #[test]
+fn an_address_is_written_as_everybody_writes_it() {
+    for address in ["0.0.0.0", "127.0.0.1", "192.0.2.10", "255.255.255.255", "::", "2001:db8::7"] {
+        let intent = Intent { peer: Some(address.parse().unwrap()), ..intent() };
+        let (text, _) = line(&Item::Record(Record::Intent(Box::new(intent))), Content::None);
+        assert!(text.contains(&format!(r#","proof":"none","peer":"{address}","agent":"#)), "{text}");
+    }
+}
+
+#[test]
 fn the_time_of_an_entry_is_its_own_whatever_was_written_before() {
     let mut face = ClockFace::default();
     for at in [0, 7, 999, 1000, 1_785_231_000_125, 1_785_231_000_126, 1_785_231_001_000, 1_785_230_999_999, 0] {

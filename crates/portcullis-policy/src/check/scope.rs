@@ -67,13 +67,18 @@ impl Look<'_> {
     }
 
     fn tool(&mut self, server: &str, tool: &str) {
-        let catalogue = self.known.iter().find(|(name, _)| *name == server).map(|(_, catalogue)| catalogue);
+        let catalogue = self.known.iter().find(|(name, _)| *name == server).map(|(_, catalogue)| *catalogue);
         if catalogue.is_some_and(|catalogue| catalogue.tool(tool).is_some()) {
             return;
         }
+        let unread = catalogue.map_or(self.known.is_empty(), |catalogue| !catalogue.is_read());
         self.missing_tools = true;
         self.placeholders.tools.entry(server.to_owned()).or_default().insert(tool.to_owned());
         match catalogue {
+            _ if unread => self.notes.push((
+                format!("the tool `{tool}` of `{server}` was not checked"),
+                "check again with the server's tools: give a saved `tools/list`, or let the server be asked".to_owned(),
+            )),
             Some(catalogue) => {
                 let names: Vec<&str> = catalogue.tools().map(|tool| tool.name.as_str()).collect();
                 self.note(
@@ -83,10 +88,6 @@ impl Look<'_> {
                     "its tools are",
                 );
             }
-            None if self.known.is_empty() => self.notes.push((
-                format!("the tool `{tool}` of `{server}` was not checked"),
-                "check again with the server's tools: give a saved `tools/list`, or let the server be asked".to_owned(),
-            )),
             None => {
                 let names: Vec<&str> = self.known.iter().map(|(name, _)| *name).collect();
                 self.note(

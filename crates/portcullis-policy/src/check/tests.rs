@@ -1,3 +1,4 @@
+use portcullis_core::catalogue::Catalogue;
 use portcullis_core::wire::Limits;
 
 use crate::testing::{catalogue, load};
@@ -184,6 +185,68 @@ fn without_a_catalogue_tools_are_not_checked_and_a_warning_says_so() {
 }
 
 #[test]
+fn each_server_has_its_own_tools_group_and_resource() {
+    let (office, shop) =
+        (catalogue(), r#"[{"name":"pay","inputSchema":{"type":"object","properties":{"cart":{"type":"string"}}}}]"#);
+    let shop = Catalogue::from_saved(shop.as_bytes(), &Limits::default()).unwrap();
+    let down = Catalogue::default();
+    let servers = [("notes", &*office), ("shop", &shop), ("down", &down)];
+    let said = |text: &str| {
+        let found =
+            Policies::load(&[Source::new("p.cedar", text)], servers).map_or_else(|found| found, |(_, found)| found);
+        found.into_iter().map(|finding| (finding.severity, finding.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said("permit (principal, action in Mcp::Action::\"server:shop\", resource == Mcp::Server::\"shop\");"),
+        []
+    );
+    assert_eq!(
+        said(
+            "permit (principal, action == shop::Action::\"pay\", resource) when { context.args has cart && context.args.cart == \"1\" };"
+        ),
+        []
+    );
+    // The same tool name, and still not the other server's arguments.
+    let other =
+        said("permit (principal, action == notes::Action::\"pay\", resource) when { context.args.cart == \"1\" };");
+    assert!(
+        matches!(other.as_slice(), [(Severity::Error, text)] if text.contains("the tool `pay` of `notes` has no argument `cart`")),
+        "{other:?}"
+    );
+    let elsewhere = said("permit (principal, action == shop::Action::\"pay\", resource == Mcp::Server::\"notes\");");
+    assert!(
+        elsewhere.iter().any(|(_, text)| text.contains("these tools are not of the server `notes`")),
+        "{elsewhere:?}"
+    );
+    // A server that could not be asked is a server; what is said of its tools is not checked, and what is said of a stranger's is odd.
+    let unread = said(
+        "permit (principal, action == down::Action::\"go\", resource == Mcp::Server::\"down\") when { context.args.x == 1 };",
+    );
+    assert!(matches!(unread.as_slice(), [(Severity::Warning, text)] if text.contains("was not checked")), "{unread:?}");
+    let stranger = said("permit (principal, action == shpo::Action::\"pay\", resource);");
+    assert!(
+        matches!(stranger.as_slice(), [(Severity::Warning, text)] if text.contains("no server is called `shpo`")),
+        "{stranger:?}"
+    );
+}
+
+#[test]
+fn a_new_policy_file_for_several_servers_keeps_their_tools_apart() {
+    let tools = Catalogue::from_saved(br#"[{"name":"pay"}]"#, &Limits::default()).unwrap();
+    let text = crate::init_text("closed", [("office", &tools), ("shop", &tools)]).unwrap();
+    for line in [
+        "// @id(\"office.pay\")",
+        "// @id(\"shop.pay\")",
+        "// All of them at once: `action in Mcp::Action::\"server:shop\"`.",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let schema = crate::schema_text([("office", &tools), ("shop", &tools)]);
+    let _ = cedar_policy::Schema::from_cedarschema_str(&schema).unwrap_or_else(|error| panic!("{error}\n{schema}"));
+    assert!(schema.contains("\nnamespace office {") && schema.contains("\nnamespace shop {"), "{schema}");
+}
+
+#[test]
 fn no_files_at_all_is_an_error() {
     assert!(Policies::load(&[], None).is_err());
 }
@@ -215,15 +278,14 @@ fn derived_ids_name_file_and_number_and_the_digest_only_the_texts() {
 
 #[test]
 fn the_schema_and_a_new_policy_file_are_valid_cedar_whatever_tools_are_called() {
-    use portcullis_core::catalogue::Catalogue;
     let odd = r#"[{"name":"a/b \"c\"\n*/ // x","inputSchema":{"type":"object","properties":{"my-prop":{"type":"string"},"if":{"type":"integer"},
         "__entity":{"type":"string"},"\u202eq":{"type":"boolean"},"n":{"type":"number"}},"required":["n","if"]}},
         {"name":"1tool","inputSchema":{"type":"object","properties":{"x":{"type":"array","items":{"type":"object","properties":{"y":{"type":"string"}}}}}}},
         {"name":"opaque","inputSchema":{"oneOf":[{"type":"object"},{"type":"object"}]}},{"name":"none"}]"#;
     let catalogue = Catalogue::from_saved(odd.as_bytes(), &Limits::default()).unwrap();
-    let schema = crate::schema_text(&catalogue, "odd");
+    let schema = crate::schema_text([("odd", &catalogue)]);
     let _ = cedar_policy::Schema::from_cedarschema_str(&schema).unwrap_or_else(|error| panic!("{error}\n{schema}"));
-    let text = crate::init_text("observe", &catalogue, "odd").unwrap();
+    let text = crate::init_text("observe", [("odd", &catalogue)]).unwrap();
     // Taking the slashes away from the examples gives policies without findings.
     let (_, examples) = text.split_once("// The 4 tools").unwrap();
     let policy_lines: Vec<&str> = examples
@@ -235,5 +297,5 @@ fn the_schema_and_a_new_policy_file_are_valid_cedar_whatever_tools_are_called() 
     let (policies, warnings) =
         Policies::load(&source, [("odd", &catalogue)]).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}"));
     assert_eq!((policies.summary().permits, warnings), (4, Vec::new()));
-    assert!(crate::init_text("nope", &catalogue, "odd").is_none());
+    assert!(crate::init_text("nope", [("odd", &catalogue)]).is_none());
 }

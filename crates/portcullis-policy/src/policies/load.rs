@@ -25,8 +25,8 @@ const ANNOTATIONS: [&str; 4] = ["id", "reason", "ask", "note"];
 const MOST_ID: usize = 128;
 
 impl Policies {
-    /// Parses and checks policies. `catalogues` are the servers whose tools are known; without one, what depends on tools is not
-    /// checked and a warning says so.
+    /// Parses and checks policies. `catalogues` are the servers there are; what depends on the tools of one that was never read is not
+    /// checked, and a warning says so. Without any server, a policy may speak of any.
     ///
     /// # Errors
     /// All findings, warnings included, when at least one is an error. Nothing is loaded then.

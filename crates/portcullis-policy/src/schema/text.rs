@@ -64,13 +64,13 @@ const SHAPES: [(Shape, &str, &str); 6] = [
     (Shape::Tool, "ToolFacts", ", name: String, tool: Tool"),
 ];
 
-/// The Cedar schema of one server, for a person to read. Tools and arguments that Cedar cannot express are comments.
+/// The Cedar schema of these servers, for a person to read. Tools and arguments that Cedar cannot express are comments.
 #[must_use]
-pub fn schema_text(catalogue: &Catalogue, server: &str) -> String {
-    schema_source([(server, catalogue)], &Placeholders::default())
+pub fn schema_text<'a>(catalogues: impl IntoIterator<Item = (&'a str, &'a Catalogue)>) -> String {
+    schema_source(catalogues, &Placeholders::default())
 }
 
-/// The Cedar schema of several servers.
+/// The same with names that no catalogue declares.
 pub(crate) fn schema_source<'a>(
     catalogues: impl IntoIterator<Item = (&'a str, &'a Catalogue)>,
     placeholders: &Placeholders,
@@ -213,7 +213,7 @@ mod tests {
   };
 }
 "#;
-        let text = schema_text(&catalogue, "office");
+        let text = schema_text([("office", &catalogue)]);
         assert!(text.ends_with(expected), "{text}");
         assert!(text.contains("  action \"ping\" in [\"read\", \"protocol\"] appliesTo { principal: Caller, resource: Server, context: Facts };\n"));
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portcullis_core::call::{Call, Context, SESSION_CLOSE, STREAM_OPEN, Session, SessionKey, Subject};
 use portcullis_core::caller::{Caller, Proof};
-use portcullis_core::catalogue::Catalogue;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::proofs::{Agent, Chain, Client, Hop, Proofs, Signature};
 use portcullis_core::tally::History;
@@ -14,7 +13,7 @@ use portcullis_core::version::Version;
 use portcullis_core::wire::{Direction, Limits, METHODS, Message, MethodKind, Way};
 use serde_json::{Map, Value, json};
 
-use super::{Case, CaseAgent, CaseCaller, CaseClient, CaseHop, CaseSession, CaseSignature, TestFile};
+use super::{Case, CaseAgent, CaseCaller, CaseClient, CaseHop, CaseSession, CaseSignature, Servers, TestFile};
 
 /// 2026-01-01T12:00:00Z, when a case does not say.
 const NOON: Timestamp = Timestamp(1_767_268_800_000);
@@ -23,8 +22,8 @@ const NOON: Timestamp = Timestamp(1_767_268_800_000);
 ///
 /// # Errors
 /// What in the case cannot be understood, for the report.
-pub(crate) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Call, String> {
-    let mut context = context(file, case, catalogue)?;
+pub(crate) fn call(file: &TestFile, case: &Case, servers: &Servers) -> Result<Call, String> {
+    let mut context = context(file, case, servers)?;
     let method =
         case.method.as_deref().or(case.tool.as_ref().map(|_| "tools/call")).ok_or("a case needs `tool` or `method`")?;
     let subject = match method {
@@ -42,7 +41,13 @@ pub(crate) fn call(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogu
     Ok(Call { context: Arc::new(context), subject })
 }
 
-fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> Result<Context, String> {
+fn context(file: &TestFile, case: &Case, servers: &Servers) -> Result<Context, String> {
+    let server = case.server.as_deref().unwrap_or(&file.server);
+    let catalogue = servers.get(server);
+    if catalogue.is_none() && !file.catalogues.is_empty() {
+        let names: Vec<&str> = servers.keys().map(String::as_str).collect();
+        return Err(format!("`server: {server}` is none of the servers in `catalogues`: {}", names.join(", ")));
+    }
     let caller = case.caller.as_ref().map_or_else(|| Ok(Caller::anonymous()), caller)?;
     let version = match case.version.as_deref() {
         None => Version::LATEST_LEGACY,
@@ -59,7 +64,7 @@ fn context(file: &TestFile, case: &Case, catalogue: Option<&Arc<Catalogue>>) -> 
         proofs: Arc::new(proofs(case, now)),
         version,
         session: None,
-        server: Arc::from(case.server.as_deref().unwrap_or(&file.server)),
+        server: Arc::from(server),
         trace: TraceContext::from_request(&[], &[], None, [1; 16], [1; 8]),
         now,
         catalogue: catalogue.cloned().unwrap_or_default(),

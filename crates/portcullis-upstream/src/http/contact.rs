@@ -1,11 +1,11 @@
-//! What we ask an HTTP server on our own account: which era it speaks (G1–G5, D14), and its tools.
+//! What we ask an HTTP server on our own account: which era it speaks (G1–G5, D14), what it says of itself, and its lists.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode};
-use portcullis_core::catalogue::Catalogue;
+use portcullis_core::catalogue::{Catalogue, Hello};
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Pending, Reply};
 use portcullis_core::version::{Era, Version};
@@ -39,11 +39,12 @@ impl Inner {
 
     pub(super) async fn contact(self: &Arc<Self>) -> Result<Catalogue, Fault> {
         let modern = match self.standing.served() {
-            Some(served) => served.modern,
+            Some(served) if served.modern => Some(probe::introduction(&mut Modern(self), 1).await),
+            Some(_) => None,
             None => self.discover().await?,
         };
-        if modern {
-            return probe::list_tools(&mut Modern(self), Era::Modern, 2).await;
+        if let Some(hello) = modern {
+            return probe::survey(&mut Modern(self), Era::Modern, hello, 2).await;
         }
         let mut session = Legacy { inner: self, headers: HeaderMap::new(), opened: None };
         let listed = session.list().await;
@@ -54,8 +55,9 @@ impl Inner {
         listed
     }
 
-    /// Whether the server proved to be modern. An error of transport, authorization or load proves nothing (G4).
-    async fn discover(self: &Arc<Self>) -> Result<bool, Fault> {
+    /// Whether the server proved to be modern, and then what it says of itself, if that was in the proof. An error of transport,
+    /// authorization or load proves nothing (G4).
+    async fn discover(self: &Arc<Self>) -> Result<Option<Option<Hello>>, Fault> {
         let question = Probe::discover(1);
         let response = self.site.exchange(self.modern_question(&question)?, own(&question)).await?;
         let status = response.status();
@@ -73,15 +75,15 @@ impl Inner {
             Ok(answer) => match probe::discovered(&answer) {
                 Discovered::Serves(served) => {
                     self.standing.proven(served);
-                    Ok(true)
+                    Ok(Some(Hello::of(&answer)))
                 }
-                Discovered::MaybeLegacy => Ok(false),
+                Discovered::MaybeLegacy => Ok(None),
                 Discovered::Foreign => {
                     Err(Fault::new(FaultKind::Garbage, "the server speaks only protocol versions newer than ours"))
                 }
             },
             // Any other refusal is what servers say that do not know the method (G3): a candidate, to be proven by `initialize`.
-            Err(fault) if fault.kind == FaultKind::Garbage && !inconclusive && !status.is_redirection() => Ok(false),
+            Err(fault) if fault.kind == FaultKind::Garbage && !inconclusive && !status.is_redirection() => Ok(None),
             Err(fault) => Err(fault),
         }
     }
@@ -140,7 +142,7 @@ impl Legacy<'_> {
     async fn list(&mut self) -> Result<Catalogue, Fault> {
         let hello = probe::handshake(self, 2).await?;
         self.inner.standing.proven(Served::LEGACY);
-        if hello.has_tools { probe::list_tools(self, Era::Legacy, 3).await } else { Ok(probe::no_tools()) }
+        probe::survey(self, Era::Legacy, Some(hello), 3).await
     }
 
     async fn deliver(&mut self, question: &Probe) -> Result<Reply, Fault> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -56,7 +57,7 @@ impl Inner {
         response: Response<Answer>,
     ) -> Result<Reply, Fault> {
         let (head, body) = response.into_parts();
-        self.check_status(head.status, expecting.session)?;
+        self.check_status(&head, expecting.session)?;
         let form = form(&head.headers)?;
         let Some(awaiting) = expecting.awaiting.take() else {
             return if head.status.is_success() { Ok(accepted()) } else { Err(unexpected(head.status, &form)) };
@@ -95,7 +96,7 @@ impl Inner {
         {
             return Err(Fault::new(FaultKind::NoStream, format!("GET was answered with {}", head.status.as_u16())));
         }
-        self.check_status(head.status, session)?;
+        self.check_status(&head, session)?;
         match form(&head.headers)? {
             Form::EventStream if head.status.is_success() => {
                 let events = Events::standing(Arc::clone(self), body, resumes, batches);
@@ -106,14 +107,14 @@ impl Inner {
     }
 
     /// Statuses that mean the same whatever was asked. Their bodies are not read.
-    fn check_status(&self, status: StatusCode, session: Option<SessionKey>) -> Result<(), Fault> {
-        match (status, session) {
+    fn check_status(&self, head: &Parts, session: Option<SessionKey>) -> Result<(), Fault> {
+        match (head.status, session) {
             // B7. Only our own session's 404 means this (A24).
             (StatusCode::NOT_FOUND, Some(key)) => {
                 self.sessions.remove(key);
-                Err(answered(status, FaultKind::SessionLost, "it does not know our session any more"))
+                Err(answered(head.status, FaultKind::SessionLost, "it does not know our session any more"))
             }
-            _ => same_for_all(status),
+            _ => same_for_all(head),
         }
     }
 
@@ -207,13 +208,19 @@ fn answered(status: StatusCode, kind: FaultKind, words: &str) -> Fault {
 }
 
 /// Statuses that mean the same whatever was asked, and over whatever begins as HTTP.
-pub(crate) fn same_for_all(status: StatusCode) -> Result<(), Fault> {
+pub(crate) fn same_for_all(head: &Parts) -> Result<(), Fault> {
+    let status = head.status;
     let with = |kind, words| Err(answered(status, kind, words));
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             with(FaultKind::Unauthorized, "check the `headers` or the `credentials` of this upstream")
         }
-        StatusCode::TOO_MANY_REQUESTS => with(FaultKind::Overloaded, "too many requests"),
+        StatusCode::TOO_MANY_REQUESTS => {
+            with(FaultKind::Throttled { retry_after_ms: retry_after(&head.headers) }, "too many requests")
+        }
+        StatusCode::SERVICE_UNAVAILABLE if let Some(wait) = retry_after(&head.headers) => {
+            with(FaultKind::Throttled { retry_after_ms: Some(wait) }, "come back later")
+        }
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             with(FaultKind::Unreachable, "something in front of it cannot reach it")
         }
@@ -239,11 +246,11 @@ pub(super) fn garbage(error: &Malformed) -> Fault {
 }
 
 /// An event stream, or why it is none.
-pub(crate) fn expect_events(status: StatusCode, headers: &HeaderMap) -> Result<(), Fault> {
-    same_for_all(status)?;
-    match form(headers)? {
-        Form::EventStream if status.is_success() => Ok(()),
-        form => Err(unexpected(status, &form)),
+pub(crate) fn expect_events(head: &Parts) -> Result<(), Fault> {
+    same_for_all(head)?;
+    match form(&head.headers)? {
+        Form::EventStream if head.status.is_success() => Ok(()),
+        form => Err(unexpected(head.status, &form)),
     }
 }
 
@@ -255,6 +262,12 @@ fn unexpected(status: StatusCode, form: &Form) -> Fault {
         Form::Other(name) => name.as_str(),
     };
     Fault::new(FaultKind::Garbage, format!("the server answered {} with {form}", status.as_u16()))
+}
+
+/// Milliseconds of a `Retry-After` in seconds. Its other form is a date, which would need the server's clock to agree with ours.
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1000))
 }
 
 fn form(headers: &HeaderMap) -> Result<Form, Fault> {

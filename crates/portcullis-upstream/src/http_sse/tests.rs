@@ -269,7 +269,7 @@ async fn a_post_that_is_refused_fails_its_call_with_the_reason() {
         (401, FaultKind::Unauthorized),
         (404, FaultKind::SessionLost),
         (307, FaultKind::Garbage),
-        (429, FaultKind::Overloaded),
+        (429, FaultKind::Throttled { retry_after_ms: None }),
         (500, FaultKind::Garbage),
         (503, FaultKind::Unreachable),
     ] {

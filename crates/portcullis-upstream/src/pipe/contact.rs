@@ -1,11 +1,11 @@
-//! What we ask a server on our own account: which era it speaks (G1–G5, D15), and its tools. A pipe opened for that ends with it.
+//! What we ask a server on our own account: which era it speaks (G1–G5, D15), what it says of itself, and its lists. A pipe opened for
+//! that ends with it.
 
 use std::sync::Weak;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use portcullis_core::call::SessionKey;
-use portcullis_core::catalogue::Catalogue;
+use portcullis_core::catalogue::{Catalogue, Hello};
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Arrivals;
 use portcullis_core::version::Era;
@@ -16,11 +16,8 @@ use super::outlet::Inlet;
 use super::running::{Router, Running};
 use super::{PipeUpstream, Source};
 use crate::account::Account;
-use crate::probe::{self, Ask, Discovered, Probe, Served};
+use crate::probe::{self, Ask, Discovered, Probe, SILENCE, Served};
 
-/// How long a server may be silent on `server/discover` before it is asked to `initialize`. 5 s: some legacy servers never
-/// answer what they do not know. A late answer still counts.
-const SILENCE: Duration = Duration::from_secs(5);
 /// Answers waiting for us. 8: we ask one thing at a time.
 const ROOM: usize = 8;
 const DISCOVER: i64 = 1;
@@ -30,7 +27,10 @@ const LIST: i64 = 3;
 impl<S: Source> PipeUpstream<S> {
     pub(super) async fn contact(&self) -> Result<Catalogue, Fault> {
         match self.standing.served() {
-            Some(served) if served.modern => probe::list_tools(&mut Shared(self), Era::Modern, LIST).await,
+            Some(served) if served.modern => {
+                let hello = probe::introduction(&mut Shared(self), DISCOVER).await;
+                probe::survey(&mut Shared(self), Era::Modern, hello, LIST).await
+            }
             Some(_) => {
                 let mut line = self.line().await?;
                 let listed = line.greet_and_list(self).await;
@@ -55,6 +55,7 @@ impl<S: Source> PipeUpstream<S> {
 
     async fn detect(&self, line: &mut Line) -> Result<Catalogue, Fault> {
         line.tell(Probe::discover(DISCOVER)).await?;
+        // Silent for longer, and it is asked to `initialize`. A late answer still counts.
         let answer = tokio::time::timeout(SILENCE, line.answer(&[Id::number(DISCOVER)])).await;
         let proven = match answer {
             Ok(Ok(answer)) => verdict(&answer)?,
@@ -65,18 +66,18 @@ impl<S: Source> PipeUpstream<S> {
             }
             Err(_) => None,
         };
-        if let Some(served) = proven {
+        if let Some((served, hello)) = proven {
             self.standing.proven(served);
-            return probe::list_tools(line, Era::Modern, LIST).await;
+            return probe::survey(line, Era::Modern, hello, LIST).await;
         }
         line.greet_and_list(self).await
     }
 }
 
-/// What an answer to `server/discover` proves; a foreign server is a fault.
-fn verdict(answer: &Message) -> Result<Option<Served>, Fault> {
+/// What an answer to `server/discover` proves, and says of the server; a foreign server is a fault.
+fn verdict(answer: &Message) -> Result<Option<(Served, Option<Hello>)>, Fault> {
     match probe::discovered(answer) {
-        Discovered::Serves(served) => Ok(Some(served)),
+        Discovered::Serves(served) => Ok(Some((served, Hello::of(answer)))),
         Discovered::MaybeLegacy => Ok(None),
         Discovered::Foreign => {
             Err(Fault::new(FaultKind::Garbage, "the server speaks only protocol versions newer than ours"))
@@ -125,16 +126,16 @@ impl Line {
         let mut answer = self.answer(&[Id::number(INITIALIZE), Id::number(DISCOVER)]).await?;
         if answer.id().is_some_and(|id| *id == Id::number(DISCOVER)) {
             // A slow starter answers our first question now.
-            if let Some(served) = verdict(&answer)? {
+            if let Some((served, hello)) = verdict(&answer)? {
                 pipes.standing.proven(served);
-                return probe::list_tools(self, Era::Modern, LIST).await;
+                return probe::survey(self, Era::Modern, hello, LIST).await;
             }
             answer = self.answer(&[Id::number(INITIALIZE)]).await?;
         }
         let hello = probe::greeted(&answer)?;
         pipes.standing.proven(Served::LEGACY);
         self.tell(Probe::initialized()).await?;
-        if hello.has_tools { probe::list_tools(self, Era::Legacy, LIST).await } else { Ok(probe::no_tools()) }
+        probe::survey(self, Era::Legacy, Some(hello), LIST).await
     }
 }
 

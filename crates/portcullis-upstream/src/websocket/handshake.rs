@@ -3,9 +3,10 @@
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use http::response::Parts;
 use http::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use portcullis_core::refusal::{Fault, FaultKind};
@@ -47,7 +48,7 @@ pub(super) async fn open(
         headers::trace(ours, &call.context.trace);
     }
     let (head, answer) = site.exchange(outbound, account).await?.into_parts();
-    check(head.status, &head.headers, &derive_accept_key(key.as_bytes()))?;
+    check(&head, &derive_accept_key(key.as_bytes()))?;
     let ended = || Fault::new(FaultKind::Died, "the connection ended with the handshake");
     let (stream, read) = answer.into_upgraded().ok_or_else(ended)?;
     Ok(WebSocketStream::from_partially_read(TokioIo::new(stream), read.into(), Role::Client, Some(framing)).await)
@@ -59,9 +60,10 @@ fn subprotocols() -> String {
 }
 
 /// Whether the server agreed, to what we asked for.
-fn check(status: StatusCode, theirs: &HeaderMap, accept: &str) -> Result<(), Fault> {
+fn check(head: &Parts, accept: &str) -> Result<(), Fault> {
+    let (status, theirs) = (head.status, &head.headers);
     let garbage = |why: &str| Err(Fault::new(FaultKind::Garbage, format!("the WebSocket handshake failed: {why}")));
-    reply::same_for_all(status)?;
+    reply::same_for_all(head)?;
     if status != StatusCode::SWITCHING_PROTOCOLS {
         return garbage(&format!("the server answered {}", status.as_u16()));
     }
@@ -94,11 +96,11 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, headers: &[(&'static str, &'static str)]) -> Result<(), FaultKind> {
-        let mut map = HeaderMap::new();
+        let mut response = http::Response::builder().status(status);
         for (name, value) in headers {
-            map.append(*name, HeaderValue::from_static(value));
+            response = response.header(*name, *value);
         }
-        check(StatusCode::from_u16(status).unwrap(), &map, "key").map_err(|fault| fault.kind)
+        check(&response.body(()).unwrap().into_parts().0, "key").map_err(|fault| fault.kind)
     }
 
     const GOOD: [(&str, &str); 4] = [
@@ -116,10 +118,10 @@ mod tests {
             headers[at].1 = value;
             assert_eq!(judged(101, &headers), Err(FaultKind::Garbage), "{value}");
         }
-        for at in 0..GOOD.len() {
+        for (at, (name, _)) in GOOD.iter().enumerate() {
             let mut headers = GOOD.to_vec();
             headers.remove(at);
-            assert_eq!(judged(101, &headers), Err(FaultKind::Garbage), "without {}", GOOD[at].0);
+            assert_eq!(judged(101, &headers), Err(FaultKind::Garbage), "without {name}");
         }
         let mut versioned = GOOD;
         versioned[3].1 = "mcp.version.2025-11-25";
@@ -141,7 +143,7 @@ mod tests {
             (401, FaultKind::Unauthorized),
             (403, FaultKind::Unauthorized),
             (404, FaultKind::Garbage),
-            (429, FaultKind::Overloaded),
+            (429, FaultKind::Throttled { retry_after_ms: None }),
             (503, FaultKind::Unreachable),
         ] {
             assert_eq!(judged(status, &GOOD), Err(kind), "{status}");

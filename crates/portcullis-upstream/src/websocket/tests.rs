@@ -25,6 +25,8 @@ use crate::settings::{EraSetting, WebSocketSettings};
 use crate::testing::{all, legacy};
 
 type Socket = WebSocketStream<TcpStream>;
+/// The head of a handshake: names and values.
+type Fields = Vec<(String, String)>;
 /// Plays one tool call; what it returns is the socket, if it lives on.
 type Play = Arc<dyn Fn(Value, Socket) -> BoxFuture<'static, Option<Socket>> + Send + Sync>;
 
@@ -33,8 +35,7 @@ const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","param
 /// A server that is well-behaved in everything but tool calls.
 struct Server {
     url: String,
-    /// Heads of handshakes: name and value.
-    handshakes: Arc<Mutex<Vec<Vec<(String, String)>>>>,
+    handshakes: Arc<Mutex<Vec<Fields>>>,
     /// Everything that was said, with the number of the socket it was said on.
     heard: Arc<Mutex<Vec<(usize, Value)>>>,
     /// Close codes, in the order of their coming.
@@ -88,7 +89,7 @@ impl Server {
 }
 
 #[expect(clippy::result_large_err, reason = "the library's own callback")]
-async fn accept(tcp: TcpStream, handshakes: &Mutex<Vec<Vec<(String, String)>>>) -> Option<Socket> {
+async fn accept(tcp: TcpStream, handshakes: &Mutex<Vec<Fields>>) -> Option<Socket> {
     let look = |request: &Request, mut response: Response| {
         let fields = request.headers().iter();
         let fields = fields.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();

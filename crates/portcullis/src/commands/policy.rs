@@ -1,9 +1,9 @@
 //! `portcullis policy show|init|schema|test`. None of them needs a running gateway.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_policy::{PRESETS, Policies, TestFile, init_text, preset, run_tests, schema_text};
+use portcullis_policy::{PRESETS, Policies, Servers, TestFile, init_text, preset, run_tests, schema_text};
 
 use crate::cli::{PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
 use crate::commands::catalogue::{find, write};
@@ -26,7 +26,7 @@ pub(crate) fn init(args: &PolicyInitArgs) -> Result<Exit, Failure> {
         return Err(no_preset(&args.preset));
     }
     let known = find(&args.source)?;
-    let text = init_text(&args.preset, &known.catalogue, &known.server).ok_or_else(|| no_preset(&args.preset))?;
+    let text = init_text(&args.preset, [(known.server.as_str(), &*known.catalogue)]).ok_or_else(|| no_preset(&args.preset))?;
     write(args.output.as_deref(), &text, false)?;
     if let Some(path) = &args.output {
         out::note(format_args!(
@@ -40,7 +40,7 @@ pub(crate) fn init(args: &PolicyInitArgs) -> Result<Exit, Failure> {
 /// Writes the Cedar schema of a server.
 pub(crate) fn schema(args: &PolicySchemaArgs) -> Result<Exit, Failure> {
     let known = find(&args.source)?;
-    write(args.output.as_deref(), &schema_text(&known.catalogue, &known.server), true)?;
+    write(args.output.as_deref(), &schema_text([(known.server.as_str(), &*known.catalogue)]), true)?;
     Ok(Exit::Success)
 }
 
@@ -74,16 +74,20 @@ fn test_file(path: &Path, args: &PolicyTestArgs) -> Result<portcullis_policy::Te
         return Err(Failure::usage(format!("`{name}` names no policies"))
             .help("add `policies: [FILE]` to it, or give `--policy`"));
     }
-    let saved: Option<PathBuf> =
-        args.catalogue.clone().or_else(|| file.catalogue.as_ref().map(|file| folder.join(file)));
-    let catalogue = saved.map(|path| saved_catalogue(&path)).transpose()?;
+    let servers = match &args.catalogue {
+        Some(path) => Servers::from([(file.server.clone(), saved_catalogue(path)?)]),
+        None => {
+            let saved = file.saved().map(|(server, path)| Ok((server.to_owned(), saved_catalogue(&folder.join(path))?)));
+            saved.collect::<Result<Servers, Failure>>()?
+        }
+    };
 
     let sources = plan::policy_sources(&paths).map_err(|findings| said(&findings, Exit::Usage))?;
-    let known = catalogue.as_deref().map(|catalogue| (file.server.as_str(), catalogue));
+    let known = servers.iter().map(|(server, catalogue)| (server.as_str(), &**catalogue));
     let findings = |found: Vec<_>| found.into_iter().map(plan::from_policy).collect::<Vec<_>>();
     let (policies, warnings) = Policies::load(&sources, known).map_err(|found| said(&findings(found), Exit::Usage))?;
     findings(warnings).iter().for_each(out::note);
-    Ok(run_tests(&file, &Arc::new(policies), catalogue.as_ref()))
+    Ok(run_tests(&file, &Arc::new(policies), &servers))
 }
 
 fn no_preset(name: &str) -> Failure {

@@ -334,7 +334,7 @@ fn statuses_of_the_server_become_errors_with_the_id() {
         (401, "upstream_unauthorized"),
         (403, "upstream_unauthorized"),
         (307, "upstream_garbage"),
-        (429, "upstream_overloaded"),
+        (429, "upstream_throttled"),
         (503, "upstream_unreachable"),
     ];
     let answer = |status| format!("HTTP/1.1 {status} X\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");

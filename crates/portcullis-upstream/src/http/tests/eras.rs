@@ -111,7 +111,7 @@ async fn failures_are_no_answer_and_nothing_is_remembered_of_them_g4() {
     for (status, expected) in [
         (401, FaultKind::Unauthorized),
         (403, FaultKind::Unauthorized),
-        (429, FaultKind::Overloaded),
+        (429, FaultKind::Throttled { retry_after_ms: None }),
         (500, FaultKind::Garbage),
         (503, FaultKind::Unreachable),
     ] {

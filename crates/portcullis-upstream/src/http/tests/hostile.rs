@@ -68,7 +68,7 @@ async fn statuses_have_their_own_faults_and_none_goes_through() {
         (401, FaultKind::Unauthorized),
         (403, FaultKind::Unauthorized),
         (404, FaultKind::Garbage),
-        (429, FaultKind::Overloaded),
+        (429, FaultKind::Throttled { retry_after_ms: None }),
         (500, FaultKind::Garbage),
         (502, FaultKind::Unreachable),
         (503, FaultKind::Unreachable),
