@@ -1,21 +1,30 @@
 //! The only maker of the two seals: [`Cleared`] (what an upstream accepts) and [`Inspected`] (what a listener writes).
+//! Behind an endpoint of several servers what passed inspection is shown in other words ([`Exposure`]), and several answers become one
+//! ([`Inspected::merged`]); neither lets through what was not inspected.
 //!
 //! ```compile_fail,E0451
 //! // A seal cannot be made outside the gate.
 //! let call: portcullis_core::call::Call = todo!();
 //! let _ = portcullis_core::gate::Cleared { call };
 //! ```
+//! ```compile_fail,E0624
+//! // Nor can what no inspector saw be passed off as inspected.
+//! let message: portcullis_core::wire::Message = todo!();
+//! let _ = portcullis_core::gate::Inspected::of(&message, None, None);
+//! ```
 
+mod inspected;
+
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub use self::inspected::Inspected;
 use crate::call::Call;
 use crate::guard::{Decision, Effect, Finding, Guard, Mode, Phase, Sight, Watch};
 use crate::own;
-use crate::refusal::Denial;
+use crate::refusal::{Denial, DenialCode, Manner};
 use crate::tally::Tally;
 use crate::upstream::Arrived;
 use crate::wire::{Direction, Id, Kind, Limits, Malformed, Message};
@@ -31,16 +40,6 @@ pub struct Gate {
 #[derive(Debug)]
 pub struct Cleared {
     call: Call,
-}
-
-/// A message that was inspected and may be written to the client. Made only here.
-#[derive(Clone, Debug)]
-pub struct Inspected {
-    /// Empty for an event that only primes the stream.
-    bytes: Bytes,
-    kind: Option<Kind>,
-    event_id: Option<String>,
-    retry: Option<Duration>,
 }
 
 /// The gate's answer to a call.
@@ -128,7 +127,8 @@ impl Gate {
         }
         let watches =
             self.guards.iter().filter_map(|(guard, mode)| guard.watch(&call).map(|watch| (watch, *mode))).collect();
-        let inspector = Inspector { gate: Arc::clone(self), call: call.clone(), watches, permitted: SmallVec::new() };
+        let permitted = SmallVec::new();
+        let inspector = Inspector { gate: Arc::clone(self), call: call.clone(), watches, permitted, exposure: None };
         Judgement { verdict: Verdict::Cleared(Cleared { call }, inspector), policies, findings }
     }
 
@@ -161,6 +161,15 @@ fn noticed_of(method: &str, denial: &Denial, effect: Effect) -> Finding {
     Finding { detail: format!("{method}: {}", finding.detail), ..finding }
 }
 
+/// Whether one message can be the other in other words. A server's requests may be numbered anew: ids of several servers meet.
+fn is_the_same(message: &Message, shown: &Message) -> bool {
+    let is_request = message.kind() == Kind::Request;
+    message.kind() == shown.kind()
+        && message.direction() == shown.direction()
+        && message.method() == shown.method()
+        && (is_request || message.id() == shown.id())
+}
+
 impl Cleared {
     /// What was cleared. Read-only: the bytes that were judged are the bytes that are sent.
     #[must_use]
@@ -176,6 +185,16 @@ impl Cleared {
     }
 }
 
+/// The clients' words for what one server says, where several servers share an endpoint. It renames; it does not judge, and it sees only
+/// what passed every guard and watcher.
+pub trait Exposure: Send + Sync + fmt::Debug {
+    /// The message in the clients' words: of the same kind, method and, but for a request of the server, id. Anything else is blocked.
+    ///
+    /// # Errors
+    /// What the reader says about the outcome; the message is then blocked.
+    fn expose(&self, message: &Message) -> Result<Message, Malformed>;
+}
+
 /// Inspects the messages of one reply, in order.
 #[derive(Debug)]
 pub struct Inspector {
@@ -184,6 +203,8 @@ pub struct Inspector {
     watches: SmallVec<[(Box<dyn Watch>, Mode); 4]>,
     /// Methods of server messages that need no second look in this reply (see [`crate::guard::Pass::repeatable`]).
     permitted: SmallVec<[String; 2]>,
+    /// How clients are shown what passed, where they use other words than the server.
+    exposure: Option<Arc<dyn Exposure>>,
 }
 
 /// What became of one arrival.
@@ -200,6 +221,13 @@ pub enum Inspection {
 }
 
 impl Inspector {
+    /// From here on what passes is shown through `exposure`, after all watchers: guards and watchers see the server's own words.
+    #[must_use]
+    pub fn facing(mut self, exposure: Arc<dyn Exposure>) -> Self {
+        self.exposure = Some(exposure);
+        self
+    }
+
     /// What the session has called by now: what the server sends from here on is judged by that.
     pub fn tallied(&mut self, tally: Tally) {
         if let Some(session) = &mut Arc::make_mut(&mut self.call.context).session {
@@ -211,8 +239,7 @@ impl Inspector {
     pub fn inspect(&mut self, arrived: Arrived) -> Inspection {
         let Arrived { message, event_id, retry } = arrived;
         let Some(mut message) = message else {
-            let signal = Inspected { bytes: Bytes::new(), kind: None, event_id, retry };
-            return Inspection::Pass(signal, Vec::new());
+            return Inspection::Pass(Inspected::signal(event_id, retry), Vec::new());
         };
         let mut findings = Vec::new();
         if let Some(denial) = self.judge_server_message(&message, &mut findings) {
@@ -237,8 +264,32 @@ impl Inspector {
                 }
             }
         }
-        let passed = Inspected { bytes: message.bytes().clone(), kind: Some(message.kind()), event_id, retry };
-        Inspection::Pass(passed, findings)
+        match self.shown(&message) {
+            Ok(shown) => Inspection::Pass(Inspected::of(&shown, event_id, retry), findings),
+            Err(denial) => {
+                findings.push(noticed(&denial, Effect::Cut));
+                self.blocked(&message, denial, findings)
+            }
+        }
+    }
+
+    /// What clients see of a message that passed.
+    fn shown(&self, message: &Message) -> Result<Message, Denial> {
+        let Some(exposure) = &self.exposure else { return Ok(message.clone()) };
+        let detail = match exposure.expose(message) {
+            Ok(shown) if is_the_same(message, &shown) => return Ok(shown),
+            Ok(_) => "another message took the place of this one".to_owned(),
+            Err(malformed) => malformed.to_string(),
+        };
+        Err(Denial {
+            code: DenialCode::Unexposable,
+            guard: "gateway",
+            public: "the server's message cannot be shown here".into(),
+            detail: format!("cannot be said in the clients' words: {detail}"),
+            policies: Vec::new(),
+            manner: Manner::Plain,
+            challenge: None,
+        })
     }
 
     /// Server requests and notifications are actions too; responses were judged with their request.
@@ -334,46 +385,5 @@ impl RefusedRequest {
     }
 }
 
-impl Inspected {
-    /// A refusal of our own: a JSON-RPC error. `data` is raw JSON of our own making.
-    #[must_use]
-    pub fn refusal(id: Option<&Id>, code: i64, public: &str, data: Option<&str>) -> Self {
-        Self { bytes: own::error(id, code, public, data), kind: Some(Kind::Error), event_id: None, retry: None }
-    }
-
-    /// A refusal of our own as a tool result that a model can act on.
-    #[must_use]
-    pub fn refused_tool_result(id: &Id, text: &str, modern: bool) -> Self {
-        let bytes = own::refused_tool_result(id, text, modern);
-        Self { bytes, kind: Some(Kind::Result), event_id: None, retry: None }
-    }
-
-    /// The exact JSON text to write; empty for an event that only primes the stream.
-    #[must_use]
-    pub const fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
-    /// What kind of message it is; `None` for a priming event.
-    #[must_use]
-    pub const fn kind(&self) -> Option<Kind> {
-        self.kind
-    }
-
-    /// The server's own event id; the listener seals it before a client sees it.
-    #[must_use]
-    pub fn event_id(&self) -> Option<&str> {
-        self.event_id.as_deref()
-    }
-
-    #[must_use]
-    pub const fn retry(&self) -> Option<Duration> {
-        self.retry
-    }
-
-    /// Whether this message answers the request and so ends its reply.
-    #[must_use]
-    pub const fn is_response(&self) -> bool {
-        matches!(self.kind, Some(Kind::Result | Kind::Error))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,9 @@ pub mod gate; // the only maker of Cleared and Inspected
 pub mod guard; // the seam for everything that judges or watches
 pub mod ledger; // the seam towards the record
 pub mod memory; // the seam for state that replicas may have to share
+pub mod merge; // several servers' answers become one
 pub mod mirror; // C25-C38: headers that mirror the body
+pub mod naming; // whose a name, a URI or a task is among several servers
 pub mod own; // the few JSON texts the gateway writes itself
 pub mod pieces; // a text that arrives in pieces
 pub mod proofs; // what a request proved beside who calls

@@ -216,6 +216,8 @@ pub enum DenialCode {
     OutputInvalid,
     /// The server's answer is of a kind that MCP, or what the client declared in this request, does not allow here.
     ResultInvalid,
+    /// The server's message cannot be said in the words that clients of several servers use.
+    Unexposable,
     /// The task is another caller's.
     NotOwner,
     /// The caller could not be authenticated: nothing was presented, or nothing that is known.
@@ -247,6 +249,7 @@ impl DenialCode {
             Self::SchemaUnusable => "schema_unusable",
             Self::OutputInvalid => "output_invalid",
             Self::ResultInvalid => "result_invalid",
+            Self::Unexposable => "unexposable",
             Self::NotOwner => "not_owner",
             Self::Unauthenticated => "unauthenticated",
             Self::Proof(failure) => failure.as_str(),

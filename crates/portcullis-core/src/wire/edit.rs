@@ -62,6 +62,32 @@ impl<'a> Edit<'a> {
         self
     }
 
+    /// Inserts or replaces a member of `params` with raw JSON, making `params` where it is absent. Refused when applied for a response,
+    /// and where `_meta` is set as well while there are no `params`.
+    pub fn set_param(mut self, name: &str, raw: &str) -> Self {
+        let outline = self.message.outline();
+        if let Some(member) = self.message.param(name) {
+            return self.replace(member, raw);
+        }
+        let Some(method) = outline.slot(Slot::Method) else {
+            self.refused = true;
+            return self;
+        };
+        if view_json(raw.as_bytes(), &Limits::default()).is_err() {
+            self.refused = true;
+            return self;
+        }
+        let member = format!("{}:{raw}", quoted(name));
+        match outline.slot(Slot::Params) {
+            Some(params) => {
+                let comma = if outline.level(Level::Params).next().is_some() { "," } else { "" };
+                self.insert(params.value.start + 1, format!("{member}{comma}"));
+            }
+            None => self.insert(method.value.end, format!(",\"params\":{{{member}}}")),
+        }
+        self
+    }
+
     /// Replaces the value at `view`, which must be a view into this message, with raw JSON.
     pub fn replace(mut self, view: View<'_>, raw: &str) -> Self {
         if self.owns(view) {
