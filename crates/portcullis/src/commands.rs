@@ -10,6 +10,7 @@ pub(crate) mod keys;
 pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod sign;
+pub(crate) mod status;
 
 use std::io::Read as _;
 use std::path::Path;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use portcullis_core::ledger::{Ledger, Notice, Record};
 use portcullis_server::Workers;
+use portcullis_upstream::health;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::assembly::{Assembly, assemble};
@@ -59,12 +60,14 @@ async fn stop_asked(signals: &mut Signals) {
 }
 
 async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signals: Signals) -> Result<Exit, Failure> {
-    let Assembly { gateway, bound, upstream, ledger, metrics, admin, chosen, reached, .. } = assembly;
+    let Assembly { gateway, bound, upstream, board, checked, ledger, metrics, admin, chosen, reached, .. } = assembly;
     let stop = CancellationToken::new();
     if let Some(listener) = admin {
-        let views = admin::Views { metrics, log: Arc::clone(&ledger), upstream: Arc::clone(&upstream) };
+        let views = admin::Views { metrics, log: Arc::clone(&ledger), upstream: Arc::clone(&upstream), board };
         drop(tokio::spawn(admin::serve(listener, views, stop.clone())));
     }
+    let asked = stop.clone();
+    drop(tokio::spawn(async move { asked.run_until_cancelled(health::watch(checked)).await }));
     if reached.is_err() {
         drop(tokio::spawn(watchman::recover(config.clone(), chosen, Arc::clone(&upstream), stop.clone())));
     }

@@ -26,7 +26,8 @@ pub(crate) fn init(args: &PolicyInitArgs) -> Result<Exit, Failure> {
         return Err(no_preset(&args.preset));
     }
     let known = find(&args.source)?;
-    let text = init_text(&args.preset, [(known.server.as_str(), &*known.catalogue)]).ok_or_else(|| no_preset(&args.preset))?;
+    let text =
+        init_text(&args.preset, [(known.server.as_str(), &*known.catalogue)]).ok_or_else(|| no_preset(&args.preset))?;
     write(args.output.as_deref(), &text, false)?;
     if let Some(path) = &args.output {
         out::note(format_args!(
@@ -77,7 +78,8 @@ fn test_file(path: &Path, args: &PolicyTestArgs) -> Result<portcullis_policy::Te
     let servers = match &args.catalogue {
         Some(path) => Servers::from([(file.server.clone(), saved_catalogue(path)?)]),
         None => {
-            let saved = file.saved().map(|(server, path)| Ok((server.to_owned(), saved_catalogue(&folder.join(path))?)));
+            let saved =
+                file.saved().map(|(server, path)| Ok((server.to_owned(), saved_catalogue(&folder.join(path))?)));
             saved.collect::<Result<Servers, Failure>>()?
         }
     };

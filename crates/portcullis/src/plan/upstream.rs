@@ -62,6 +62,11 @@ pub(crate) fn complaint(config: &Config, upstream: &UpstreamConfig, error: &Sett
         Transport::Http(_) => "upstream.http",
         Transport::Stdio(_) => "upstream.stdio",
     };
+    complaint_in(config, section, error)
+}
+
+/// The same in a section that is known.
+pub(super) fn complaint_in(config: &Config, section: &str, error: &SettingsError) -> Finding {
     let text = error.to_string();
     let named = text.strip_prefix('`').and_then(|rest| rest.split_once("`: "));
     match named {

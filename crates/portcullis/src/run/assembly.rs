@@ -9,6 +9,7 @@ use portcullis_core::refusal::Fault;
 use portcullis_core::upstream::Upstream;
 use portcullis_ledger::{AuditError, AuditLog, Metrics};
 use portcullis_server::{Bound, Gateway, SystemClock};
+use portcullis_upstream::{Breaker, HealthBoard, HealthSettings};
 use tokio::net::TcpListener;
 
 use super::{admin, notice};
@@ -16,7 +17,7 @@ use crate::commands::said;
 use crate::config::{Config, UpstreamConfig};
 use crate::exit::{Exit, Failure};
 use crate::out;
-use crate::plan::{self, Chosen, Loaded};
+use crate::plan::{self, Cared, Chosen, Loaded};
 
 /// Everything of a gateway that is ready to serve.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub(crate) struct Assembly {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) bound: Bound,
     pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) board: Arc<HealthBoard>,
+    /// What is asked for its health.
+    pub(crate) checked: Vec<(Arc<Breaker>, HealthSettings, bool)>,
     pub(crate) ledger: Arc<AuditLog>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin: Option<TcpListener>,
@@ -52,6 +56,9 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
     let upstream =
         plan::make_upstream(server, config.server.limits.reader(), Arc::clone(&record), Arc::clone(&clock), chain)
             .map_err(|error| said(&[plan::upstream_complaint(config, server, &error)], Exit::Usage))?;
+    let board = Arc::new(plan::health_board(Arc::clone(&record), Arc::clone(&clock)));
+    let Cared { upstream, checked } = plan::care(server, upstream, &board)
+        .map_err(|(section, error)| said(&[plan::care_complaint(config, section, &error)], Exit::Usage))?;
     let admin = match config.admin {
         Some(address) => Some(admin::bind(address).await?),
         None => None,
@@ -75,10 +82,11 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
             return Err(failure);
         }
     };
-    gateway.reload(loaded.plan.clone());
+    gateway.reload(&loaded.plan);
     notice(ledger.as_ref(), "started", format!("listening on {}", bound.local_addr));
     notice(ledger.as_ref(), "plan", format!("plan {} in force", loaded.plan.digest));
-    Ok(Assembly { gateway, bound, upstream, ledger, metrics, admin, chosen, loaded, reached })
+    let checked = vec![checked];
+    Ok(Assembly { gateway, bound, upstream, board, checked, ledger, metrics, admin, chosen, loaded, reached })
 }
 
 /// The plan checked against what the server really offers; the unchecked one when the server cannot be asked.
