@@ -14,12 +14,12 @@ use portcullis_core::clock::Clock;
 use portcullis_core::gate::Cleared;
 use portcullis_core::mirror;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::upstream::{Media, Pending, Reply, Upstream};
+use portcullis_core::upstream::{Pending, Reply, Upstream};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Kind, Limits, Message};
 use portcullis_identity::chain::ChainSigner;
 
-use crate::answers::Awaiting;
+use crate::answers::{Awaiting, accepted};
 use crate::settings::{HttpSettings, SettingsError};
 use crate::standing::{Admission, Standing, opens, shutting_down};
 
@@ -38,7 +38,7 @@ use self::exchange::Outbound;
 use self::headers::Fixed;
 use self::line::Lines;
 use self::reply::Expecting;
-use self::sessions::{Opening, Sessions, UpstreamSession};
+use self::sessions::{Named, Opening, Sessions, UpstreamSession};
 
 /// Time for the end of one session at the server. 5 s: a courtesy that must not hold up anything.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -134,6 +134,10 @@ impl Upstream for HttpUpstream {
         Box::pin(self.inner.refresh())
     }
 
+    fn check(&self) -> Pending<'_, Result<(), Fault>> {
+        Box::pin(self.inner.check())
+    }
+
     fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
         Box::pin(async move {
             if let Some(session) = self.inner.sessions.remove(session) {
@@ -215,7 +219,7 @@ impl Inner {
         let expecting = Expecting {
             awaiting: message.id().filter(|_| message.kind() == Kind::Request).map(|id| Awaiting::new(id.clone())),
             era: call.era(),
-            session: key.filter(|_| session.as_ref().is_some_and(|session| session.id.is_some())),
+            session: Named::of(key, session.as_ref()),
             opening: key.filter(|_| opens).map(Opening::of),
             batches: session.as_ref().is_some_and(|session| session.version.allows_batches()),
             mirrors: call.era() == Era::Modern && call.method() == "tools/call",
@@ -242,7 +246,7 @@ impl Inner {
         }
         let batches = session.as_ref().is_some_and(|session| session.version.allows_batches());
         let key = call.context.session.as_ref().map(|session| session.key);
-        let session = key.filter(|_| session.is_some_and(|session| session.id.is_some()));
+        let session = Named::of(key, session.as_ref());
         let response = self.exchange(outbound, Account::Call(call)).await?;
         self.read_stream(session, last_event_id.is_some(), batches, response)
     }
@@ -289,11 +293,6 @@ impl Inner {
             });
         }
     }
-}
-
-/// The server took a message that has no answer.
-fn accepted() -> Reply {
-    Reply { media: Media::Accepted, status: None, arrivals: Box::pin(futures_util::stream::empty()) }
 }
 
 #[cfg(test)]

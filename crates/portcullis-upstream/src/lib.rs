@@ -7,6 +7,7 @@ pub mod breaker; // a server that keeps failing is left alone
 pub mod bulkhead; // a slow server holds no more than its share
 pub mod health; // how every server is
 pub mod http; // Streamable HTTP
+pub mod lazy; // sessions opened at first need
 pub mod pattern; // names with `*` and `?`
 mod probe; // what the gateway itself asks
 pub mod selected; // a server of which only some tools are shown
@@ -16,15 +17,19 @@ mod standing; // era and tools, as known between calls
 pub mod stdio; // child processes
 #[cfg(test)]
 mod testing;
+pub mod warm; // lists answered from the catalogue
 
 pub use self::breaker::Breaker;
 pub use self::bulkhead::Bulkhead;
 pub use self::health::HealthBoard;
 pub use self::http::HttpUpstream;
+pub use self::lazy::Lazy;
 pub use self::pattern::Pattern;
 pub use self::selected::{Choice, Selected};
 pub use self::settings::{
-    BreakerSettings, BulkheadSettings, EraSetting, HealthSettings, HttpSettings, Secret, SettingsError, StdioSettings,
+    BreakerSettings, BulkheadSettings, EraSetting, HealthSettings, HttpSettings, LazySettings, Secret, SettingsError,
+    StdioSettings, WarmSettings,
 };
 pub use self::stdio::guardian::{GUARDIAN_WORD, exec_child};
 pub use self::stdio::{StderrSink, StdioUpstream};
+pub use self::warm::Warm;

@@ -13,10 +13,12 @@ pub use portcullis_identity::Secret;
 mod breaker; // when a server is left alone
 mod bulkhead; // how much of us it may hold
 mod health; // when it counts as healthy
+mod warm; // what is answered without it
 
 pub use self::breaker::{BreakerSettings, ToolBreakerSettings};
 pub use self::bulkhead::BulkheadSettings;
 pub use self::health::HealthSettings;
+pub use self::warm::{LazySettings, WarmSettings};
 
 /// Which era of the protocol is spoken with a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

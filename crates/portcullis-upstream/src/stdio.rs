@@ -18,6 +18,7 @@ use portcullis_core::version::Era;
 use portcullis_core::wire::{Kind, Limits, Message};
 use tokio::sync::Semaphore;
 
+use crate::answers::accepted;
 use crate::settings::{SettingsError, StdioSettings};
 use crate::standing::{Admission, Standing, opens, shutting_down};
 
@@ -340,10 +341,6 @@ impl Inner {
     fn backoff(&self) -> MutexGuard<'_, Backoff> {
         self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn accepted() -> Reply {
-    Reply { media: Media::Accepted, status: None, arrivals: Box::pin(futures_util::stream::empty()) }
 }
 
 fn unframed(arrivals: portcullis_core::upstream::Arrivals) -> Reply {
