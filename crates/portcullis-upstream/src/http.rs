@@ -36,7 +36,7 @@ pub(crate) mod site; // one server as requests reach it
 
 use self::exchange::Outbound;
 use self::reply::Expecting;
-use self::sessions::{Opening, Sessions, UpstreamSession};
+use self::sessions::{Named, Opening, Sessions, UpstreamSession};
 use self::site::Site;
 
 /// Time for the end of one session at the server. 5 s: a courtesy that must not hold up anything.
@@ -116,6 +116,10 @@ impl Upstream for HttpUpstream {
 
     fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
         Box::pin(self.inner.refresh())
+    }
+
+    fn check(&self) -> Pending<'_, Result<(), Fault>> {
+        Box::pin(self.inner.check())
     }
 
     fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
@@ -199,7 +203,7 @@ impl Inner {
         let expecting = Expecting {
             awaiting: message.id().filter(|_| message.kind() == Kind::Request).map(|id| Awaiting::new(id.clone())),
             era: call.era(),
-            session: key.filter(|_| session.as_ref().is_some_and(|session| session.id.is_some())),
+            session: Named::of(key, session.as_ref()),
             opening: key.filter(|_| opens).map(Opening::of),
             batches: session.as_ref().is_some_and(|session| session.version.allows_batches()),
             mirrors: call.era() == Era::Modern && call.method() == "tools/call",
@@ -226,7 +230,7 @@ impl Inner {
         }
         let batches = session.as_ref().is_some_and(|session| session.version.allows_batches());
         let key = call.context.session.as_ref().map(|session| session.key);
-        let session = key.filter(|_| session.is_some_and(|session| session.id.is_some()));
+        let session = Named::of(key, session.as_ref());
         let response = self.site.exchange(outbound, Account::Call(call)).await?;
         self.read_stream(session, last_event_id.is_some(), batches, response)
     }

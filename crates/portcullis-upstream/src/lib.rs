@@ -11,6 +11,7 @@ mod door; // opening connections: TLS, Unix sockets, time limits
 pub mod health; // how every server is
 pub mod http; // Streamable HTTP
 pub mod http_sse; // HTTP+SSE of 2024-11-05
+pub mod lazy; // sessions opened at first need
 pub mod pattern; // names with `*` and `?`
 mod pipe; // what stdio, WebSocket and HTTP+SSE have in common
 mod probe; // what the gateway itself asks
@@ -21,6 +22,7 @@ mod standing; // era and tools, as known between calls
 pub mod stdio; // child processes
 #[cfg(test)]
 mod testing;
+pub mod warm; // lists answered from the catalogue
 pub mod websocket; // WebSocket
 
 pub use self::breaker::Breaker;
@@ -28,13 +30,15 @@ pub use self::bulkhead::Bulkhead;
 pub use self::health::HealthBoard;
 pub use self::http::HttpUpstream;
 pub use self::http_sse::EventStreams;
+pub use self::lazy::Lazy;
 pub use self::pattern::Pattern;
 pub use self::pipe::{PipeUpstream, StderrSink};
 pub use self::selected::{Choice, Selected};
 pub use self::settings::{
-    BreakerSettings, BulkheadSettings, EraSetting, HealthSettings, HttpSettings, HttpSseSettings, Secret,
-    SettingsError, StdioSettings, WebSocketSettings,
+    BreakerSettings, BulkheadSettings, EraSetting, HealthSettings, HttpSettings, HttpSseSettings, LazySettings, Secret,
+    SettingsError, StdioSettings, WarmSettings, WebSocketSettings,
 };
 pub use self::stdio::Children;
 pub use self::stdio::guardian::{GUARDIAN_WORD, exec_child};
+pub use self::warm::Warm;
 pub use self::websocket::WebSockets;

@@ -14,12 +14,14 @@ mod breaker; // when a server is left alone
 mod bulkhead; // how much of us it may hold
 mod health; // when it counts as healthy
 mod http_sse; // a server of 2024-11-05
+mod warm; // what is answered without it
 mod websocket; // a server on a socket
 
 pub use self::breaker::{BreakerSettings, ToolBreakerSettings};
 pub use self::bulkhead::BulkheadSettings;
 pub use self::health::HealthSettings;
 pub use self::http_sse::HttpSseSettings;
+pub use self::warm::{LazySettings, WarmSettings};
 pub use self::websocket::WebSocketSettings;
 
 /// Which era of the protocol is spoken with a server.

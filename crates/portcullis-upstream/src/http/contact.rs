@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode};
 use portcullis_core::catalogue::{Catalogue, Hello};
 use portcullis_core::refusal::{Fault, FaultKind};
@@ -16,7 +15,7 @@ use super::reply::Expecting;
 use super::sessions::{self, UpstreamSession};
 use super::{FORGOTTEN, Inner, headers};
 use crate::account::Account;
-use crate::answers::Awaiting;
+use crate::answers::{Awaiting, answer_of};
 use crate::probe::{self, Ask, Discovered, Probe, Served};
 
 /// Between a `list_changed` and the refresh it asks for. 1 s: changes come in bursts, and a server that sends thousands costs one list a second.
@@ -46,13 +45,25 @@ impl Inner {
         if let Some(hello) = modern {
             return probe::survey(&mut Modern(self), Era::Modern, hello, 2).await;
         }
-        let mut session = Legacy { inner: self, headers: HeaderMap::new(), opened: None };
+        let mut session = Legacy::of(self);
         let listed = session.list().await;
-        // Also after a failure: what was opened is closed (B8).
-        if let Some(opened) = session.opened.take() {
-            self.say_goodbye(opened, FORGOTTEN).await;
-        }
+        session.end().await;
         listed
+    }
+
+    /// Whether the server is there and speaks MCP, by the smallest exchange its era has. Any answer that is MCP will do: of modern servers only
+    /// the newest need to know the method.
+    pub(super) async fn check(self: &Arc<Self>) -> Result<(), Fault> {
+        match self.standing.served() {
+            Some(served) if served.modern => Modern(self).ask(Probe::discover(1)).await.map(drop),
+            Some(_) => {
+                let mut session = Legacy::of(self);
+                let greeted = probe::handshake(&mut session, 1).await.map(drop);
+                session.end().await;
+                greeted
+            }
+            None => self.refresh().await.map(drop),
+        }
     }
 
     /// Whether the server proved to be modern, and then what it says of itself, if that was in the proof. An error of transport,
@@ -106,18 +117,6 @@ fn expecting(question: &Probe, era: Era) -> Expecting {
     Expecting { awaiting, era, session: None, opening: None, batches: false, mirrors: false }
 }
 
-/// The response in a reply; what else is in it is not for us.
-async fn answer_of(mut reply: Reply) -> Result<Message, Fault> {
-    while let Some(arrival) = reply.arrivals.next().await {
-        if let Some(message) = arrival?.message
-            && matches!(message.kind(), Kind::Result | Kind::Error)
-        {
-            return Ok(message);
-        }
-    }
-    Err(Fault::new(FaultKind::Died, "the stream ended before the response"))
-}
-
 struct Modern<'a>(&'a Arc<Inner>);
 
 impl Ask for Modern<'_> {
@@ -138,7 +137,18 @@ struct Legacy<'a> {
     opened: Option<UpstreamSession>,
 }
 
-impl Legacy<'_> {
+impl<'a> Legacy<'a> {
+    fn of(inner: &'a Arc<Inner>) -> Self {
+        Self { inner, headers: HeaderMap::new(), opened: None }
+    }
+
+    /// Also after a failure: what was opened is closed (B8).
+    async fn end(self) {
+        if let Some(opened) = self.opened {
+            self.inner.say_goodbye(opened, FORGOTTEN).await;
+        }
+    }
+
     async fn list(&mut self) -> Result<Catalogue, Fault> {
         let hello = probe::handshake(self, 2).await?;
         self.inner.standing.proven(Served::LEGACY);

@@ -9,7 +9,6 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
-use portcullis_core::call::SessionKey;
 use portcullis_core::pieces::Pieces;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Arrived, Media, Reply};
@@ -18,9 +17,9 @@ use portcullis_core::wire::{Direction, Kind, Malformed, Message, looks_like_batc
 
 use super::events::Events;
 use super::line::Answer;
-use super::sessions::{self, Opening};
+use super::sessions::{self, Named, Opening};
 use super::{Inner, exchange};
-use crate::answers::{Awaiting, Step, accepted};
+use crate::answers::{Awaiting, Step, accepted, one};
 use crate::probe;
 
 /// Bytes read of an answer that is an error anyway. 64 KiB: a JSON-RPC error with data is a few hundred.
@@ -34,7 +33,7 @@ pub(super) struct Expecting {
     pub(super) awaiting: Option<Awaiting>,
     pub(super) era: Era,
     /// The session whose id was sent: a 404 ends it.
-    pub(super) session: Option<SessionKey>,
+    pub(super) session: Option<Named>,
     /// Set for `initialize`.
     pub(super) opening: Option<Opening>,
     /// The negotiated version has batches.
@@ -57,7 +56,7 @@ impl Inner {
         response: Response<Answer>,
     ) -> Result<Reply, Fault> {
         let (head, body) = response.into_parts();
-        self.check_status(&head, expecting.session)?;
+        self.check_status(&head, expecting.session.as_ref())?;
         let form = form(&head.headers)?;
         let Some(awaiting) = expecting.awaiting.take() else {
             return if head.status.is_success() { Ok(accepted()) } else { Err(unexpected(head.status, &form)) };
@@ -86,7 +85,7 @@ impl Inner {
     /// The answer to a GET.
     pub(super) fn read_stream(
         self: &Arc<Self>,
-        session: Option<SessionKey>,
+        session: Option<Named>,
         resumes: bool,
         batches: bool,
         response: Response<Answer>,
@@ -96,7 +95,7 @@ impl Inner {
         {
             return Err(Fault::new(FaultKind::NoStream, format!("GET was answered with {}", head.status.as_u16())));
         }
-        self.check_status(&head, session)?;
+        self.check_status(&head, session.as_ref())?;
         match form(&head.headers)? {
             Form::EventStream if head.status.is_success() => {
                 let events = Events::standing(Arc::clone(self), body, resumes, batches);
@@ -107,11 +106,11 @@ impl Inner {
     }
 
     /// Statuses that mean the same whatever was asked. Their bodies are not read.
-    fn check_status(&self, head: &Parts, session: Option<SessionKey>) -> Result<(), Fault> {
+    fn check_status(&self, head: &Parts, session: Option<&Named>) -> Result<(), Fault> {
         match (head.status, session) {
             // B7. Only our own session's 404 means this (A24).
-            (StatusCode::NOT_FOUND, Some(key)) => {
-                self.sessions.remove(key);
+            (StatusCode::NOT_FOUND, Some(named)) => {
+                self.sessions.lost(named);
                 Err(answered(head.status, FaultKind::SessionLost, "it does not know our session any more"))
             }
             _ => same_for_all(head),
@@ -141,7 +140,7 @@ impl Inner {
             self.correct().await;
         }
         match awaiting.step(message, &self.limits) {
-            Step::Last(message) => Ok(one(message, Some(status.as_u16()))),
+            Step::Last(message) => Ok(Reply { status: Some(status.as_u16()), ..one(message) }),
             Step::Give(_) => Err(unexpected(status, &form)),
             Step::Unmatched(detail) => Err(Fault::new(FaultKind::AnswerUnmatched, detail)),
         }
@@ -227,12 +226,6 @@ pub(crate) fn same_for_all(head: &Parts) -> Result<(), Fault> {
         status if status.is_redirection() => with(FaultKind::Garbage, "a redirect, which is never followed"),
         _ => Ok(()),
     }
-}
-
-/// A reply of one message.
-fn one(message: Message, status: Option<u16>) -> Reply {
-    let only = futures_util::stream::iter([Ok(arrived(message))]);
-    Reply { media: Media::Json, status, arrivals: Box::pin(only) }
 }
 
 pub(super) fn arrived(message: Message) -> Arrived {
