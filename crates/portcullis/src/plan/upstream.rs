@@ -9,7 +9,7 @@ use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
 use portcullis_identity::chain::{ChainSigner, Direction};
 use portcullis_server::SystemClock;
-use portcullis_upstream::{HttpUpstream, SettingsError, StderrSink, StdioUpstream};
+use portcullis_upstream::{Children, HttpUpstream, PipeUpstream, SettingsError, StderrSink};
 
 use crate::config::{Config, Transport, UpstreamConfig};
 use crate::finding::Finding;
@@ -94,7 +94,7 @@ fn build(
     Ok(match &config.transport {
         Transport::Http(settings) => HttpUpstream::new(name, settings, limits, clock, chain)?,
         Transport::Stdio(settings) => {
-            let upstream = StdioUpstream::new(name, settings, limits, guardian(), sink)?;
+            let upstream = PipeUpstream::<Children>::new(name, settings, limits, guardian(), sink)?;
             if here {
                 upstream.find_program()?;
             }
