@@ -302,7 +302,7 @@ impl<'a> Reader<'a> {
         let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
         let account = &self.identified.known.account;
         let session =
-            self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared, &self.endpoint.path)?;
+            self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared, self.endpoint.home())?;
         let opening = Opening::new(&self.gateway.sessions, &session);
         let legs = self.placing(None).place(message)?;
         let session = Some(session);

@@ -1,9 +1,10 @@
 //! Several servers behind one endpoint.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_core::call::{Call, Subject};
+use portcullis_core::guard::{About, Decision, Guard, Phase};
 use portcullis_core::naming::{Names, Prefix};
 use portcullis_core::refusal::{Fault, FaultKind, Manner};
 use portcullis_core::upstream::{Media, Reply, Upstream};
@@ -419,4 +420,51 @@ async fn where_no_server_has_a_standing_stream_there_is_none() {
     let running =
         start(&[silent("notes"), silent("mail")], DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
     assert_eq!(running.session().await.get().await.status, 405);
+}
+
+/// A tool of one server must not be taken for another's by a policy that asks what was called before.
+#[tokio::test]
+async fn what_a_session_has_called_is_told_by_server_to_the_calls_of_others() {
+    #[derive(Debug, Default)]
+    struct Looks(Mutex<Vec<String>>);
+    impl Guard for Looks {
+        fn about(&self) -> &'static About {
+            &About { code: "G000", name: "policy", phase: Phase::Policy, purpose: "test" }
+        }
+        fn check(&self, call: &Call) -> Decision {
+            if let Some(tally) = call.context.session.as_ref().and_then(|session| session.tally.as_ref())
+                && call.method() == "tools/call"
+            {
+                let used = tally.used_tools.as_ref().unwrap().join(",");
+                self.0.lock().unwrap().push(format!("{}: {used} {}", call.context.server, tally.tool_calls));
+            }
+            Decision::pass()
+        }
+        fn heeds_tally(&self) -> bool {
+            true
+        }
+    }
+    let looks = Arc::new(Looks::default());
+    let servers = [server("notes"), server("mail")];
+    let endpoint = EndpointParts {
+        path: "/mcp".to_owned(),
+        servers: servers.iter().map(|server| Arc::clone(server) as Arc<dyn Upstream>).collect(),
+        merging: Some(merging(&servers, Missing::Partial)),
+        plan: plan(Arc::clone(&looks) as _),
+    };
+    let here = Workers::here();
+    let running = start_endpoints(here, Arc::clone(&servers[0]), vec![endpoint], ServerSettings::default()).await;
+    let client = running.session().await;
+    for (id, name) in ["notes__search", "mail__search", "mail__x:y", "mail__search"].into_iter().enumerate() {
+        let call = format!(
+            r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"{name}","arguments":{{}}}}}}"#,
+            id + 1
+        );
+        client.post(&call).await;
+    }
+    let seen = looks.0.lock().unwrap().clone();
+    assert_eq!(
+        seen,
+        ["notes:  1", "mail: notes:search 1", "mail: notes:search,search 1", "mail: notes:search,search,mail:x:y 2"]
+    );
 }
