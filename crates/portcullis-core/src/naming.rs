@@ -13,7 +13,7 @@ mod uris;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use self::conflicts::{Conflict, ConflictKind};
+pub use self::conflicts::{Conflict, ConflictKind, Named};
 pub use self::facing::Facing;
 pub use self::offer::Offer;
 pub use self::place::{Placed, Unplaced, cursor, with_cursor};
@@ -81,22 +81,9 @@ impl Names {
         Ok(Self { servers, prefix })
     }
 
-    /// How many servers there are; they are counted from 0, in configured order.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.servers.len()
-    }
-
-    /// Never: there is no endpoint without a server.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.servers.is_empty()
-    }
-
-    /// The name of one server.
-    #[must_use]
-    pub fn server(&self, index: usize) -> Option<&Arc<str>> {
-        self.servers.get(index).map(|server| &server.name)
+    /// The servers' names, in configured order; everywhere else a server is its place in it, from 0.
+    pub fn servers(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.servers.iter().map(|server| &server.name)
     }
 
     /// What a client knows one server's tool or prompt by. `None`: another server keeps the name ([`Prefix::Never`]), or there is no
@@ -167,7 +154,7 @@ impl Names {
         if !short::may_be_shortened(shown) || of.has(catalogue, rest) {
             return Cow::Borrowed(rest);
         }
-        let longer = of.names(catalogue).find(|name| server.full(name) == shown);
+        let longer = of.names(catalogue).find(|name| short::begins_alike(rest, name) && server.full(name) == shown);
         longer.map_or(Cow::Borrowed(rest), |name| Cow::Owned(name.to_owned()))
     }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{IdentitySettings, Refusals, ServerSettings};
-use portcullis_upstream::{HttpSettings, StdioSettings};
+use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, StdioSettings};
 
 use crate::finding::Finding;
 
@@ -34,6 +34,8 @@ const COMMAND_LINE: &str = "command line";
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) server: ServerSettings,
+    /// The one client is the program that started us.
+    pub(crate) stdio: bool,
     pub(crate) refusals: Refusals,
     /// A Cedar identifier.
     pub(crate) server_name: String,
@@ -53,6 +55,15 @@ pub(crate) struct UpstreamConfig {
     /// Same as [`Config::server_name`].
     pub(crate) name: String,
     pub(crate) transport: Transport,
+    pub(crate) care: Care,
+}
+
+/// What keeps a bad server from being everybody's problem.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Care {
+    pub(crate) breaker: BreakerSettings,
+    pub(crate) health: HealthSettings,
+    pub(crate) limits: BulkheadSettings,
 }
 
 /// How the server is reached.

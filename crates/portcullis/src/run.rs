@@ -5,17 +5,19 @@ mod assembly;
 pub(crate) mod banner;
 mod changes;
 pub(crate) mod logging;
+mod parent;
 mod reload;
 mod signals;
 mod watchman;
-pub(crate) mod wrap;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::ledger::{Ledger, Notice, Record};
-use portcullis_server::{Bound, Workers};
+use portcullis_server::Workers;
+use portcullis_upstream::health;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::assembly::{Assembly, assemble};
@@ -44,9 +46,8 @@ pub(crate) async fn run(config: &Config, sources: &Sources) -> Result<Exit, Fail
         _ = stop_asked(&mut signals) => return Ok(Exit::Success),
     };
     // A gateway does not stop because nobody reads what it says.
-    let (assembly, bound) = assembly;
-    let _unread = banner::show(config, &assembly, bound.local_addr);
-    serve(config, sources, assembly, bound, signals).await
+    let _unread = banner::show(config, &assembly);
+    serve(config, sources, assembly, signals).await
 }
 
 /// Waits until the operating system asks to stop.
@@ -60,26 +61,25 @@ async fn stop_asked(signals: &mut Signals) {
     while signals.next().await != Asked::Stop {}
 }
 
-async fn serve(
-    config: &Config,
-    sources: &Sources,
-    assembly: Assembly,
-    bound: Bound,
-    mut signals: Signals,
-) -> Result<Exit, Failure> {
-    let Assembly { gateway, upstream, ledger, metrics, admin, chosen, reached, .. } = assembly;
+async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signals: Signals) -> Result<Exit, Failure> {
+    let Assembly { gateway, bound, upstream, board, checked, ledger, metrics, admin, chosen, reached, .. } = assembly;
     let stop = CancellationToken::new();
     if let Some(listener) = admin {
-        let views = admin::Views { metrics, log: Arc::clone(&ledger), upstream: Arc::clone(&upstream) };
+        let views = admin::Views { metrics, log: Arc::clone(&ledger), upstream: Arc::clone(&upstream), board };
         drop(tokio::spawn(admin::serve(listener, views, stop.clone())));
     }
+    let asked = stop.clone();
+    drop(tokio::spawn(async move { asked.run_until_cancelled(health::watch(checked)).await }));
     if reached.is_err() {
         drop(tokio::spawn(watchman::recover(config.clone(), chosen, Arc::clone(&upstream), stop.clone())));
     }
     let mut identity = config.server.identity.clone();
     let mut watched = Watched::default();
     // Boxed, so that stopping at once drops it: unpolled, its own end would hold what ours waits for.
-    let mut serving = Box::pin(bound.serve(workers()?, stop.clone()));
+    let mut serving = match bound {
+        Some(bound) => Box::pin(bound.serve(workers()?, stop.clone())) as Pin<Box<dyn Future<Output = ()> + Send>>,
+        None => Box::pin(parent::serve(Arc::clone(&gateway), stop.clone())),
+    };
     loop {
         tokio::select! {
             () = &mut serving => break,

@@ -20,7 +20,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         Err(unreadable @ ConfigError::Unreadable { .. }) => return Err(config_failure(unreadable)),
     };
     let catalogue = args.offline.catalogue.as_deref().map(saved_catalogue).transpose()?;
-    let mut findings: Vec<_> = plan::check_upstream(&config).into_iter().collect();
+    let mut findings: Vec<_> = plan::check_upstream(&config).into_iter().chain(plan::check_care(&config)).collect();
     let Some(chosen) = plan::choose(&config) else {
         let open = format!("no policy, and `{}` is reachable from the network", config.server.listen);
         findings.push(config.finding("policy", open).help("name policies: Cedar files, folders, or a preset"));

@@ -22,7 +22,7 @@ pub(crate) fn wrap(args: WrapArgs) -> Result<Exit, Failure> {
     let sources = Sources { file: args.plan.config.map(absolute), overrides };
     let config = Config::load(sources.file.as_deref(), &sources.overrides).map_err(config_failure)?;
     let runtime = runtime()?;
-    let ended = runtime.block_on(run::wrap::wrap(&config, &sources));
+    let ended = runtime.block_on(run::run(&config, &sources));
     // A thread may still wait for input that nobody will send.
     runtime.shutdown_background();
     ended

@@ -9,7 +9,7 @@ use portcullis_upstream::{HttpSettings, StdioSettings};
 
 use super::file::UpstreamFile;
 use super::{
-    COMMAND_LINE, Config, DEFAULT_SERVER_NAME, File, Origin, Overrides, PolicyPath, Transport, UpstreamConfig,
+    COMMAND_LINE, Care, Config, DEFAULT_SERVER_NAME, File, Origin, Overrides, PolicyPath, Transport, UpstreamConfig,
     default_audit_folder, key_file, yaml,
 };
 use crate::finding::Finding;
@@ -66,6 +66,7 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
     }
     Ok(Config {
         server,
+        stdio: overrides.stdio,
         refusals: file.refusals,
         server_name,
         upstream,
@@ -212,8 +213,13 @@ fn upstream(
     overrides: &Overrides,
     complaints: &mut Complaints<'_>,
 ) -> Option<UpstreamConfig> {
+    let care = written.as_ref().map(|file| Care {
+        breaker: file.breaker.clone(),
+        health: file.health.clone(),
+        limits: file.limits.clone(),
+    });
     let transport = from_command_line(overrides).or_else(|| from_file(written?, folder, complaints))?;
-    Some(UpstreamConfig { name: name.to_owned(), transport })
+    Some(UpstreamConfig { name: name.to_owned(), transport, care: care.unwrap_or_default() })
 }
 
 fn from_command_line(overrides: &Overrides) -> Option<Transport> {

@@ -9,7 +9,7 @@ use portcullis_server::{
     IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
     TlsSettings, WebSocketSettings,
 };
-use portcullis_upstream::{HttpSettings, StdioSettings};
+use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, StdioSettings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -88,13 +88,23 @@ pub(crate) struct UpstreamFile {
     /// folder of this file, like every other path.
     #[serde(default)]
     pub(crate) stdio: Option<StdioSettings>,
+    /// When it is left alone because it keeps failing.
+    #[serde(default)]
+    pub(crate) breaker: BreakerSettings,
+    /// When it counts as healthy, and how often it is asked.
+    #[serde(default)]
+    pub(crate) health: HealthSettings,
+    /// How much of the gateway it may hold.
+    #[serde(default)]
+    pub(crate) limits: BulkheadSettings,
 }
 
 /// Metrics and health, for the machine's own eyes.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AdminFile {
-    /// Address for `/metrics` (Prometheus) and `/healthz`. Default: off. Loopback addresses only, because it asks nobody who they are.
+    /// Address for `/metrics` (Prometheus), `/healthz`, `/readyz`, and for `portcullis status`. Default: off. Loopback addresses only, because it
+    /// asks nobody who they are.
     pub(crate) listen: Option<SocketAddr>,
 }
 

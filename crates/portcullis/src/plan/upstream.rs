@@ -9,7 +9,7 @@ use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
 use portcullis_identity::chain::{ChainSigner, Direction};
 use portcullis_server::SystemClock;
-use portcullis_upstream::{HttpUpstream, SettingsError, StderrSink, StdioUpstream};
+use portcullis_upstream::{Children, HttpUpstream, PipeUpstream, SettingsError, StderrSink};
 
 use crate::config::{Config, Transport, UpstreamConfig};
 use crate::finding::Finding;
@@ -62,6 +62,11 @@ pub(crate) fn complaint(config: &Config, upstream: &UpstreamConfig, error: &Sett
         Transport::Http(_) => "upstream.http",
         Transport::Stdio(_) => "upstream.stdio",
     };
+    complaint_in(config, section, error)
+}
+
+/// The same in a section that is known.
+pub(super) fn complaint_in(config: &Config, section: &str, error: &SettingsError) -> Finding {
     let text = error.to_string();
     let named = text.strip_prefix('`').and_then(|rest| rest.split_once("`: "));
     match named {
@@ -89,7 +94,7 @@ fn build(
     Ok(match &config.transport {
         Transport::Http(settings) => HttpUpstream::new(name, settings, limits, clock, chain)?,
         Transport::Stdio(settings) => {
-            let upstream = StdioUpstream::new(name, settings, limits, guardian(), sink)?;
+            let upstream = PipeUpstream::<Children>::new(name, settings, limits, guardian(), sink)?;
             if here {
                 upstream.find_program()?;
             }

@@ -13,7 +13,10 @@ use crate::out::{self, DIM, NAME, STRONG, Styled, WARN};
 use crate::plan::{Chosen, describe_upstream};
 
 /// Prints the banner.
-pub(crate) fn show(config: &Config, assembly: &Assembly, address: SocketAddr) -> Result<(), Failure> {
+pub(crate) fn show(config: &Config, assembly: &Assembly) -> Result<(), Failure> {
+    let Some(address) = assembly.bound.as_ref().map(|bound| bound.local_addr) else {
+        return stdio(config, assembly);
+    };
     let url = format!("{}://{address}{}", scheme(config), config.server.path);
     out::line(format_args!("{} listens on {}", Styled(STRONG, "Portcullis"), Styled(NAME, &url)))?;
     out::line(format_args!("  guards   {}", guarded(config, assembly)))?;
@@ -26,6 +29,14 @@ pub(crate) fn show(config: &Config, assembly: &Assembly, address: SocketAddr) ->
     out::line("")?;
     out::line(format_args!("{}", Styled(DIM, "Paste into the client's configuration:")))?;
     out::line(snippet(config, address))?;
+    Ok(())
+}
+
+/// To standard error: the other output is the client's.
+fn stdio(config: &Config, assembly: &Assembly) -> Result<(), Failure> {
+    out::note(format_args!("guards {}", guarded(config, assembly)));
+    out::note(format_args!("policy {}", policy(&assembly.chosen, &assembly.loaded.summary)));
+    out::note(format_args!("log {}", assembly.ledger.layout().folder().display()));
     Ok(())
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn reload(
             }
             *identity = config.server.identity;
             let digest = loaded.plan.digest.clone();
-            gateway.reload(loaded.plan);
+            gateway.reload(&loaded.plan);
             tracing::info!(plan = %digest, "policies, guards and callers reloaded");
             notice(ledger, "plan", format!("plan {digest} in force after a reload"));
         }
