@@ -8,6 +8,7 @@ mod one_or_many;
 mod paths;
 pub(crate) mod reference;
 mod suggest;
+mod transport;
 pub(crate) mod yaml;
 
 use std::net::SocketAddr;
@@ -16,13 +17,14 @@ use std::path::{Path, PathBuf};
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{IdentitySettings, Refusals, ServerSettings};
-use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, StdioSettings};
+use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings};
 
 use crate::finding::Finding;
 
 pub(crate) use self::file::File;
 pub(crate) use self::paths::{PolicyPath, default_audit_folder};
 pub(crate) use self::suggest::nearest;
+pub(crate) use self::transport::Transport;
 
 /// Name of the server where nobody chose one. Fixed, so that a policy keeps matching when the command or address changes.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "server";
@@ -62,13 +64,6 @@ pub(crate) struct Care {
     pub(crate) breaker: BreakerSettings,
     pub(crate) health: HealthSettings,
     pub(crate) limits: BulkheadSettings,
-}
-
-/// How the server is reached.
-#[derive(Clone, Debug)]
-pub(crate) enum Transport {
-    Http(Box<HttpSettings>),
-    Stdio(Box<StdioSettings>),
 }
 
 /// What the command line says; it wins over the file.

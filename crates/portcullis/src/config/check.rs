@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_ledger::AuditError;
 use portcullis_server::ServerSettings;
-use portcullis_upstream::{HttpSettings, StdioSettings};
+use portcullis_upstream::StdioSettings;
 
 use super::file::UpstreamFile;
 use super::{
@@ -213,43 +213,22 @@ fn upstream(
 
 fn from_command_line(overrides: &Overrides) -> Option<Transport> {
     if let Some(url) = &overrides.upstream {
-        return Some(Transport::Http(Box::new(HttpSettings::of_url(url.clone()))));
+        return Some(Transport::of_url(url));
     }
     let (command, args) = overrides.command.split_first()?;
     Some(Transport::Stdio(Box::new(StdioSettings::of_command(command.clone(), args.to_vec()))))
 }
 
 fn from_file(upstream: UpstreamFile, folder: &Path, complaints: &mut Complaints<'_>) -> Option<Transport> {
-    match (upstream.http, upstream.stdio) {
-        (Some(mut http), None) => {
-            http.headers.values_mut().for_each(|secret| secret.relative_to(folder));
-            if let Some(credentials) = &mut http.credentials {
-                credentials.relative_to(folder);
-            }
-            Some(Transport::Http(Box::new(http)))
-        }
-        (None, Some(mut stdio)) => {
-            stdio.env.values_mut().for_each(|secret| secret.relative_to(folder));
-            stdio.cwd = stdio.cwd.map(|cwd| folder.join(cwd));
-            if stdio.command.contains('/') {
-                let command = folder.join(&stdio.command);
-                // A child with a folder of its own would look for a relative program there.
-                let command = std::path::absolute(&command).unwrap_or(command);
-                stdio.command = command.to_string_lossy().into_owned();
-            }
-            Some(Transport::Stdio(Box::new(stdio)))
-        }
-        (Some(_), Some(_)) => {
-            complaints.add("upstream", "both `http` and `stdio` are given", "keep one: a gateway guards one server");
-            None
-        }
-        (None, None) => {
-            complaints.add(
-                "upstream",
-                "neither `http` nor `stdio` is given",
-                "add `http: { url: … }` or `stdio: { command: … }`",
-            );
-            None
-        }
+    let mut all = Transport::all_of(upstream, folder);
+    if let [first, second, ..] = all.as_slice() {
+        let text = format!("both `{}` and `{}` are given", first.key(), second.key());
+        complaints.add("upstream", text, "keep one: a gateway guards one server");
+        return None;
     }
+    if all.is_empty() {
+        let text = format!("none of `{}` is given", Transport::KEYS.join("`, `"));
+        complaints.add("upstream", text, "add `http: { url: … }` or `stdio: { command: … }`");
+    }
+    all.pop()
 }

@@ -9,7 +9,9 @@ use portcullis_server::{
     IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
     TlsSettings,
 };
-use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, StdioSettings};
+use portcullis_upstream::{
+    BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, HttpSseSettings, StdioSettings, WebSocketSettings,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -71,7 +73,7 @@ pub(crate) struct File {
     pub(crate) admin: AdminFile,
 }
 
-/// The server to guard: exactly one of `http` and `stdio`.
+/// The server to guard: exactly one of `http`, `stdio`, `websocket` and `http_sse`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamFile {
@@ -86,6 +88,13 @@ pub(crate) struct UpstreamFile {
     /// folder of this file, like every other path.
     #[serde(default)]
     pub(crate) stdio: Option<StdioSettings>,
+    /// A server reached over WebSocket: a text frame for each message, subprotocol `mcp`.
+    #[serde(default)]
+    pub(crate) websocket: Option<WebSocketSettings>,
+    /// A server that still speaks HTTP+SSE, the transport of protocol version 2024-11-05. Nothing falls back to it: it is spoken only where
+    /// this key says so.
+    #[serde(default)]
+    pub(crate) http_sse: Option<HttpSseSettings>,
     /// When it is left alone because it keeps failing.
     #[serde(default)]
     pub(crate) breaker: BreakerSettings,

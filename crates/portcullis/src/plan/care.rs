@@ -65,10 +65,7 @@ pub(crate) fn care(
 ) -> Result<Cared, (&'static str, SettingsError)> {
     let (terms, walls) = checked(config)?;
     let name: Arc<str> = Arc::clone(upstream.name());
-    let (transport, child) = match config.transport {
-        Transport::Http(_) => ("http", false),
-        Transport::Stdio(_) => ("stdio", true),
-    };
+    let (transport, child) = (config.transport.key(), matches!(config.transport, Transport::Stdio(_)));
     let breaker = Breaker::new(upstream, board.track(&name, transport, terms));
     let guarded = Arc::clone(&breaker) as Arc<dyn Upstream>;
     let upstream = Bulkhead::new(guarded, board.room(&name, &walls));

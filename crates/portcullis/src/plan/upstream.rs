@@ -9,7 +9,7 @@ use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
 use portcullis_identity::chain::{ChainSigner, Direction};
 use portcullis_server::SystemClock;
-use portcullis_upstream::{Children, HttpUpstream, PipeUpstream, SettingsError, StderrSink};
+use portcullis_upstream::{Children, EventStreams, HttpUpstream, PipeUpstream, SettingsError, StderrSink, WebSockets};
 
 use crate::config::{Config, Transport, UpstreamConfig};
 use crate::finding::Finding;
@@ -27,11 +27,12 @@ pub(crate) fn make(
     chain: Option<Arc<ChainSigner>>,
 ) -> Result<Arc<dyn Upstream>, SettingsError> {
     let told = Arc::clone(&clock);
+    let code = if matches!(config.transport, Transport::Stdio(_)) { "child_stderr" } else { "server_noise" };
     let sink = StderrSink::new(move |server, line| {
         tracing::info!(%server, "{}", out::escaped(line));
         let (at, server, detail) = (told.now(), Some(Arc::from(server)), line.to_owned());
         // What cannot be written is counted by the ledger, like everything it loses.
-        let _lost = ledger.append(Record::Notice(Box::new(Notice { at, code: "child_stderr", server, detail })));
+        let _lost = ledger.append(Record::Notice(Box::new(Notice { at, code, server, detail })));
     });
     build(config, limits, clock, chain, sink, true)
 }
@@ -58,11 +59,7 @@ pub(crate) fn chain_signer(config: &Config) -> Result<Option<Arc<ChainSigner>>, 
 
 /// A setting that cannot work, with its place. The settings' own errors begin with the name of the key.
 pub(crate) fn complaint(config: &Config, upstream: &UpstreamConfig, error: &SettingsError) -> Finding {
-    let section = match &upstream.transport {
-        Transport::Http(_) => "upstream.http",
-        Transport::Stdio(_) => "upstream.stdio",
-    };
-    complaint_in(config, section, error)
+    complaint_in(config, &format!("upstream.{}", upstream.transport.key()), error)
 }
 
 /// The same in a section that is known.
@@ -100,6 +97,8 @@ fn build(
             }
             upstream
         }
+        Transport::WebSocket(settings) => PipeUpstream::<WebSockets>::new(name, settings, limits, clock, sink)?,
+        Transport::HttpSse(settings) => PipeUpstream::<EventStreams>::new(name, settings, limits, clock, chain, sink)?,
     })
 }
 
@@ -112,7 +111,12 @@ fn guardian() -> Option<PathBuf> {
 /// What the server is, for a person. Shows no secret: headers and environment are left out.
 pub(crate) fn describe(config: &UpstreamConfig) -> String {
     match &config.transport {
-        Transport::Http(settings) => out::clipped(&settings.url, 100),
+        Transport::Http(settings) => match &settings.socket {
+            Some(socket) => out::clipped(&format!("{} on {}", settings.url, socket.display()), 100),
+            None => out::clipped(&settings.url, 100),
+        },
+        Transport::WebSocket(settings) => out::clipped(&settings.url, 100),
+        Transport::HttpSse(settings) => out::clipped(&settings.url, 100),
         Transport::Stdio(settings) => {
             // The end of a long path says more than its beginning.
             let program = Path::new(&settings.command).file_name().and_then(|name| name.to_str());
