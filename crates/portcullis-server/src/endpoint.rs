@@ -11,6 +11,7 @@ use portcullis_core::naming::Names;
 use portcullis_core::upstream::Upstream;
 
 use crate::gateway::{Plan, SetupError};
+use crate::session::Home;
 
 /// Pause between two refreshes of a server's catalogue that callers can cause. A stdio server is started for each, so a second would be too
 /// little; a new tool that its server did not announce is known within this time. Unit: milliseconds.
@@ -92,7 +93,14 @@ impl Endpoints {
             let first = first.ok_or_else(|| {
                 SetupError(format!("path: `{path}` needs one server, or several and a way to tell them apart"))
             })?;
-            endpoints.push(Arc::new(Endpoint { path: path.into(), servers, first, names, merging, plan: ArcSwap::from_pointee(plan) }));
+            endpoints.push(Arc::new(Endpoint {
+                path: path.into(),
+                servers,
+                first,
+                names,
+                merging,
+                plan: ArcSwap::from_pointee(plan),
+            }));
         }
         if endpoints.is_empty() {
             return Err(SetupError("there is nothing to serve".to_owned()));
@@ -118,6 +126,10 @@ impl Endpoint {
     pub(crate) fn reload(&self, plan: Plan) {
         plan.gate.inherit(&self.plan.load().gate);
         self.plan.store(Arc::new(plan));
+    }
+
+    pub(crate) fn home(&self) -> Home {
+        Home { path: Arc::clone(&self.path), several: self.merging.is_some() }
     }
 
     /// What every server offers now, in their order.

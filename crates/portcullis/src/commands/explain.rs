@@ -152,6 +152,7 @@ fn call(
         now: SystemClock.now(),
         catalogue,
         param_headers: Vec::new(),
+        transports: Vec::new(),
         answers: None,
     };
     Call { context: Arc::new(context), subject: Subject::Message(message) }

@@ -1,17 +1,19 @@
 //! Several servers behind one endpoint.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use portcullis_core::call::{Call, Subject};
+use portcullis_core::guard::{About, Decision, Guard, Phase};
 use portcullis_core::naming::{Names, Prefix};
 use portcullis_core::refusal::{Fault, FaultKind, Manner};
-use portcullis_core::upstream::{Media, Reply, Upstream};
+use portcullis_core::upstream::{Arrived, Media, Reply, Upstream};
 
 use crate::endpoint::{EndpointParts, Merging, Missing};
 use crate::settings::{ApiKey, ServerSettings};
 use crate::testing::{
-    CannedUpstream, Client, DenyList, INITIALIZE, Running, api_key, fed, from_server, next_event, plan, reply, result,
+    CannedUpstream, Client, DenyList, INITIALIZE, Running, api_key, from_server, next_event, plan, reply, result,
     start_endpoints,
 };
 use crate::workers::Workers;
@@ -44,6 +46,12 @@ fn answer(name: &str, call: &Call) -> Reply {
     }
 }
 
+/// A stream that stays open after these.
+fn standing(said: Vec<Arrived>) -> Reply {
+    let arrivals = stream::iter(said.into_iter().map(Ok)).chain(stream::pending()).boxed();
+    Reply::new(Media::EventStream, arrivals)
+}
+
 fn down(name: &'static str) -> Arc<CannedUpstream> {
     CannedUpstream::named(name, |_| Err(Fault::before_sending(FaultKind::Unreachable, "down")))
 }
@@ -55,7 +63,12 @@ fn merging(servers: &[Arc<CannedUpstream>], missing: Missing) -> Merging {
 }
 
 /// All of them at `/mcp`, and each alone at `/mcp/NAME`.
-async fn start(servers: &[Arc<CannedUpstream>], policy: DenyList, missing: Missing, settings: ServerSettings) -> Running {
+async fn start(
+    servers: &[Arc<CannedUpstream>],
+    policy: DenyList,
+    missing: Missing,
+    settings: ServerSettings,
+) -> Running {
     let policy = Arc::new(policy);
     let upstream = |server: &Arc<CannedUpstream>| Arc::clone(server) as Arc<dyn Upstream>;
     let mut endpoints = vec![EndpointParts {
@@ -72,20 +85,25 @@ async fn start(servers: &[Arc<CannedUpstream>], policy: DenyList, missing: Missi
     start_endpoints(Workers::here(), Arc::clone(&servers[0]), endpoints, settings).await
 }
 
+/// Under policies that permit everything.
+pub(super) async fn start_merged(servers: &[Arc<CannedUpstream>], settings: ServerSettings) -> Running {
+    start(servers, DenyList(&[]), Missing::Partial, settings).await
+}
+
 async fn two() -> (Running, Arc<CannedUpstream>, Arc<CannedUpstream>) {
     let (notes, mail) = (server("notes"), server("mail"));
     let servers = [Arc::clone(&notes), Arc::clone(&mail)];
-    (start(&servers, DenyList(&[]), Missing::Partial, ServerSettings::default()).await, notes, mail)
+    (start_merged(&servers, ServerSettings::default()).await, notes, mail)
 }
 
-fn modern(running: &Running, method: &str, name: Option<&str>) -> Client {
+pub(super) fn modern(running: &Running, method: &str, name: Option<&str>) -> Client {
     let client = running.client().with("mcp-protocol-version", "2026-07-28").with("mcp-method", method);
     name.map_or_else(|| client.clone(), |name| client.with("mcp-name", name))
 }
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
 
-fn request(method: &str, params: &str) -> String {
+pub(super) fn request(method: &str, params: &str) -> String {
     let comma = if params.is_empty() { "" } else { "," };
     format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{{{params}{comma}{META}}}}}"#)
 }
@@ -111,7 +129,9 @@ async fn a_call_goes_to_the_one_server_that_its_name_names_and_in_that_servers_w
     assert!(notes.sent().is_empty());
     assert!(mail.sent()[0].contains(r#""name":"search""#), "{:?}", mail.sent());
     let uri = "notes+file:///notes.txt";
-    let read = modern(&running, "resources/read", Some(uri)).post(&request("resources/read", &format!(r#""uri":"{uri}""#))).await;
+    let read = modern(&running, "resources/read", Some(uri))
+        .post(&request("resources/read", &format!(r#""uri":"{uri}""#)))
+        .await;
     assert!(read.body.contains(r#""uri":"notes+file:///notes.txt","text":"notes""#), "{read:?}");
     let alone = modern(&running, "tools/call", Some("search"));
     let answer = alone.ask("POST", "/mcp/mail", &request("tools/call", r#""name":"search","arguments":{}"#)).await;
@@ -155,7 +175,8 @@ async fn a_strict_endpoint_answers_for_all_servers_or_for_none() {
 #[tokio::test]
 async fn what_policies_refuse_everywhere_is_refused_and_not_an_empty_list() {
     let servers = [server("notes"), server("mail")];
-    let running = start(&servers, DenyList(&[("tools/list", Manner::Plain)]), Missing::Partial, ServerSettings::default()).await;
+    let running =
+        start(&servers, DenyList(&[("tools/list", Manner::Plain)]), Missing::Partial, ServerSettings::default()).await;
     let answer = modern(&running, "tools/list", None).post(&request("tools/list", "")).await;
     assert!(answer.body.contains(r#""error""#), "{answer:?}");
 }
@@ -168,7 +189,10 @@ async fn a_cursor_leads_each_server_to_its_own_next_page_and_belongs_to_its_call
             let page = message.param("cursor").and_then(|cursor| cursor.as_str()?.parse().ok()).unwrap_or(1_usize);
             let next = if page < pages { format!(r#","nextCursor":"{}""#, page + 1) } else { String::new() };
             let tool = format!(r#"{{"name":"t{page}","inputSchema":{{"type":"object"}}}}"#);
-            Ok(reply(Media::Json, vec![result(call, &format!(r#"{{"resultType":"complete","tools":[{tool}]{next}}}"#))]))
+            Ok(reply(
+                Media::Json,
+                vec![result(call, &format!(r#"{{"resultType":"complete","tools":[{tool}]{next}}}"#))],
+            ))
         })
     };
     let (notes, mail) = (paged("notes", 3), paged("mail", 1));
@@ -261,11 +285,9 @@ async fn questions_of_several_servers_are_told_apart_and_answers_find_the_one_th
     let asking = |name: &'static str| {
         CannedUpstream::named(name, move |call| match (call.method(), &call.subject) {
             ("tools/call", _) => {
-                let (feed, reply) = fed(Media::EventStream);
-                let question = r#"{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{"_meta":{"progressToken":5}}}"#;
-                feed.try_send(Ok(from_server(question))).unwrap();
-                std::mem::forget(feed);
-                Ok(reply)
+                let question =
+                    r#"{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{"_meta":{"progressToken":5}}}"#;
+                Ok(standing(vec![from_server(question)]))
             }
             (_, Subject::Message(_)) => Ok(answer(name, call)),
             _ => Ok(reply(Media::Accepted, Vec::new())),
@@ -276,7 +298,9 @@ async fn questions_of_several_servers_are_told_apart_and_answers_find_the_one_th
     let running = start(&servers, DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
     let client = running.session().await;
     let call = |id: u8, name: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}__search","arguments":{{}}}}}}"#)
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}__search","arguments":{{}}}}}}"#
+        )
     };
     let mut first = client.open("POST", &call(11, "notes")).await.into_body();
     let mut second = client.open("POST", &call(12, "mail")).await.into_body();
@@ -306,15 +330,11 @@ async fn the_standing_streams_of_all_servers_are_one_and_each_is_resumed_at_its_
     let streaming = |name: &'static str| {
         CannedUpstream::named(name, move |call| match &call.subject {
             Subject::Stream { last_event_id, .. } => {
-                let (feed, reply) = fed(Media::EventStream);
                 let from = last_event_id.clone().unwrap_or_default();
                 let text = format!(
                     r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":"{name} after [{from}]"}}}}"#
                 );
-                feed.try_send(Ok(portcullis_core::upstream::Arrived { event_id: Some(format!("{name}-1")), ..from_server(text) }))
-                    .unwrap();
-                std::mem::forget(feed);
-                Ok(reply)
+                Ok(standing(vec![Arrived { event_id: Some(format!("{name}-1")), ..from_server(text) }]))
             }
             _ => Ok(answer(name, call)),
         })
@@ -333,4 +353,119 @@ async fn the_standing_streams_of_all_servers_are_one_and_each_is_resumed_at_its_
     while !(seen.contains("notes after []") && seen.contains("mail after [mail-1]")) {
         seen.push_str(&next_event(&mut resumed).await.unwrap());
     }
+}
+
+/// C70: one acknowledgement of what all honour, and nothing before it.
+#[tokio::test]
+async fn a_subscription_is_acknowledged_once_for_all_servers_and_carries_what_each_says() {
+    let subscribed = |name: &'static str| {
+        CannedUpstream::named(name, move |call| {
+            let meta = r#""_meta":{"io.modelcontextprotocol/subscriptionId":7}"#;
+            let uri = call.message().unwrap().param("notifications").unwrap().get("resourceSubscriptions").unwrap();
+            let said = [
+                (
+                    "subscriptions/acknowledged",
+                    format!(r#""notifications":{{"resourceSubscriptions":{}}}"#, uri.text()),
+                ),
+                ("resources/updated", format!(r#""uri":"file:///{name}""#)),
+            ];
+            let said = said.map(|(method, params)| {
+                from_server(format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{{params},{meta}}}}}"#
+                ))
+            });
+            Ok(standing(said.to_vec()))
+        })
+    };
+    let servers = [subscribed("notes"), subscribed("mail")];
+    let running = start(&servers, DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
+    let wanted = r#""notifications":{"resourceSubscriptions":["mail+file:///mail","notes+file:///notes","file:///x"]}"#;
+    let client = modern(&running, "subscriptions/listen", None);
+    let mut stream = client.open("POST", &request("subscriptions/listen", wanted)).await.into_body();
+    let mut seen = String::new();
+    while seen.matches("resources/updated").count() < 2 {
+        seen.push_str(&next_event(&mut stream).await.unwrap());
+    }
+    assert_eq!(seen.matches("acknowledged").count(), 1, "{seen}");
+    assert!(seen.find("acknowledged") < seen.find("resources/updated"), "{seen}");
+    assert!(seen.contains(r#"["notes+file:///notes","mail+file:///mail"]"#), "{seen}");
+    assert!(seen.contains(r#""uri":"mail+file:///mail""#) && seen.contains(r#""uri":"notes+file:///notes""#), "{seen}");
+    assert!(servers[1].sent()[0].contains(r#""resourceSubscriptions":["file:///mail"]"#), "{:?}", servers[1].sent());
+}
+
+#[tokio::test]
+async fn who_asks_for_warnings_is_told_of_a_missing_server_in_its_log_too() {
+    let servers = [down("notes"), server("mail")];
+    let running = start(&servers, DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
+    let ask = |level: &'static str| {
+        let meta = format!(r#"{{"io.modelcontextprotocol/logLevel":"{level}","#);
+        let body = request("tools/list", "").replace(r#""_meta":{"#, &format!(r#""_meta":{meta}"#).replace("{{", "{"));
+        let client = modern(&running, "tools/list", None);
+        async move { client.post(&body).await.body }
+    };
+    let told = ask("warning").await;
+    assert!(told.contains("notifications/message") && told.contains(r#""data":{"server":"notes""#), "{told}");
+    assert!(told.contains("mail__search"), "{told}");
+    assert!(!ask("error").await.contains("notifications/message"));
+}
+
+/// A11: no stream from anybody is our 405.
+#[tokio::test]
+async fn where_no_server_has_a_standing_stream_there_is_none() {
+    let silent = |name: &'static str| {
+        CannedUpstream::named(name, move |call| match &call.subject {
+            Subject::Stream { .. } => Err(Fault::new(FaultKind::NoStream, "405")),
+            _ => Ok(answer(name, call)),
+        })
+    };
+    let running =
+        start(&[silent("notes"), silent("mail")], DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
+    assert_eq!(running.session().await.get().await.status, 405);
+}
+
+/// A tool of one server must not be taken for another's by a policy that asks what was called before.
+#[tokio::test]
+async fn what_a_session_has_called_is_told_by_server_to_the_calls_of_others() {
+    #[derive(Debug, Default)]
+    struct Looks(Mutex<Vec<String>>);
+    impl Guard for Looks {
+        fn about(&self) -> &'static About {
+            &About { code: "G000", name: "policy", phase: Phase::Policy, purpose: "test" }
+        }
+        fn check(&self, call: &Call) -> Decision {
+            if let Some(tally) = call.context.session.as_ref().and_then(|session| session.tally.as_ref())
+                && call.method() == "tools/call"
+            {
+                let used = tally.used_tools.as_ref().unwrap().join(",");
+                self.0.lock().unwrap().push(format!("{}: {used} {}", call.context.server, tally.tool_calls));
+            }
+            Decision::pass()
+        }
+        fn heeds_tally(&self) -> bool {
+            true
+        }
+    }
+    let looks = Arc::new(Looks::default());
+    let servers = [server("notes"), server("mail")];
+    let endpoint = EndpointParts {
+        path: "/mcp".to_owned(),
+        servers: servers.iter().map(|server| Arc::clone(server) as Arc<dyn Upstream>).collect(),
+        merging: Some(merging(&servers, Missing::Partial)),
+        plan: plan(Arc::clone(&looks) as _),
+    };
+    let here = Workers::here();
+    let running = start_endpoints(here, Arc::clone(&servers[0]), vec![endpoint], ServerSettings::default()).await;
+    let client = running.session().await;
+    for (id, name) in ["notes__search", "mail__search", "mail__x:y", "mail__search"].into_iter().enumerate() {
+        let call = format!(
+            r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"{name}","arguments":{{}}}}}}"#,
+            id + 1
+        );
+        client.post(&call).await;
+    }
+    let seen = looks.0.lock().unwrap().clone();
+    assert_eq!(
+        seen,
+        ["notes:  1", "mail: notes:search 1", "mail: notes:search,search 1", "mail: notes:search,search,mail:x:y 2"]
+    );
 }

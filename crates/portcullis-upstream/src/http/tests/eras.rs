@@ -59,6 +59,8 @@ async fn what_legacy_servers_say_to_discover_is_a_candidate_that_initialize_prov
         (400, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32600,"message":"missing session id"}}"#),
         (400, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"x"}}"#),
         (200, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32602,"message":"x"}}"#),
+        // A server of the Python SDK 1.x that keeps sessions.
+        (400, r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Missing session ID"}}"#),
         (404, "not found"),
         (405, ""),
         (200, r#"{"jsonrpc":"2.0","id":ID,"result":{"supportedVersions":["2025-11-25"]}}"#),
