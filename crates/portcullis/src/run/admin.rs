@@ -35,7 +35,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(crate) struct Views {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: Arc<AuditLog>,
-    pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) upstreams: Vec<Arc<dyn Upstream>>,
 }
 
 /// Takes the address.
@@ -96,8 +96,9 @@ fn health(views: &Views) -> Response<Full<Bytes>> {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };
-    let server = json!({ "name": &**views.upstream.name(), "reached": views.upstream.catalogue().is_read() });
-    page(status, "application/json", format!("{}\n", json!({ "log": log, "server": server })))
+    let of = |upstream: &Arc<dyn Upstream>| json!({ "name": &**upstream.name(), "reached": upstream.catalogue().is_read() });
+    let servers: Vec<_> = views.upstreams.iter().map(of).collect();
+    page(status, "application/json", format!("{}\n", json!({ "log": log, "servers": servers })))
 }
 
 fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
