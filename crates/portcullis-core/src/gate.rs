@@ -7,22 +7,27 @@
 //! let call: portcullis_core::call::Call = todo!();
 //! let _ = portcullis_core::gate::Cleared { call };
 //! ```
+//! ```compile_fail,E0624
+//! // Nor can what no inspector saw be passed off as inspected.
+//! let message: portcullis_core::wire::Message = todo!();
+//! let _ = portcullis_core::gate::Inspected::of(&message, None, None);
+//! ```
+
+mod inspected;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub use self::inspected::Inspected;
 use crate::call::Call;
 use crate::guard::{Decision, Effect, Finding, Guard, Mode, Phase, Sight, Watch};
-use crate::merge::{self, Failed, MergeError, OwnHello, Part};
 use crate::own;
 use crate::refusal::{Denial, DenialCode, Manner};
 use crate::tally::Tally;
 use crate::upstream::Arrived;
-use crate::wire::{Direction, Id, Kind, Limits, Malformed, Message, view_json};
+use crate::wire::{Direction, Id, Kind, Limits, Malformed, Message};
 
 /// All guards in their fixed order. Immutable; a new plan is a new gate.
 #[derive(Debug)]
@@ -35,16 +40,6 @@ pub struct Gate {
 #[derive(Debug)]
 pub struct Cleared {
     call: Call,
-}
-
-/// A message that was inspected and may be written to the client. Made only here.
-#[derive(Clone, Debug)]
-pub struct Inspected {
-    /// Empty for an event that only primes the stream.
-    bytes: Bytes,
-    kind: Option<Kind>,
-    event_id: Option<String>,
-    retry: Option<Duration>,
 }
 
 /// The gate's answer to a call.
@@ -244,8 +239,7 @@ impl Inspector {
     pub fn inspect(&mut self, arrived: Arrived) -> Inspection {
         let Arrived { message, event_id, retry } = arrived;
         let Some(mut message) = message else {
-            let signal = Inspected { bytes: Bytes::new(), kind: None, event_id, retry };
-            return Inspection::Pass(signal, Vec::new());
+            return Inspection::Pass(Inspected::signal(event_id, retry), Vec::new());
         };
         let mut findings = Vec::new();
         if let Some(denial) = self.judge_server_message(&message, &mut findings) {
@@ -271,10 +265,7 @@ impl Inspector {
             }
         }
         match self.shown(&message) {
-            Ok(shown) => {
-                let passed = Inspected { bytes: shown.bytes().clone(), kind: Some(shown.kind()), event_id, retry };
-                Inspection::Pass(passed, findings)
-            }
+            Ok(shown) => Inspection::Pass(Inspected::of(&shown, event_id, retry), findings),
             Err(denial) => {
                 findings.push(noticed(&denial, Effect::Cut));
                 self.blocked(&message, denial, findings)
@@ -394,74 +385,5 @@ impl RefusedRequest {
     }
 }
 
-impl Inspected {
-    /// A refusal of our own: a JSON-RPC error. `data` is raw JSON of our own making.
-    #[must_use]
-    pub fn refusal(id: Option<&Id>, code: i64, public: &str, data: Option<&str>) -> Self {
-        Self { bytes: own::error(id, code, public, data), kind: Some(Kind::Error), event_id: None, retry: None }
-    }
-
-    /// A refusal of our own as a tool result that a model can act on.
-    #[must_use]
-    pub fn refused_tool_result(id: &Id, text: &str, modern: bool) -> Self {
-        let bytes = own::refused_tool_result(id, text, modern);
-        Self { bytes, kind: Some(Kind::Result), event_id: None, retry: None }
-    }
-
-    /// Several servers' answers to one request as one. The only way from several inspected results to one: what goes in was inspected, each
-    /// as its own server's, and what comes out is theirs, item by item, and our own words. `parts`: the servers that answered with a result,
-    /// by name, in order; `failed` those that did not, in our words; `next_cursor` is ours too.
-    ///
-    /// # Errors
-    /// See [`merge::merge`]; also for a part that is no result.
-    pub fn merged(
-        method: &str,
-        id: &Id,
-        parts: &[(&str, &Self)],
-        failed: &[Failed<'_>],
-        next_cursor: Option<&str>,
-        own: &OwnHello<'_>,
-        limits: &Limits,
-    ) -> Result<Self, MergeError> {
-        // Each was read within its server's limits before; only the whole is bounded here.
-        let read = Limits { bytes: usize::MAX, ..*limits };
-        let results = parts.iter().map(|(server, part)| {
-            let no_result = || MergeError::NoResult { server: (*server).to_owned() };
-            let whole = view_json(part.bytes(), &read).map_err(|_| no_result())?;
-            let result = whole.get("result").filter(|_| part.kind == Some(Kind::Result)).ok_or_else(no_result)?;
-            Ok(Part { server, result })
-        });
-        let results = results.collect::<Result<Vec<_>, MergeError>>()?;
-        let bytes = merge::merge(method, id, &results, failed, next_cursor, own, limits)?;
-        Ok(Self { bytes, kind: Some(Kind::Result), event_id: None, retry: None })
-    }
-
-    /// The exact JSON text to write; empty for an event that only primes the stream.
-    #[must_use]
-    pub const fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
-    /// What kind of message it is; `None` for a priming event.
-    #[must_use]
-    pub const fn kind(&self) -> Option<Kind> {
-        self.kind
-    }
-
-    /// The server's own event id; the listener seals it before a client sees it.
-    #[must_use]
-    pub fn event_id(&self) -> Option<&str> {
-        self.event_id.as_deref()
-    }
-
-    #[must_use]
-    pub const fn retry(&self) -> Option<Duration> {
-        self.retry
-    }
-
-    /// Whether this message answers the request and so ends its reply.
-    #[must_use]
-    pub const fn is_response(&self) -> bool {
-        matches!(self.kind, Some(Kind::Result | Kind::Error))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -166,12 +166,24 @@ fn hello(result: &mut Members, method: &str, parts: &[Part<'_>], own: &OwnHello<
     for part in parts {
         let text = part.result.get("instructions").and_then(View::as_str);
         if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
-            instructions.push(format!("## {}\n\n{}", part.server, text.trim_end()));
+            instructions.push(format!("## {}\n\n{}", part.server, below_heading(&text)));
         }
     }
     if !instructions.is_empty() {
         result.text("instructions", &instructions.join("\n\n"));
     }
+}
+
+/// A server's instructions as they stand below its name: with their own headings two levels down, so that none reads as another server's.
+fn below_heading(text: &str) -> String {
+    let mut below = String::with_capacity(text.len());
+    for line in text.trim_end().split_inclusive(['\n', '\r']) {
+        let bare = line.trim_start();
+        let is_heading = bare.starts_with('#');
+        below.push_str(if is_heading { "##" } else { "" });
+        below.push_str(if is_heading { bare } else { line });
+    }
+    below
 }
 
 /// How long, and by whom, the whole may be kept: no longer and by no more than any of its parts (C43-C45). What is missing may be missing

@@ -81,22 +81,9 @@ impl Names {
         Ok(Self { servers, prefix })
     }
 
-    /// How many servers there are; they are counted from 0, in configured order.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.servers.len()
-    }
-
-    /// Never: there is no endpoint without a server.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.servers.is_empty()
-    }
-
-    /// The name of one server.
-    #[must_use]
-    pub fn server(&self, index: usize) -> Option<&Arc<str>> {
-        self.servers.get(index).map(|server| &server.name)
+    /// The servers' names, in configured order; everywhere else a server is its place in it, from 0.
+    pub fn servers(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.servers.iter().map(|server| &server.name)
     }
 
     /// What a client knows one server's tool or prompt by. `None`: another server keeps the name ([`Prefix::Never`]), or there is no

@@ -81,6 +81,8 @@ pub enum Violation {
     CancelUnmatched,
     /// An event id that is not ours or not this caller's.
     EventUnknown,
+    /// A cursor of a merged list that is not ours, or not this caller's for this list.
+    CursorUnknown,
 }
 
 impl Violation {
@@ -121,6 +123,7 @@ impl Violation {
             Self::ResponseUnmatched => "response_unmatched",
             Self::CancelUnmatched => "cancel_unmatched",
             Self::EventUnknown => "event_unknown",
+            Self::CursorUnknown => "cursor_unknown",
         }
     }
 
@@ -165,6 +168,7 @@ impl Violation {
             Self::ResponseUnmatched => "no request of the server waits for this response".into(),
             Self::CancelUnmatched => "no request with this id is in progress".into(),
             Self::EventUnknown => "unknown `last-event-id`".into(),
+            Self::CursorUnknown => "unknown cursor; begin the list again".into(),
         }
     }
 }

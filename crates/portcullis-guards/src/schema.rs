@@ -6,6 +6,7 @@
 
 mod cache;
 mod explain;
+mod instance;
 mod survey;
 
 use std::collections::HashSet;
@@ -16,6 +17,7 @@ use portcullis_core::wire::{Limits, View, view_json};
 use serde_json::Value;
 
 pub(crate) use self::cache::Cache;
+use self::instance::{Instance, Read, Unmade};
 
 /// Bytes of one schema's text. 256 KiB: a model has to read every tool's schema, so useful ones stay far smaller.
 pub(crate) const SCHEMA_BYTES: usize = 256 << 10;
@@ -86,7 +88,7 @@ impl fmt::Display for Unusable {
 /// A schema ready for use.
 #[derive(Debug)]
 pub(crate) struct Compiled {
-    validator: Validator,
+    validator: Validator<Read>,
     /// Deepest instance whose errors may be spelled out: finding errors, unlike finding out *whether*, is not memoised.
     explain_depth: usize,
     work: u64,
@@ -128,7 +130,7 @@ impl Compiled {
         let draft = dialect(&schema)?;
         let survey = survey::survey(&schema)?;
         let share = PATTERN_BYTES / survey.patterns.max(8);
-        let validator = jsonschema::options()
+        let validator = jsonschema::options_for::<Read>()
             .with_draft(draft)
             .with_retriever(NothingIsFetched)
             // Linear time in the input, whatever the pattern; look-around is refused when compiling.
@@ -146,25 +148,25 @@ impl Compiled {
         if instance.raw().len() > most {
             return Err(Mismatch::Unjudgeable(format!("larger than {most} bytes, so it cannot be checked")));
         }
-        // Only judged, never forwarded: what the parser does to large numbers reaches nobody. It goes no deeper than 128 levels.
-        let value: Value = serde_json::from_str(instance.text()).map_err(|_| {
-            Mismatch::Unjudgeable("holds a number too large, or is nested too deep, to be checked".to_owned())
+        let bytes = instance.raw().len();
+        // Only judged, never forwarded: that a large number is a double here reaches nobody.
+        let instance = Instance::of(instance, INSTANCE_DEPTH).map_err(|unmade| {
+            Mismatch::Unjudgeable(match unmade {
+                Unmade::TooDeep => format!("nested deeper than {INSTANCE_DEPTH}, so it cannot be checked"),
+                Unmade::Number => "holds a number too large to be checked".to_owned(),
+            })
         })?;
-        let (depth, values) = size_of(&value);
-        if depth > INSTANCE_DEPTH {
-            return Err(Mismatch::Unjudgeable(format!("nested deeper than {INSTANCE_DEPTH}, so it cannot be checked")));
-        }
-        let size = values.saturating_add(instance.raw().len() as u64 / 64);
+        let size = instance.values.saturating_add(bytes as u64 / 64);
         if size.saturating_mul(self.work) > BUDGET {
             return Err(Mismatch::Unjudgeable("too large for so large a schema, so it cannot be checked".to_owned()));
         }
-        if self.validator.is_valid(&value) {
+        if self.validator.is_valid(instance.root()) {
             return Ok(());
         }
-        let text = if depth > self.explain_depth {
+        let text = if instance.depth > self.explain_depth {
             "does not fit the schema".to_owned()
         } else {
-            explain::explain(&self.validator, &self.names, &value, instance.raw().len())
+            explain::explain(&self.validator, &self.names, instance.root(), bytes)
         };
         Err(Mismatch::Misfit(text))
     }
@@ -185,19 +187,6 @@ fn dialect(schema: &Value) -> Result<Draft, Unusable> {
         Some("http://json-schema.org/draft-06/schema") => Ok(Draft::Draft6),
         Some("http://json-schema.org/draft-04/schema") => Ok(Draft::Draft4),
         _ => Err(Unusable::Dialect),
-    }
-}
-
-/// Nesting (a scalar has none) and number of values. Counted in what the parser made, since the text has been gone through often enough by then.
-fn size_of(value: &Value) -> (usize, u64) {
-    let inner = |(deepest, values): (usize, u64), value: &Value| {
-        let (depth, more) = size_of(value);
-        (deepest.max(depth + 1), values + more)
-    };
-    match value {
-        Value::Array(items) => items.iter().fold((1, 1), inner),
-        Value::Object(members) => members.values().fold((1, 1), inner),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (0, 1),
     }
 }
 

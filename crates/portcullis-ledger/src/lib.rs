@@ -27,7 +27,7 @@ pub use head::Head;
 pub use layout::Layout;
 pub use log::AuditLog;
 pub use memory::MemoryLedger;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, RoomNumbers, TransportNumbers};
 pub use rows::{Row, RowKind, StoredEntry, StoredFinding, table_header, table_row};
 pub use settings::{AuditSettings, Content};
 pub use show::{find, show};

@@ -1,6 +1,7 @@
 //! From a request to an [`Arrival`]: path, method, media types, and a body of bounded size that arrives in bounded time. Where it comes from
 //! was found out before (`proxies.rs`), and whether it may come at all (`origin.rs`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use portcullis_core::refusal::Violation;
 
 use crate::answer::Refusal;
 use crate::conversation::HEADER_COUNT;
+use crate::endpoint::Endpoint;
 use crate::gateway::Gateway;
 use crate::identify::Permit;
 use crate::settings::LimitSettings;
@@ -54,6 +56,7 @@ impl Verb {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) verb: Verb,
+    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) head: Head,
     body: Incoming,
 }
@@ -75,9 +78,7 @@ impl Arrival {
         if headers.len() > HEADER_COUNT {
             return Err(Violation::HeadersTooLarge);
         }
-        if uri.path() != gateway.settings.path {
-            return Err(Violation::PathUnknown);
-        }
+        let endpoint = Arc::clone(gateway.endpoints.at(uri.path()).ok_or(Violation::PathUnknown)?);
         let verb = match method {
             Method::POST => Verb::Message,
             Method::GET => Verb::Stream,
@@ -92,7 +93,7 @@ impl Arrival {
             Verb::Stream => check_accept(&headers, &["text/event-stream"])?,
             Verb::Close => {}
         }
-        Ok(Self { verb, head: Head { uri, headers }, body })
+        Ok(Self { verb, endpoint, head: Head { uri, headers }, body })
     }
 
     /// Takes the head and reads the body to its end; what is held of it is counted in `permit`.

@@ -33,6 +33,13 @@ pub(crate) struct Asked {
     pub(crate) refusals: Refusals,
 }
 
+impl Asked {
+    /// Whether its reply stands until somebody ends it.
+    pub(crate) fn is_standing(&self) -> bool {
+        self.id.is_none() || self.method.as_deref() == Some("subscriptions/listen")
+    }
+}
+
 /// A failure in its public form.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -152,6 +159,8 @@ impl Refusal {
             }
             Violation::VersionUnsupported { .. } => (StatusCode::BAD_REQUEST, -32022),
             Violation::MetaMissing { .. } => (StatusCode::BAD_REQUEST, -32602),
+            // With an id, clients read the JSON-RPC error, and the SDKs do so only under status 200.
+            Violation::CursorUnknown => (StatusCode::OK, -32602),
             Violation::CapabilityMissing { .. } => (StatusCode::BAD_REQUEST, -32021),
             Violation::MethodUnknown => (StatusCode::NOT_FOUND, -32601),
             Violation::SessionUnknown | Violation::EventUnknown => (StatusCode::NOT_FOUND, -31404),

@@ -12,7 +12,7 @@ use portcullis_core::gate::Inspected;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::journey::Journey;
+use crate::answering::Answering;
 
 /// Bytes of events that go together. 16 KiB: about a hundred small ones, which is what one read brings; the work on them delays the first by
 /// less than what a write costs for each.
@@ -20,8 +20,8 @@ const GATHERED: usize = 16 << 10;
 
 /// A reply on its way to the client.
 pub(crate) struct Departure {
-    journey: Option<Box<Journey>>,
-    /// Already taken from the journey while its form was being decided, or all there is.
+    answering: Option<Answering>,
+    /// Already taken from it while its form was being decided, or all there is.
     first: Option<Inspected>,
     keep_alive: Pin<Box<Sleep>>,
     /// Fires when the gateway wants this stream to end.
@@ -32,88 +32,88 @@ pub(crate) struct Departure {
 
 impl std::fmt::Debug for Departure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Departure").field("journey", &self.journey).finish_non_exhaustive()
+        f.debug_struct("Departure").field("answering", &self.answering).finish_non_exhaustive()
     }
 }
 
 impl Departure {
-    pub(crate) fn new(journey: Journey, first: Option<Inspected>) -> Self {
-        let stop = Box::pin(journey.stop_signal().cancelled_owned());
-        let keep_alive = Box::pin(tokio::time::sleep(journey.keep_alive()));
-        let end = journey.stands_for().map(|left| Box::pin(tokio::time::sleep(left)));
-        Self { journey: Some(Box::new(journey)), first, keep_alive, stop, end }
+    pub(crate) fn new(answering: Answering, first: Option<Inspected>) -> Self {
+        let stop = Box::pin(answering.stop_signal().cancelled_owned());
+        let keep_alive = Box::pin(tokio::time::sleep(answering.keep_alive()));
+        let end = answering.stands_for().map(|left| Box::pin(tokio::time::sleep(left)));
+        Self { answering: Some(answering), first, keep_alive, stop, end }
     }
 
     /// A refused item of a batch: one message and the end.
     pub(crate) fn refused(message: Inspected) -> Self {
         let never = CancellationToken::new();
         let keep_alive = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Self { journey: None, first: Some(message), keep_alive, stop: Box::pin(never.cancelled_owned()), end: None }
+        Self { answering: None, first: Some(message), keep_alive, stop: Box::pin(never.cancelled_owned()), end: None }
     }
 
     /// The next bytes of the stream; `None` at its end. Events that are there already go together, and none waits for another: each was
     /// inspected alone, and what is not there yet is not waited for.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         // First, so that not even a stream that is never quiet outlives it.
-        if let (Some(end), Some(journey)) = (&mut self.end, &mut self.journey)
+        if let (Some(end), Some(answering)) = (&mut self.end, &mut self.answering)
             && end.as_mut().poll(cx).is_ready()
         {
-            journey.outlived();
-            (self.end, self.journey) = (None, None);
+            answering.outlived();
+            (self.end, self.answering) = (None, None);
             return Poll::Ready(None);
         }
         let mut out = BytesMut::new();
         if let Some(first) = self.first.take() {
-            put_event(&mut out, &first, self.journey.as_deref());
+            put_event(&mut out, &first, self.answering.as_ref());
         }
         while out.len() < GATHERED
-            && let Some(journey) = self.journey.as_mut()
+            && let Some(answering) = self.answering.as_mut()
         {
-            match journey.poll_next(cx) {
-                Poll::Ready(Some(inspected)) => put_event(&mut out, &inspected, Some(journey)),
-                Poll::Ready(None) => self.journey = None,
+            match answering.poll_next(cx) {
+                Poll::Ready(Some(inspected)) => put_event(&mut out, &inspected, Some(answering)),
+                Poll::Ready(None) => self.answering = None,
                 Poll::Pending if out.is_empty() => return self.poll_quiet(cx),
                 Poll::Pending => break,
             }
         }
-        if let Some(journey) = &self.journey {
-            self.keep_alive.as_mut().reset(Instant::now() + journey.keep_alive());
+        if let Some(answering) = &self.answering {
+            self.keep_alive.as_mut().reset(Instant::now() + answering.keep_alive());
         }
         Poll::Ready((!out.is_empty()).then(|| out.freeze()))
     }
 
     /// Nothing to send: perhaps the stream is to end, or the client to be told that it lives.
     fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let Some(journey) = self.journey.as_mut() else { return Poll::Ready(None) };
+        let Some(answering) = self.answering.as_mut() else { return Poll::Ready(None) };
         if self.stop.as_mut().poll(cx).is_ready() {
-            let last = journey.stop();
+            let last = answering.stop();
             let bytes = last.map(|inspected| {
                 let mut out = BytesMut::new();
-                put_event(&mut out, &inspected, Some(journey));
+                put_event(&mut out, &inspected, Some(answering));
                 out.freeze()
             });
-            self.journey = None;
+            self.answering = None;
             return Poll::Ready(bytes);
         }
         ready!(self.keep_alive.as_mut().poll(cx));
-        self.keep_alive.as_mut().reset(Instant::now() + journey.keep_alive());
+        self.keep_alive.as_mut().reset(Instant::now() + answering.keep_alive());
         Poll::Ready(Some(Bytes::from_static(b": keep-alive\n\n")))
     }
 }
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        if let Some(journey) = self.journey.take() {
-            journey.client_left();
+        if let Some(answering) = self.answering.take() {
+            answering.client_left();
         }
     }
 }
 
 /// One event. JSON may hold line breaks between tokens; each line becomes a `data` field, which the reader joins again.
-fn put_event(out: &mut BytesMut, inspected: &Inspected, journey: Option<&Journey>) {
+fn put_event(out: &mut BytesMut, inspected: &Inspected, answering: Option<&Answering>) {
     let text = inspected.bytes();
     out.reserve(text.len() + 64);
-    if let Some(id) = inspected.event_id().zip(journey).and_then(|(id, journey)| journey.seal_event(id)) {
+    if let Some(id) = inspected.event_id().zip(answering).and_then(|(id, answering)| answering.seal_event(id)) {
         out.put_slice(b"id: ");
         out.put_slice(id.as_bytes());
         out.put_u8(b'\n');

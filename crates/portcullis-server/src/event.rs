@@ -9,6 +9,8 @@ use crate::seal::Sealer;
 /// What an event id stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
+    /// Which of the endpoint's servers gave it.
+    pub(crate) at: usize,
     /// The server's own; never empty, and without line breaks (those end a field of an event).
     pub(crate) id: String,
     /// `None` on the standalone stream.
@@ -17,11 +19,17 @@ pub(crate) struct Event {
 
 impl Event {
     /// For the client of one session. `None` for what cannot be sealed, and so cannot be resumed.
-    pub(crate) fn seal(sealer: &Sealer, session: &str, id: &str, request: Option<&Interrupted>) -> Option<String> {
+    pub(crate) fn seal(
+        sealer: &Sealer,
+        session: &str,
+        at: usize,
+        id: &str,
+        request: Option<&Interrupted>,
+    ) -> Option<String> {
         if id.is_empty() || id.contains('\n') {
             return None;
         }
-        let mut text = id.to_owned();
+        let mut text = format!("{at}\n{id}");
         if let Some(Interrupted { id, method, name }) = request {
             // The JSON text of an id has no line breaks, and no method of MCP has; a name may have, so it stands last.
             if method.contains('\n') {
@@ -37,13 +45,14 @@ impl Event {
 
     pub(crate) fn open(sealer: &Sealer, session: &str, sealed: &str) -> Option<Self> {
         let text = String::from_utf8(sealer.open("event", session, sealed)?).ok()?;
-        let mut parts = text.splitn(4, '\n').map(str::to_owned);
+        let mut parts = text.splitn(5, '\n').map(str::to_owned);
+        let at = parts.next()?.parse().ok()?;
         let id = parts.next()?;
         let request = match (parts.next(), parts.next()) {
             (Some(id), Some(method)) => Some(Interrupted { id: Id::from_text(&id)?, method, name: parts.next() }),
             _ => None,
         };
-        Some(Self { id, request })
+        Some(Self { at, id, request })
     }
 }
 
@@ -60,8 +69,8 @@ mod tests {
             name: name.map(str::to_owned),
         };
         for request in [None, Some(request(None)), Some(request(Some("t"))), Some(request(Some("two\nlines\n")))] {
-            let sealed = Event::seal(&sealer, "session", "e1", request.as_ref()).unwrap();
-            let event = Event { id: "e1".into(), request };
+            let sealed = Event::seal(&sealer, "session", 3, "e1", request.as_ref()).unwrap();
+            let event = Event { at: 3, id: "e1".into(), request };
             assert_eq!(Event::open(&sealer, "session", &sealed), Some(event));
             assert_eq!(Event::open(&sealer, "another", &sealed), None);
         }
@@ -72,7 +81,7 @@ mod tests {
         let sealer = Sealer::new().unwrap();
         let request = Interrupted { id: Id::number(1), method: "tools/call\nt".into(), name: None };
         for (id, request) in [("", None), ("a\nb", None), ("a", Some(&request))] {
-            assert_eq!(Event::seal(&sealer, "session", id, request), None);
+            assert_eq!(Event::seal(&sealer, "session", 0, id, request), None);
         }
     }
 }

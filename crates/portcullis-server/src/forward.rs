@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_core::call::Call;
 use portcullis_core::capabilities;
 use portcullis_core::classify::META_CAPABILITIES;
-use portcullis_core::gate::{Cleared, Judgement, Verdict};
+use portcullis_core::gate::{Cleared, Exposure, Judgement, Verdict};
 use portcullis_core::guard::{Effect, Finding};
 use portcullis_core::ledger::{Entry, Intent, Status};
 use portcullis_core::mirror;
@@ -15,6 +15,7 @@ use portcullis_core::version::Era;
 use portcullis_core::wire::Malformed;
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
+use crate::endpoint::Server;
 use crate::gateway::{Gateway, Plan};
 use crate::journey::{Baggage, Journey};
 use crate::read::Read;
@@ -38,8 +39,8 @@ pub(crate) fn asked(call: &Call, plan: &Plan) -> Asked {
 
 /// Judges and forwards. Every path leaves an entry: an intent before anything is sent, and exactly one outcome.
 pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwarded, Box<Unread>> {
-    let Read { call, session, opening, in_flight, permit, until, directory } = read;
-    let plan = gateway.plan.load_full();
+    let Read { call, endpoint, place, session, opening, in_flight, permit, until, directory } = read;
+    let plan = endpoint.plan.load_full();
     let asked = asked(&call, &plan);
 
     let (mut call, withheld) = match withhold(gateway, &plan, call) {
@@ -79,9 +80,13 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
         Ok(entry) => entry,
         Err(unwritable) => return Err(Unread::new(unrecorded(unwritable.0), asked)),
     };
-    match send(gateway, &plan, cleared).await {
+    let inspector = match &place.facing {
+        Some(facing) => inspector.facing(Arc::clone(facing) as Arc<dyn Exposure>),
+        None => inspector,
+    };
+    match send(gateway, &plan, &place.server, cleared).await {
         Ok(reply) => {
-            let baggage = Baggage { session, opening, in_flight, permit, until };
+            let baggage = Baggage { place, session, opening, in_flight, permit, until };
             let journey = Journey::new(Arc::clone(gateway), plan, reply, inspector, entry, asked, baggage);
             Ok(Forwarded { journey })
         }
@@ -89,7 +94,7 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
             gateway.ledger.count("fault", fault.kind.code());
             gateway.session_lost(&call, &fault);
             if fault.kind == FaultKind::TimedOut {
-                gateway.cancel(&inspector, "the gateway waited long enough");
+                gateway.cancel(&place.server, &inspector, "the gateway waited long enough");
             }
             let refusal = Refusal::Fault(fault.clone());
             answered(&mut entry, &refusal, &asked);
@@ -121,17 +126,17 @@ fn withhold(gateway: &Gateway, plan: &Plan, call: Call) -> Result<(Call, Option<
 
 /// Sends. A server without room for another session gets it from the caller's own longest idle one: clients that never end their
 /// sessions must not lock themselves out, and never others.
-async fn send(gateway: &Arc<Gateway>, plan: &Plan, cleared: Cleared) -> Result<Reply, Fault> {
+async fn send(gateway: &Arc<Gateway>, plan: &Plan, server: &Server, cleared: Cleared) -> Result<Reply, Fault> {
     let call = cleared.call().clone();
-    let result = gateway.upstream.send(cleared).await;
+    let result = server.upstream.send(cleared).await;
     let Err(Fault { kind: FaultKind::Overloaded, never_left: true, .. }) = &result else { return result };
     let Some(opening) = call.context.session.as_ref().filter(|_| call.method() == "initialize") else { return result };
     let Some((idle, hash)) = gateway.sessions.end_longest_idle(opening.key, gateway.clock.now()) else { return result };
     record::notice(gateway, "session_ended", format!("idle session {hash} made room for another of its caller"));
-    gateway.upstream.forget(idle).await;
+    gateway.forget(idle).await;
     // Judged again from the start: a clearance is for one sending.
     match plan.gate.judge(call).verdict {
-        Verdict::Cleared(cleared, _) => gateway.upstream.send(cleared).await,
+        Verdict::Cleared(cleared, _) => server.upstream.send(cleared).await,
         Verdict::Held(_) | Verdict::Denied(_) => result,
     }
 }

@@ -1,13 +1,13 @@
 //! Everything an exchange needs, behind one `Arc`. The plan is an immutable snapshot that a reload swaps; a call keeps the one it began with.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use portcullis_core::call::Call;
-use portcullis_core::clock::{Clock, Timestamp};
+use portcullis_core::call::{Call, SessionKey};
+use portcullis_core::clock::Clock;
 use portcullis_core::gate::{Gate, Inspector};
 use portcullis_core::ledger::Ledger;
 use portcullis_core::memory::{Embedded, Memory};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cors::Page;
+use crate::endpoint::{EndpointParts, Endpoints, Server};
 use crate::identify::Directory;
 use crate::origin::OriginRule;
 use crate::proxies::{Proxies, Via};
@@ -28,10 +29,6 @@ use crate::session::Sessions;
 use crate::settings::{IdentitySettings, Refusals, ServerSettings};
 use crate::signal::Signal;
 use crate::tls::Tls;
-
-/// Pause between two refreshes of the catalogue that callers can cause. A stdio server is started for each, so a second would be too
-/// little; a new tool that its server did not announce is known within this time. Unit: milliseconds.
-const REFRESH_PAUSE: u64 = 10_000;
 
 /// What is decided by: guards, and the form refusals take.
 #[derive(Clone, Debug)]
@@ -54,13 +51,12 @@ impl fmt::Display for SetupError {
 
 impl std::error::Error for SetupError {}
 
-/// One listener's worth of gateway: callers, sessions, plan, upstream, ledger.
+/// One listener's worth of gateway: callers, sessions, endpoints, ledger.
 #[derive(Debug)]
 pub struct Gateway {
     pub(crate) settings: ServerSettings,
     pub(crate) limits: Limits,
-    pub(crate) plan: ArcSwap<Plan>,
-    pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) endpoints: Endpoints,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) directory: ArcSwap<Directory>,
@@ -74,8 +70,6 @@ pub struct Gateway {
     pub(crate) tls: Option<Tls>,
     /// Set once the real port is known.
     pub(crate) origins: OnceLock<OriginRule>,
-    /// When an unknown tool last made us ask the server for its list. Unit: milliseconds since the epoch.
-    refreshed: AtomicU64,
     /// Work that outlives its request.
     pub(crate) tasks: TaskTracker,
     /// No new requests; standing streams end.
@@ -89,10 +83,10 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Puts the parts together; opens no socket.
+    /// One server, under `settings.path`.
     ///
     /// # Errors
-    /// Settings that contradict themselves, or no entropy for the sealing key.
+    /// Those of [`Gateway::with_endpoints`].
     pub fn new(
         settings: ServerSettings,
         plan: Plan,
@@ -100,10 +94,22 @@ impl Gateway {
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, SetupError> {
+        let only = EndpointParts { path: settings.path.clone(), servers: vec![upstream], merging: None, plan };
+        Self::with_endpoints(settings, vec![only], ledger, clock)
+    }
+
+    /// Puts the parts together; opens no socket.
+    ///
+    /// # Errors
+    /// Settings that contradict themselves, endpoints that cannot be served, or no entropy for the sealing key.
+    pub fn with_endpoints(
+        settings: ServerSettings,
+        endpoints: Vec<EndpointParts>,
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, SetupError> {
         let directory = Directory::new(&settings, &settings.identity, None).map_err(SetupError)?;
-        if !settings.path.starts_with('/') {
-            return Err(SetupError(format!("path: `{}` must begin with `/`", settings.path)));
-        }
+        let endpoints = Endpoints::new(endpoints)?;
         settings.contradictions().into_iter().next().map_or(Ok(()), |why| Err(SetupError(why)))?;
         let proxies = Proxies::new(&settings.trusted_proxies).map_err(SetupError)?;
         let tls = settings.tls.as_ref().map(Tls::new).transpose().map_err(SetupError)?;
@@ -111,7 +117,7 @@ impl Gateway {
         let draining = Signal::default();
         Ok(Arc::new(Self {
             limits: settings.limits.reader(),
-            plan: ArcSwap::from_pointee(plan),
+            endpoints,
             held: Arc::default(),
             memory: Arc::new(Embedded::new(settings.limits.used_proofs)),
             sessions: Arc::new(Sessions::new(settings.sessions.clone())),
@@ -120,23 +126,30 @@ impl Gateway {
             proxies,
             tls,
             origins: OnceLock::new(),
-            refreshed: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             standing: ArcSwap::from_pointee(draining.token().child_token()),
             draining,
             overdue: Signal::default(),
             cut_off: Signal::default(),
-            upstream,
             ledger,
             clock,
             settings,
         }))
     }
 
-    /// Swaps the plan. Every message from now on is judged by the new one, in old sessions too.
-    pub fn reload(&self, plan: Plan) {
-        plan.gate.inherit(&self.plan.load().gate);
-        self.plan.store(Arc::new(plan));
+    /// Swaps the plan of every endpoint. Every message from now on is judged by the new one, in old sessions too.
+    pub fn reload(&self, plan: &Plan) {
+        self.endpoints.iter().for_each(|endpoint| endpoint.reload(plan.clone()));
+        self.end_standing();
+    }
+
+    /// Swaps the plan of each endpoint that is named by its path; others keep theirs.
+    pub fn reload_plans(&self, plans: Vec<(String, Plan)>) {
+        for (path, plan) in plans {
+            if let Some(endpoint) = self.endpoints.at(&path) {
+                endpoint.reload(plan);
+            }
+        }
         self.end_standing();
     }
 
@@ -185,28 +198,28 @@ impl Gateway {
         Ok(())
     }
 
+    /// Ends the servers' sides of a session that is over. Servers that never heard of it do nothing.
+    pub(crate) async fn forget(&self, session: SessionKey) {
+        for server in self.endpoints.servers() {
+            server.upstream.forget(session).await;
+        }
+    }
+
     /// Open legacy sessions.
     #[must_use]
     pub fn open_sessions(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Whether an unknown tool may make us ask the server for its list now: at most once in [`REFRESH_PAUSE`], whoever calls.
-    pub(crate) fn may_refresh(&self, now: Timestamp) -> bool {
-        let last = self.refreshed.load(Ordering::Acquire);
-        let due = now.0.saturating_sub(last) >= REFRESH_PAUSE;
-        due && self.refreshed.compare_exchange(last, now.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    }
-
     /// Tells a legacy server that nobody waits for this call any more (A36, B10); a modern one learns it from the closed stream.
-    pub(crate) fn cancel(self: &Arc<Self>, inspector: &Inspector, reason: &'static str) {
+    pub(crate) fn cancel(self: &Arc<Self>, server: &Arc<Server>, inspector: &Inspector, reason: &'static str) {
         if inspector.call().era() == Era::Modern {
             return;
         }
         let Some(cancelled) = inspector.cancellation(reason) else { return };
-        let gateway = Arc::clone(self);
+        let (gateway, server) = (Arc::clone(self), Arc::clone(server));
         self.tasks.spawn(async move {
-            if let Err(fault) = gateway.upstream.send(cancelled).await {
+            if let Err(fault) = server.upstream.send(cancelled).await {
                 gateway.ledger.count("fault", fault.kind.code());
             }
         });

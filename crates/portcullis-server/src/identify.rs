@@ -57,6 +57,8 @@ pub(crate) use self::metadata::{Metadata, WELL_KNOWN};
 pub(crate) struct Known {
     pub(crate) caller: Arc<Caller>,
     pub(crate) account: Arc<Account>,
+    /// The only servers that the caller may reach, whatever policies say. Empty: all. A name that no server has opens nothing.
+    servers: Arc<[String]>,
 }
 
 /// What one request proved.
@@ -81,8 +83,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) via: &'a Via,
     /// Of the connection.
     pub(crate) certificate: Option<&'a ClientCertificate>,
-    /// Name of the server that is asked for.
-    pub(crate) server: &'a str,
+    /// Names of the servers that are behind what is asked for.
+    pub(crate) servers: &'a [Arc<str>],
     pub(crate) now: Timestamp,
 }
 
@@ -163,7 +165,7 @@ impl Directory {
                 && identity.key_file.is_none(),
         };
         Ok(Self {
-            anonymous: anonymous.then(|| accounts.known(Arc::new(Caller::anonymous()))),
+            anonymous: anonymous.then(|| accounts.known(Arc::new(Caller::anonymous()), &[])),
             keys,
             certificates: identity.certificates.clone(),
             tokens,
@@ -300,7 +302,7 @@ impl Directory {
     }
 
     fn key<'a>(&self, key: &str, asking: &Asking<'_>) -> Result<Option<Claimed<'a>>, Denial> {
-        let found = self.keys.find(key, asking.server, asking.now);
+        let found = self.keys.find(key, asking.servers, asking.now);
         let found = found.map_err(|(failure, detail)| self.denied(Failed::new(failure, detail)))?;
         Ok(found.map(|key| Claimed::Known(Arc::clone(&key.known), key.expires)))
     }
@@ -314,7 +316,7 @@ impl Directory {
                 let detail = format!("no rule is about the certificate of `{}`", certificate.subject);
                 self.denied(Failed::new(ProofFailure::CertificateRequired, detail))
             };
-            let known = self.accounts.known(caller.ok_or_else(nobody)?);
+            let known = self.accounts.known(caller.ok_or_else(nobody)?, &[]);
             return Ok(Claimed::Known(known, Some(certificate.expires)));
         }
         let anonymous = self.anonymous.clone().ok_or_else(|| self.challenges.unauthenticated("nothing presented"))?;
@@ -334,7 +336,7 @@ impl Directory {
         let shown = Shown { token, scheme, method, headers, certificate };
         let verified = tokens.verify(shown, now, memory).await;
         let verified = verified.map_err(|failed| self.challenges.failed(failed, tokens.nonce(now)))?;
-        let known = self.accounts.known(Arc::clone(&verified.caller));
+        let known = self.accounts.known(Arc::clone(&verified.caller), &[]);
         Arc::make_mut(&mut proofs).token = Some(Token { secret: token.into(), expires: verified.expires });
         let until = Timestamp(verified.expires.0.saturating_add(tokens.grace));
         Ok(Identified { known, proofs, until: Some(until), nonce: tokens.nonce(now), directory: Arc::clone(self) })
@@ -356,21 +358,25 @@ impl Directory {
 }
 
 fn key_table(identity: &IdentitySettings, accounts: &Accounts) -> Result<Arc<KeyTable>, String> {
-    let known = |caller: Caller| accounts.known(Arc::new(caller));
+    let known = |caller: Caller, servers: &[String]| accounts.known(Arc::new(caller), servers);
     let table = KeyTable::new(identity.all_keys(), known).map_err(|problem| format!("identity.keys: {problem}"))?;
     Ok(Arc::new(table))
 }
 
 impl Known {
+    pub(crate) fn reaches(&self, server: &str) -> bool {
+        self.servers.is_empty() || self.servers.iter().any(|allowed| allowed == server)
+    }
+
     /// A caller with an account that nobody else finds.
     #[cfg(test)]
     pub(crate) fn new(caller: Caller) -> Arc<Self> {
-        Accounts::default().known(Arc::new(caller))
+        Accounts::default().known(Arc::new(caller), &[])
     }
 }
 
 impl Accounts {
-    fn known(&self, caller: Arc<Caller>) -> Arc<Known> {
-        Arc::new(Known { account: self.of(&caller), caller })
+    fn known(&self, caller: Arc<Caller>, servers: &[String]) -> Arc<Known> {
+        Arc::new(Known { account: self.of(&caller), caller, servers: servers.into() })
     }
 }

@@ -26,6 +26,7 @@ use crate::answer::{Asked, Refusal, status_of};
 use crate::event::Event;
 use crate::gateway::{Gateway, Plan};
 use crate::identify::Permit;
+use crate::place::Place;
 use crate::session::{InFlight, Opening, Session, StreamGuard};
 
 /// Beyond this nobody sets an alarm. A year: timers cannot be set for much longer.
@@ -35,6 +36,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 #[derive(Debug)]
 #[expect(dead_code, reason = "places and ids are held, not read: dropping them gives them back")]
 pub(crate) struct Baggage {
+    pub(crate) place: Place,
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) opening: Option<Opening>,
     pub(crate) in_flight: Option<InFlight>,
@@ -145,7 +147,7 @@ impl Journey {
             return;
         }
         if let Some(message) = message.as_ref().filter(|_| self.may_list_tools()) {
-            self.gateway.upstream.observe(message);
+            self.baggage.place.server.upstream.observe(message);
         }
         self.tally(message.as_ref());
         match (self.inspector.inspect(arrived), message) {
@@ -332,18 +334,14 @@ impl Journey {
     /// When the gateway wants this reply to end: at once for standing streams, at a reload too, so that no stream outlives the plan it
     /// was opened under; after the drain for calls.
     pub(crate) fn stop_signal(&self) -> CancellationToken {
-        if self.is_standing() { self.standing.clone() } else { self.gateway.overdue.token().clone() }
-    }
-
-    fn is_standing(&self) -> bool {
-        self.asked.id.is_none() || self.asked.method.as_deref() == Some("subscriptions/listen")
+        if self.asked.is_standing() { self.standing.clone() } else { self.gateway.overdue.token().clone() }
     }
 
     /// How long a standing stream may stand: what proved its caller ends, and nobody would ask again. Anything else is soon over and was
     /// asked for in time.
     pub(crate) fn stands_for(&self) -> Option<Duration> {
-        let until = self.baggage.until.filter(|_| self.is_standing())?;
-        Some(until.since(self.gateway.clock.now())).filter(|left| *left < LONGEST)
+        let until = self.baggage.until.filter(|_| self.asked.is_standing())?;
+        stands_for(until, self.gateway.clock.now())
     }
 
     /// What proved the caller of a standing stream has ended.
@@ -351,9 +349,17 @@ impl Journey {
         self.finish(Status::Ended, None, Some("what proved the caller has ended".to_owned()));
     }
 
+    /// Nobody waits for this any more; the server hears of it.
+    pub(crate) fn gives_up(&mut self, fault: &Fault) {
+        if !self.finished {
+            self.gateway.cancel(&self.baggage.place.server, &self.inspector, "the gateway waited long enough");
+            self.failed(fault);
+        }
+    }
+
     /// Ends the reply now; an open call gets an error with its id.
     pub(crate) fn stop(&mut self) -> Option<Inspected> {
-        if self.is_standing() {
+        if self.asked.is_standing() {
             self.finish(Status::Ended, None, Some("the gateway stopped or reloaded".to_owned()));
             return None;
         }
@@ -377,13 +383,13 @@ impl Journey {
             }
             _ => None,
         };
-        Event::seal(&self.gateway.sealer, &session.sealed, id, request.as_deref())
+        Event::seal(&self.gateway.sealer, &session.sealed, self.baggage.place.at, id, request.as_deref())
     }
 
     /// The client hung up. Modern: that cancels, so everything is dropped (C8). Legacy: it does not (A17); a resumable reply is
     /// left for the client to come back to, any other runs to its end unseen.
     pub(crate) fn client_left(mut self: Box<Self>) {
-        if self.is_standing() && !self.finished {
+        if self.asked.is_standing() && !self.finished {
             // Standing streams end only this way or by ours: nothing was left unanswered.
             self.finish(Status::Ended, None, Some("the client closed it".to_owned()));
             return;
@@ -405,12 +411,17 @@ impl Journey {
                 };
                 if gives_up {
                     // Dropping the journey closes its entry as abandoned.
-                    self.gateway.cancel(&self.inspector, "its client went away long ago");
+                    self.gateway.cancel(&self.baggage.place.server, &self.inspector, "its client went away long ago");
                 }
             },
             &runtime,
         );
     }
+}
+
+/// How long something may stand; `None` when nobody would live to see the end.
+pub(crate) fn stands_for(until: Timestamp, now: Timestamp) -> Option<Duration> {
+    Some(until.since(now)).filter(|left| *left < LONGEST)
 }
 
 fn is_response(message: &Message) -> bool {

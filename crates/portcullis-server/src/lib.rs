@@ -2,12 +2,15 @@
 
 mod accept; // request -> Arrival: path, method, media types, size, time
 mod answer; // the one place that turns a failure into an HTTP status and a JSON-RPC error
+mod answering; // what answers one message: one server's reply, or several's
 mod authority; // the one host a request names
 mod batch; // 2025-03-26 arrays: several exchanges behind one body
 mod body; // what an HTTP answer carries
 mod conversation; // one connection: PROXY header, TLS, HTTP
 mod cors; // what a web page must be told to be let in by its browser
+mod cursor; // how far merged lists have come, sealed for one caller
 mod departure; // the outgoing stream: SSE framing, keep-alive
+mod endpoint; // the paths of a listener and the servers behind each
 mod event; // event ids, sealed for one session
 mod fields; // names of header fields
 mod forward; // one judged call, sent; its reply begun
@@ -16,9 +19,11 @@ mod http2; // what one HTTP/2 connection may do
 mod identify; // Arrival -> Caller
 mod journey; // inspect and record: one reply from first arrival to closed entry
 mod listener; // sockets, connections, drain
+mod merged; // one answer from several servers
 mod origin; // which Host and Origin values are ours
 mod peer; // the other end of a connection
 mod pipeline; // accept, identify, read, judge, forward, inspect, record
+mod place; // which servers a message is for
 mod proxies; // trusted proxies and what they say of a request
 mod proxy_protocol; // what a load balancer says in front of a connection
 mod random; // the only source of randomness
@@ -36,6 +41,7 @@ mod workers; // the threads that serve connections
 mod testing; // canned upstream, memory ledger, a client on a real socket
 
 pub use self::{
+    endpoint::{EndpointParts, Merging, Missing},
     gateway::{Gateway, Plan, SetupError},
     identify::{CertificateCaller, Examined, Expiry, KeyProblem, key_problems},
     listener::{Bound, SystemClock},

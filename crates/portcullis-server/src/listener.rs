@@ -126,7 +126,9 @@ async fn drain(gateway: &Arc<Gateway>, graceful: GracefulShutdown) {
         }
     }
     gateway.overdue.say();
-    gateway.upstream.shut_down().await;
+    for server in gateway.endpoints.servers() {
+        server.upstream.shut_down().await;
+    }
     gateway.tasks.close();
     let _left_over = tokio::time::timeout(Duration::from_secs(2), gateway.tasks.wait()).await;
 }
@@ -137,7 +139,7 @@ async fn expire(gateway: Arc<Gateway>) {
     loop {
         rounds.tick().await;
         for key in gateway.sessions.expire(gateway.clock.now()) {
-            gateway.upstream.forget(key).await;
+            gateway.forget(key).await;
         }
     }
 }

@@ -19,18 +19,19 @@ use portcullis_core::version::Era;
 
 use crate::accept::{Arrival, Head, METHODS, Verb};
 use crate::answer::{Answer, Asked, Refusal, Unread, gateway_denial};
+use crate::answering::{Answering, begin, deliver};
 use crate::batch::Batch;
 use crate::body::Body;
 use crate::cors::{self, Page};
 use crate::departure::Departure;
+use crate::endpoint::Endpoint;
 use crate::fields::{ACCEL_BUFFERING, DPOP_NONCE, SESSION_ID};
-use crate::forward::{Forwarded, forward};
+
 use crate::gateway::Gateway;
 use crate::identify::{Asking, Identified, Permit, WELL_KNOWN};
-use crate::journey::Journey;
 use crate::peer::{ClientCertificate, Peer};
 use crate::proxies::Via;
-use crate::read::{self, Post, Read};
+use crate::read::{self, Post, Turn};
 use crate::record::{self, RefusedFacts};
 use crate::surviving::{Surviving, Work};
 
@@ -77,10 +78,10 @@ async fn steps(
         return Err(early(shutting_down()));
     }
     // identify
-    let verb = arrival.verb;
+    let (verb, endpoint) = (arrival.verb, Arc::clone(&arrival.endpoint));
     let now = gateway.clock.now();
     let certificate = peer.certificate(now).map_err(early)?.map(Arc::as_ref);
-    let asked = asking(gateway, verb, &arrival.head, &via, certificate, now);
+    let asked = asking(&endpoint, verb, &arrival.head, &via, certificate, now);
     let directory = gateway.directory.load_full();
     let at_once = directory.at_once(&asked).map_err(early)?;
     let mut identified = match at_once {
@@ -100,11 +101,11 @@ async fn steps(
     };
     facts.bytes = body.len();
     if directory.binds_body(&head.headers) {
-        let asked = asking(gateway, verb, &head, &via, certificate, now);
-        Box::pin(bind(gateway, &asked, &body, &mut identified)).await?;
+        let asked = asking(&endpoint, verb, &head, &via, certificate, now);
+        Box::pin(bind(gateway, &endpoint, &asked, &body, &mut identified)).await?;
     }
     let nonce = identified.nonce.take();
-    let answered = answer(gateway, verb, head, body, identified, permit, facts).await;
+    let answered = answer(gateway, &endpoint, verb, Received { head, body, identified, permit }, facts).await;
     answered.map(|response| with_nonce(response, nonce))
 }
 
@@ -120,7 +121,7 @@ fn metadata(gateway: &Gateway, via: &Via, request: &Request<Incoming>) -> Result
 
 /// The request as *identify* sees it.
 fn asking<'a>(
-    gateway: &'a Gateway,
+    endpoint: &'a Endpoint,
     verb: Verb,
     head: &'a Head,
     via: &'a Via,
@@ -128,46 +129,51 @@ fn asking<'a>(
     now: Timestamp,
 ) -> Asking<'a> {
     let Head { uri, headers } = head;
-    Asking { method: verb.as_str(), uri, headers, via, certificate, server: gateway.upstream.name(), now }
+    Asking { method: verb.as_str(), uri, headers, via, certificate, servers: &endpoint.names, now }
 }
 
 /// What is said about the body, too.
 async fn bind(
     gateway: &Gateway,
+    endpoint: &Endpoint,
     asking: &Asking<'_>,
     body: &[u8],
     identified: &mut Identified,
 ) -> Result<(), Box<Unread>> {
-    let session = read::session_of(gateway, identified, asking.headers, asking.now);
+    let session = read::session_of(gateway, endpoint, identified, asking.headers, asking.now);
     let directory = Arc::clone(&identified.directory);
     directory.bind(asking, body, session, gateway.memory.as_ref(), identified).await.map_err(early)
+}
+
+/// A request of a caller who is known.
+struct Received {
+    head: Head,
+    body: Bytes,
+    identified: Identified,
+    permit: Permit,
 }
 
 /// Read, and everything after it.
 async fn answer(
     gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
     verb: Verb,
-    head: Head,
-    body: Bytes,
-    identified: Identified,
-    permit: Permit,
+    received: Received,
     facts: &RefusedFacts,
 ) -> Result<Response<Body>, Box<Unread>> {
+    let Received { head, body, identified, permit } = received;
+    let bodiless = |close, permit| read::bodiless(gateway, endpoint, &identified, &head.headers, close, permit);
     match verb {
         Verb::Message => {
-            let post = read::post(gateway, &identified, &head.headers, body, permit).await?;
+            let post = read::post(gateway, endpoint, &identified, &head.headers, body, permit).await?;
             drop((head, identified));
             match post {
-                Post::One(read) => one(gateway, *read).await,
-                Post::Batch(reads) => Box::pin(batch(gateway, reads, facts)).await,
+                Post::One(turn) => one(gateway, turn).await,
+                Post::Batch(turns) => Box::pin(batch(gateway, turns, facts)).await,
             }
         }
-        Verb::Stream => {
-            Box::pin(stream(gateway, read::bodiless(gateway, &identified, &head.headers, false, permit)?)).await
-        }
-        Verb::Close => {
-            Box::pin(close(gateway, read::bodiless(gateway, &identified, &head.headers, true, permit)?)).await
-        }
+        Verb::Stream => Box::pin(stream(gateway, bodiless(false, permit)?)).await,
+        Verb::Close => Box::pin(close(gateway, bodiless(true, permit)?)).await,
     }
 }
 
@@ -180,34 +186,33 @@ fn with_nonce(mut response: Response<Body>, nonce: Option<String>) -> Response<B
 }
 
 /// Judge, forward, inspect, record, for one message. A legacy call goes on when its client leaves (A17).
-async fn one(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
-    let legacy = read.call.era() == Era::Legacy;
-    let session = read.opening.is_some().then(|| read.session.as_ref().map(|session| session.sealed.clone())).flatten();
+async fn one(gateway: &Arc<Gateway>, turn: Turn) -> Result<Response<Body>, Box<Unread>> {
+    let legacy = turn.read().is_some_and(|read| read.call.era() == Era::Legacy);
     // Boxed, so that neither a connection between its requests nor one whose stream stands open keeps the room that this takes.
     let work: Work<_> = {
         let gateway = Arc::clone(gateway);
-        Box::pin(async move { respond(&gateway, read, session).await })
+        Box::pin(async move { respond(&gateway, turn).await })
     };
     if legacy { Surviving::new(work, Arc::clone(gateway)).await } else { work.await }
 }
 
-async fn respond(gateway: &Arc<Gateway>, read: Read, session: Option<String>) -> Result<Response<Body>, Box<Unread>> {
-    let is_request = read.call.expects_response();
-    let Forwarded { mut journey } = in_time(gateway, pin!(forward(gateway, read))).await?;
-    if !is_request {
-        journey.accepted(StatusCode::ACCEPTED);
+async fn respond(gateway: &Arc<Gateway>, turn: Turn) -> Result<Response<Body>, Box<Unread>> {
+    if !turn.expects_response() {
+        in_time(gateway, pin!(deliver(gateway, turn, StatusCode::ACCEPTED))).await?;
         return Ok(status_only(StatusCode::ACCEPTED));
     }
-    let mut response = match journey.media() {
-        Media::EventStream => events(Departure::new(journey, None)),
+    let session = turn.opens();
+    let mut answering = in_time(gateway, pin!(begin(gateway, turn))).await?;
+    let mut response = match answering.media() {
+        Media::EventStream => events(Departure::new(answering, None)),
         Media::Json | Media::Unframed | Media::Accepted => {
             let quiet = gateway.settings.timeouts.keep_alive();
-            match first(gateway, &mut journey, quiet).await {
-                First::Response(message) => json(message, journey.status()),
-                First::Other(message) => events(Departure::new(journey, Some(message))),
+            match first(gateway, &mut answering, quiet).await? {
+                First::Response(message) => json(message, answering.status()),
+                First::Other(message) => events(Departure::new(answering, Some(message))),
                 First::Nothing => {
-                    journey.becomes_stream();
-                    events(Departure::new(journey, None))
+                    answering.becomes_stream();
+                    events(Departure::new(answering, None))
                 }
             }
         }
@@ -230,14 +235,15 @@ enum First {
     Nothing,
 }
 
-async fn first(gateway: &Gateway, journey: &mut Journey, quiet: Duration) -> First {
-    let next = gateway.overdue.unless(pin!(tokio::time::timeout(quiet, journey.next()))).await;
-    match next {
+async fn first(gateway: &Gateway, answering: &mut Answering, quiet: Duration) -> Result<First, Box<Unread>> {
+    let next = gateway.overdue.unless(pin!(tokio::time::timeout(quiet, answering.next()))).await;
+    Ok(match next {
         Some(Ok(Some(message))) if message.is_response() => First::Response(message),
         Some(Ok(Some(message))) => First::Other(message),
-        Some(Ok(None) | Err(_)) => First::Nothing,
-        None => journey.stop().map_or(First::Nothing, First::Response),
-    }
+        Some(Ok(None)) => return answering.refusal().map_or(Ok(First::Nothing), Err),
+        Some(Err(_)) => First::Nothing,
+        None => answering.stop().map_or(First::Nothing, First::Response),
+    })
 }
 
 /// At the end of a drain, calls that have not even begun to be answered are answered by us.
@@ -251,19 +257,20 @@ async fn in_time<T>(
 /// Each item is judged and answered alone; one body carries the answers (A7).
 async fn batch(
     gateway: &Arc<Gateway>,
-    reads: Vec<Result<Read, Box<Unread>>>,
+    turns: Vec<Result<Turn, Box<Unread>>>,
     facts: &RefusedFacts,
 ) -> Result<Response<Body>, Box<Unread>> {
     let mut departures = Vec::new();
-    for read in reads {
-        let is_request = read.as_ref().is_ok_and(|read| read.call.expects_response());
-        let forwarded = match read {
-            Ok(read) => in_time(gateway, pin!(forward(gateway, read))).await,
+    for turn in turns {
+        let departure = match turn {
+            Ok(turn) if turn.expects_response() => {
+                in_time(gateway, pin!(begin(gateway, turn))).await.map(|answering| Some(Departure::new(answering, None)))
+            }
+            Ok(turn) => in_time(gateway, pin!(deliver(gateway, turn, StatusCode::ACCEPTED))).await.map(|()| None),
             Err(unread) => Err(unread),
         };
-        match forwarded {
-            Ok(Forwarded { mut journey }) if !is_request => journey.accepted(StatusCode::ACCEPTED),
-            Ok(Forwarded { journey }) => departures.push(Departure::new(journey, None)),
+        match departure {
+            Ok(departure) => departures.extend(departure),
             Err(unread) => {
                 let Unread { refusal, asked, recorded } = *unread;
                 if !recorded {
@@ -281,19 +288,18 @@ async fn batch(
     Ok(event_stream(Body::Batch(Box::new(Batch::new(departures)))))
 }
 
-async fn stream(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
-    let Forwarded { journey } = in_time(gateway, pin!(forward(gateway, read))).await?;
-    Ok(events(Departure::new(journey, None)))
+async fn stream(gateway: &Arc<Gateway>, turn: Turn) -> Result<Response<Body>, Box<Unread>> {
+    let answering = in_time(gateway, pin!(begin(gateway, turn))).await?;
+    Ok(events(Departure::new(answering, None)))
 }
 
-async fn close(gateway: &Arc<Gateway>, read: Read) -> Result<Response<Body>, Box<Unread>> {
-    let key = read.session.as_ref().map(|session| session.key);
-    let closed = forward(gateway, read).await;
-    // The client is done with the session whatever its server says.
-    match closed {
-        Err(unread) if matches!(&unread.refusal, Refusal::Denial(_)) => return Err(unread),
-        Ok(Forwarded { mut journey }) => journey.accepted(StatusCode::NO_CONTENT),
-        Err(_) => {}
+async fn close(gateway: &Arc<Gateway>, turn: Turn) -> Result<Response<Body>, Box<Unread>> {
+    let key = turn.read().and_then(|read| read.session.as_ref()).map(|session| session.key);
+    // The client is done with the session whatever its servers say.
+    if let Err(unread) = deliver(gateway, turn, StatusCode::NO_CONTENT).await
+        && matches!(&unread.refusal, Refusal::Denial(_))
+    {
+        return Err(unread);
     }
     if let Some(key) = key {
         gateway.sessions.end(key);

@@ -18,10 +18,12 @@ use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
+use crate::endpoint::{Endpoint, Server};
 use crate::event::Event;
 use crate::fields::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, TRACEPARENT, TRACESTATE};
 use crate::gateway::Gateway;
 use crate::identify::{Directory, Identified, Permit};
+use crate::place::{Leg, Legs, Place, Placing};
 use crate::random;
 use crate::session::{InFlight, Opening, Session};
 
@@ -29,6 +31,8 @@ use crate::session::{InFlight, Opening, Session};
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) call: Call,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) place: Place,
     pub(crate) session: Option<Arc<Session>>,
     /// The session that this `initialize` opens; ends with the call unless the server agrees.
     pub(crate) opening: Option<Opening>,
@@ -40,17 +44,58 @@ pub(crate) struct Read {
     pub(crate) directory: Arc<Directory>,
 }
 
+/// What one message became.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    One(Box<Read>),
+    /// The same message for several servers, with one answer.
+    Many(Box<Many>),
+}
+
+/// A message for several servers.
+#[derive(Debug)]
+pub(crate) struct Many {
+    /// At least one, of different servers.
+    pub(crate) reads: Vec<Read>,
+    pub(crate) opening: Option<Opening>,
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+impl Turn {
+    /// The first, which stands for all in everything but the server.
+    pub(crate) fn read(&self) -> Option<&Read> {
+        match self {
+            Self::One(read) => Some(read),
+            Self::Many(many) => many.reads.first(),
+        }
+    }
+
+    pub(crate) fn expects_response(&self) -> bool {
+        self.read().is_some_and(|read| read.call.expects_response())
+    }
+
+    /// The session id that an `initialize` gives the client.
+    pub(crate) fn opens(&self) -> Option<String> {
+        let opening = match self {
+            Self::One(read) => read.opening.is_some(),
+            Self::Many(many) => many.opening.is_some(),
+        };
+        self.read().filter(|_| opening)?.session.as_ref().map(|session| session.sealed.clone())
+    }
+}
+
 /// What a POST body holds.
 #[derive(Debug)]
 pub(crate) enum Post {
-    One(Box<Read>),
+    One(Turn),
     /// 2025-03-26 only (A7). Each item stands for itself: one that is refused does not take the others with it.
-    Batch(Vec<Result<Read, Box<Unread>>>),
+    Batch(Vec<Result<Turn, Box<Unread>>>),
 }
 
 /// The headers of one request, as the reader needs them.
 struct Reader<'a> {
     gateway: &'a Arc<Gateway>,
+    endpoint: &'a Arc<Endpoint>,
     identified: &'a Identified,
     headers: &'a HeaderMap,
     /// All values of `MCP-Protocol-Version`, trimmed; one that is not ASCII matches no version.
@@ -62,12 +107,13 @@ struct Reader<'a> {
 /// Reads a POST.
 pub(crate) async fn post(
     gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
     identified: &Identified,
     headers: &HeaderMap,
     body: Bytes,
     permit: Permit,
 ) -> Result<Post, Box<Unread>> {
-    let reader = Reader::new(gateway, identified, headers, permit);
+    let reader = Reader::new(gateway, endpoint, identified, headers, permit);
     let session = reader.session();
     if wire::looks_like_batch(&body) {
         return reader.batch(body, session).await;
@@ -90,46 +136,54 @@ pub(crate) async fn post(
     reader
         .message(message, session)
         .await
-        .map(|read| Post::One(Box::new(read)))
+        .map(Post::One)
         .map_err(|refusal| Unread::new(refusal, reader.asked(asked.id().cloned(), asked.method())))
 }
 
 /// The id of the session that a request belongs to, if it names one of its caller's.
 pub(crate) fn session_of<'a>(
     gateway: &Gateway,
+    endpoint: &Endpoint,
     identified: &Identified,
     headers: &'a HeaderMap,
     now: Timestamp,
 ) -> Option<&'a str> {
     // Whatever else the request may turn out to be is for the reader to say.
     let sealed = headers.get(&SESSION_ID)?.to_str().ok()?;
-    let found = gateway.sessions.find(&identified.known.account, &gateway.sealer, sealed, now);
+    let found = gateway.sessions.find(&identified.known.account, &gateway.sealer, sealed, now, &endpoint.path);
     found.is_ok().then_some(sealed)
 }
 
 /// Reads a GET or DELETE, which exist only in legacy sessions.
 pub(crate) fn bodiless(
     gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
     identified: &Identified,
     headers: &HeaderMap,
     close: bool,
     permit: Permit,
-) -> Result<Read, Box<Unread>> {
-    let reader = Reader::new(gateway, identified, headers, permit);
+) -> Result<Turn, Box<Unread>> {
+    let reader = Reader::new(gateway, endpoint, identified, headers, permit);
     reader.bodiless(close).map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
 }
 
 impl<'a> Reader<'a> {
-    fn new(gateway: &'a Arc<Gateway>, identified: &'a Identified, headers: &'a HeaderMap, permit: Permit) -> Self {
+    fn new(
+        gateway: &'a Arc<Gateway>,
+        endpoint: &'a Arc<Endpoint>,
+        identified: &'a Identified,
+        headers: &'a HeaderMap,
+        permit: Permit,
+    ) -> Self {
         let versions = headers.get_all(&PROTOCOL_VERSION).iter();
         let versions = versions.map(|value| value.to_str().unwrap_or("\u{fffd}").trim_matches([' ', '\t'])).collect();
-        Self { gateway, identified, headers, versions, permit: Arc::new(permit), now: gateway.clock.now() }
+        Self { gateway, endpoint, identified, headers, versions, permit: Arc::new(permit), now: gateway.clock.now() }
     }
 
     fn asked(&self, id: Option<wire::Id>, method: Option<&str>) -> Asked {
         let modern =
             self.versions.iter().any(|version| Version::parse(version).is_some_and(|v| v.era() == Era::Modern));
-        let refusals = self.gateway.plan.load().refusals;
+        let refusals = self.endpoint.plan.load().refusals;
         Asked { id, method: method.map(str::to_owned), modern, refusals }
     }
 
@@ -146,7 +200,7 @@ impl<'a> Reader<'a> {
         }
         let sealed = value.to_str().map_err(|_| Violation::SessionUnknown);
         let (account, sealer) = (&self.identified.known.account, &self.gateway.sealer);
-        Some(sealed.and_then(|sealed| self.gateway.sessions.find(account, sealer, sealed, self.now)))
+        Some(sealed.and_then(|sealed| self.gateway.sessions.find(account, sealer, sealed, self.now, &self.endpoint.path)))
     }
 
     async fn batch(&self, body: Bytes, session: Option<Result<Arc<Session>, Violation>>) -> Result<Post, Box<Unread>> {
@@ -170,7 +224,7 @@ impl<'a> Reader<'a> {
         &self,
         message: Message,
         session: Option<Result<Arc<Session>, Violation>>,
-    ) -> Result<Read, Refusal> {
+    ) -> Result<Turn, Refusal> {
         let found = session.as_ref().and_then(|found| found.as_ref().ok());
         let evidence = Evidence {
             version_headers: &self.versions,
@@ -191,7 +245,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn modern(&self, message: Message, version: Version) -> Result<Read, Refusal> {
+    async fn modern(&self, message: Message, version: Version) -> Result<Turn, Refusal> {
         if !classify::method_exists(version, &message) {
             return Err(Violation::MethodUnknown.into());
         }
@@ -200,7 +254,6 @@ impl<'a> Reader<'a> {
             return Err(Violation::CancelUnmatched.into());
         }
         let declared = message.meta(META_CAPABILITIES).map(Declared::of).unwrap_or_default();
-        self.know_tool(&message).await;
         let headers = HeaderView(self.headers);
         let param_headers = if message.kind() == Kind::Request {
             // Without the tool: its own headers are checked once the call is cleared, so that a refusal cannot tell that a hidden
@@ -214,13 +267,13 @@ impl<'a> Reader<'a> {
         if message.kind() == Kind::Request && capabilities::needs_tasks(&message) && !declared.tasks {
             return Err(Violation::CapabilityMissing { required: capabilities::DECLARES_TASKS }.into());
         }
-        let context = self.context(version, &message, None, param_headers, None)?;
-        self.read(message, context, None)
+        let legs = self.placing(None).place(message)?;
+        self.turn(legs, Exchange { version, session: None, param_headers, answers: None, opening: None }).await
     }
 
-    async fn legacy(&self, message: Message, version: Version, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
+    async fn legacy(&self, message: Message, version: Version, session: Option<Arc<Session>>) -> Result<Turn, Refusal> {
         if message.method() == Some("initialize") {
-            return self.initialize(message, version, session);
+            return self.initialize(message, version, session).await;
         }
         let session = session.ok_or(Violation::SessionMissing)?;
         let answers = match (message.kind(), message.id()) {
@@ -228,68 +281,64 @@ impl<'a> Reader<'a> {
             (Kind::Result | Kind::Error, None) => return Err(Violation::ResponseUnmatched.into()),
             (Kind::Request | Kind::Notification, _) => None,
         };
-        self.know_tool(&message).await;
-        let in_flight = match (message.kind(), message.id()) {
-            (Kind::Request, Some(id)) => Some(session.begin(id)?),
-            _ => None,
-        };
-        let context = self.context(version, &message, Some(&session), Vec::new(), answers)?;
-        let mut read = self.read(message, context, Some(session))?;
-        read.in_flight = in_flight;
-        Ok(read)
+        let legs = self.placing(Some(&session)).place(message)?;
+        self.turn(legs, Exchange { version, session: Some(session), param_headers: Vec::new(), answers, opening: None }).await
     }
 
-    fn initialize(&self, message: Message, version: Version, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
+    async fn initialize(
+        &self,
+        message: Message,
+        version: Version,
+        session: Option<Arc<Session>>,
+    ) -> Result<Turn, Refusal> {
         if session.is_some() {
             return Err(Violation::AlreadyInitialized.into());
         }
         let message = offer_legacy(message, version, self.gateway)?;
         let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
         let account = &self.identified.known.account;
-        let session = self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared)?;
+        let session = self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared, &self.endpoint.path)?;
         let opening = Opening::new(&self.gateway.sessions, &session);
-        let context = self.context(version, &message, Some(&session), Vec::new(), None)?;
-        let mut read = self.read(message, context, Some(session))?;
-        read.opening = Some(opening);
-        Ok(read)
+        let legs = self.placing(None).place(message)?;
+        let session = Some(session);
+        let opening = Some(opening);
+        self.turn(legs, Exchange { version, session, param_headers: Vec::new(), answers: None, opening }).await
     }
 
-    fn bodiless(&self, close: bool) -> Result<Read, Refusal> {
+    fn bodiless(&self, close: bool) -> Result<Turn, Refusal> {
         if !classify::heeds_session(&self.versions) {
             return Err(Violation::MethodNotAllowed { allow: "POST" }.into());
         }
         let session = self.session().ok_or(Violation::SessionMissing)??;
         let version = classify::classify_sessionless_stream(&self.versions, session.version())?;
-        let subject = if close {
-            Subject::Close
-        } else {
-            let event = self.last_event(&session)?;
-            let (last_event_id, request) = event.map_or((None, None), |event| (Some(event.id), event.request));
-            Subject::Stream { last_event_id, request: request.map(Box::new) }
-        };
-        let trace = self.trace(None)?;
-        let context = Context {
-            caller: Arc::clone(&self.identified.known.caller),
-            proofs: Arc::clone(&self.identified.proofs),
-            version,
-            session: Some(session.facts()),
-            server: Arc::clone(self.gateway.upstream.name()),
-            trace,
-            now: self.now,
-            catalogue: self.gateway.upstream.catalogue(),
-            param_headers: Vec::new(),
-            answers: None,
-        };
-        let call = Call { context: Arc::new(context), subject };
-        Ok(Read {
-            call,
-            session: Some(session),
-            opening: None,
-            in_flight: None,
-            permit: Arc::clone(&self.permit),
-            until: self.identified.until,
-            directory: Arc::clone(&self.identified.directory),
-        })
+        let event = if close { None } else { self.last_event(&session)? };
+        let session = Some(session);
+        let exchange = Exchange { version, session, param_headers: Vec::new(), answers: None, opening: None };
+        let mut reads = Vec::with_capacity(self.endpoint.servers.len());
+        for place in self.placing(exchange.session.as_deref()).everywhere() {
+            let here = event.as_ref().filter(|event| event.at == place.at);
+            // A broken reply goes on where it broke off; beside a standing stream those of the other servers begin anew.
+            if here.is_none() && event.as_ref().is_some_and(|event| event.request.is_some()) {
+                continue;
+            }
+            let subject = match here {
+                _ if close => Subject::Close,
+                Some(Event { id, request, .. }) => {
+                    Subject::Stream { last_event_id: Some(id.clone()), request: request.clone().map(Box::new) }
+                }
+                None => Subject::Stream { last_event_id: None, request: None },
+            };
+            let context = self.context(&exchange, &place.server, self.trace(None)?);
+            reads.push(self.read(place, Call { context: Arc::new(context), subject }, &exchange));
+        }
+        match (&self.endpoint.merging, reads.pop()) {
+            (_, None) => Err(Violation::EventUnknown.into()),
+            (None, Some(read)) => Ok(Turn::One(Box::new(read))),
+            (Some(_), Some(last)) => {
+                reads.push(last);
+                Ok(Turn::Many(Box::new(Many { reads, opening: None, in_flight: None })))
+            }
+        }
     }
 
     /// Opens `Last-Event-ID`, which only this caller in this session can hold (A19).
@@ -306,21 +355,21 @@ impl<'a> Reader<'a> {
 
     /// A tool the catalogue does not know may be new. Before the first list is read the call waits for it; later the question is asked
     /// in the background and not often, so that neither time nor load tells an unknown name from a hidden one.
-    async fn know_tool(&self, message: &Message) {
+    async fn know_tool(&self, server: &Arc<Server>, message: &Message) {
         if message.method() != Some("tools/call") {
             return;
         }
         let Some(name) = message.name() else { return };
-        let catalogue = self.gateway.upstream.catalogue();
-        if catalogue.tool(&name).is_some() || !self.gateway.may_refresh(self.now) {
+        let catalogue = server.upstream.catalogue();
+        if catalogue.tool(&name).is_some() || !server.may_refresh(self.now) {
             return;
         }
         // Failing to refresh is no failure of this call: it is judged as a call of an unknown tool.
         if catalogue.is_read() {
-            let gateway = Arc::clone(self.gateway);
-            self.gateway.tasks.spawn(async move { drop(gateway.upstream.refresh().await) });
+            let server = Arc::clone(server);
+            self.gateway.tasks.spawn(async move { drop(server.upstream.refresh().await) });
         } else {
-            let _refreshed = self.gateway.upstream.refresh().await;
+            let _refreshed = server.upstream.refresh().await;
         }
     }
 
@@ -333,38 +382,87 @@ impl<'a> Reader<'a> {
         Ok(TraceContext::from_request(&values(&TRACEPARENT), &values(&TRACESTATE), message, fresh_trace, fresh_span))
     }
 
-    fn context(
-        &self,
-        version: Version,
-        message: &Message,
-        session: Option<&Arc<Session>>,
-        param_headers: Vec<(String, String)>,
-        answers: Option<Arc<str>>,
-    ) -> Result<Context, Refusal> {
-        Ok(Context {
-            caller: Arc::clone(&self.identified.known.caller),
-            proofs: Arc::clone(&self.identified.proofs),
-            version,
-            session: session.map(|session| session.facts()),
-            server: Arc::clone(self.gateway.upstream.name()),
-            trace: self.trace(Some(message))?,
-            now: self.now,
-            catalogue: self.gateway.upstream.catalogue(),
-            param_headers,
-            answers,
-        })
+    fn placing<'s>(&'s self, session: Option<&'s Session>) -> Placing<'s> {
+        Placing {
+            endpoint: self.endpoint,
+            caller: &self.identified.known,
+            session,
+            sealer: &self.gateway.sealer,
+            limits: &self.gateway.limits,
+        }
     }
 
-    fn read(&self, message: Message, context: Context, session: Option<Arc<Session>>) -> Result<Read, Refusal> {
+    /// Each leg as a call of its own; what belongs to all of them once.
+    async fn turn(&self, legs: Legs, mut exchange: Exchange) -> Result<Turn, Refusal> {
+        let opening = exchange.opening.take();
+        let in_flight = match (&exchange.session, legs.request()) {
+            (Some(session), Some(id)) if opening.is_none() => Some(session.begin(id, legs.targets())?),
+            _ => None,
+        };
+        match legs {
+            Legs::One(leg) => {
+                let mut read = self.leg(leg, &exchange).await?;
+                (read.opening, read.in_flight) = (opening, in_flight);
+                Ok(Turn::One(Box::new(read)))
+            }
+            Legs::Many(legs) => {
+                let mut reads = Vec::with_capacity(legs.len());
+                for leg in legs {
+                    reads.push(self.leg(leg, &exchange).await?);
+                }
+                Ok(Turn::Many(Box::new(Many { reads, opening, in_flight })))
+            }
+        }
+    }
+
+    async fn leg(&self, leg: Leg, exchange: &Exchange) -> Result<Read, Refusal> {
+        let Leg { place, message } = leg;
+        self.know_tool(&place.server, &message).await;
+        let context = self.context(exchange, &place.server, self.trace(Some(&message))?);
         let message = match message.kind() {
             Kind::Request => trace::splice(message, &context.trace, &self.gateway.limits)?,
             Kind::Notification | Kind::Result | Kind::Error => message,
         };
-        let call = Call { context: Arc::new(context), subject: Subject::Message(message) };
-        let (permit, until) = (Arc::clone(&self.permit), self.identified.until);
-        let directory = Arc::clone(&self.identified.directory);
-        Ok(Read { call, session, opening: None, in_flight: None, permit, until, directory })
+        Ok(self.read(place, Call { context: Arc::new(context), subject: Subject::Message(message) }, exchange))
     }
+
+    fn context(&self, exchange: &Exchange, server: &Server, trace: TraceContext) -> Context {
+        Context {
+            caller: Arc::clone(&self.identified.known.caller),
+            proofs: Arc::clone(&self.identified.proofs),
+            version: exchange.version,
+            session: exchange.session.as_ref().map(|session| session.facts()),
+            server: Arc::clone(server.name()),
+            trace,
+            now: self.now,
+            catalogue: server.upstream.catalogue(),
+            param_headers: exchange.param_headers.clone(),
+            answers: exchange.answers.clone(),
+        }
+    }
+
+    fn read(&self, place: Place, call: Call, exchange: &Exchange) -> Read {
+        Read {
+            call,
+            endpoint: Arc::clone(self.endpoint),
+            place,
+            session: exchange.session.clone(),
+            opening: None,
+            in_flight: None,
+            permit: Arc::clone(&self.permit),
+            until: self.identified.until,
+            directory: Arc::clone(&self.identified.directory),
+        }
+    }
+}
+
+/// What all messages that one became have in common.
+struct Exchange {
+    version: Version,
+    session: Option<Arc<Session>>,
+    param_headers: Vec<(String, String)>,
+    answers: Option<Arc<str>>,
+    opening: Option<Opening>,
 }
 
 /// The trace a client names in its headers, for entries of requests that never became calls.

@@ -124,7 +124,6 @@ fn entry(gateway: &Gateway, refusal: &Refusal, facts: &RefusedFacts, detail: Str
 
 /// Something the operator will ask about later.
 pub(crate) fn notice(gateway: &Gateway, code: &'static str, detail: String) {
-    let server = Some(Arc::clone(gateway.upstream.name()));
-    let notice = Notice { at: gateway.clock.now(), code, server, detail };
+    let notice = Notice { at: gateway.clock.now(), code, server: None, detail };
     let _lost = gateway.ledger.append(Record::Notice(Box::new(notice)));
 }

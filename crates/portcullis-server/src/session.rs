@@ -1,7 +1,8 @@
 //! Legacy sessions: random, sealed towards the client, bound to the caller that opened them, capped per caller and in total.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -15,6 +16,7 @@ use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::tally::{History, Tally};
 use portcullis_core::version::Version;
 use portcullis_core::wire::Id;
+use smallvec::SmallVec;
 
 use crate::answer::gateway_denial;
 use crate::identify::Account;
@@ -38,6 +40,8 @@ pub(crate) struct Session {
     /// The sealed id the client holds.
     pub(crate) sealed: String,
     owner: Arc<Account>,
+    /// Path of the endpoint that it was opened at; elsewhere it is unknown.
+    path: Arc<str>,
     /// Set when the `initialize` result passes.
     version: OnceLock<Version>,
     /// What the client declared in `initialize`; holds for the session.
@@ -51,11 +55,17 @@ pub(crate) struct Session {
 
 #[derive(Debug, Default)]
 struct State {
-    in_flight: HashSet<Id>,
+    /// With the servers that they were sent to.
+    in_flight: HashMap<Id, Targets>,
     /// Server requests the client has yet to answer, with their method.
     asked: HashMap<Id, Arc<str>>,
     history: History,
+    /// Servers of the endpoint that this session was refused.
+    without: Targets,
 }
+
+/// Places of servers in their endpoint. Nearly always one.
+pub(crate) type Targets = SmallVec<[usize; 2]>;
 
 /// All sessions of this process.
 #[derive(Debug)]
@@ -136,11 +146,29 @@ impl Session {
     }
 
     /// Registers a request id (A34).
-    pub(crate) fn begin(self: &Arc<Self>, id: &Id) -> Result<InFlight, Violation> {
-        if !self.state().in_flight.insert(id.clone()) {
-            return Err(Violation::IdInUse);
-        }
+    pub(crate) fn begin(self: &Arc<Self>, id: &Id, targets: Targets) -> Result<InFlight, Violation> {
+        match self.state().in_flight.entry(id.clone()) {
+            Entry::Occupied(_) => return Err(Violation::IdInUse),
+            Entry::Vacant(free) => free.insert(targets),
+        };
         Ok(InFlight { session: Arc::clone(self), id: id.clone() })
+    }
+
+    /// Where the request in progress with this id was sent.
+    pub(crate) fn targets(&self, id: &Id) -> Option<Targets> {
+        self.state().in_flight.get(id).cloned()
+    }
+
+    /// A server of the endpoint does not take part in this session: policies refused it the `initialize`.
+    pub(crate) fn goes_without(&self, at: usize) {
+        let mut state = self.state();
+        if !state.without.contains(&at) {
+            state.without.push(at);
+        }
+    }
+
+    pub(crate) fn is_without(&self, at: usize) -> bool {
+        self.state().without.contains(&at)
     }
 
     pub(crate) fn stream(self: &Arc<Self>) -> StreamGuard {
@@ -211,6 +239,7 @@ impl Sessions {
         sealer: &Sealer,
         now: Timestamp,
         declared: Declared,
+        path: &Arc<str>,
     ) -> Result<Arc<Session>, Denial> {
         let total = self.count.fetch_add(1, Ordering::AcqRel);
         let own = owner.sessions.fetch_add(1, Ordering::AcqRel);
@@ -220,7 +249,7 @@ impl Sessions {
             let (limit, name) = (self.settings.per_caller, owner.name());
             Err(too_many(format!("limit of {limit} sessions for `{name}`")))
         } else {
-            self.insert(owner, sealer, now, declared).ok_or_else(|| too_many("no entropy for a session id".to_owned()))
+            self.insert(owner, sealer, now, declared, path).ok_or_else(|| too_many("no entropy for a session id".to_owned()))
         };
         if opened.is_err() {
             self.count.fetch_sub(1, Ordering::AcqRel);
@@ -235,6 +264,7 @@ impl Sessions {
         sealer: &Sealer,
         now: Timestamp,
         declared: Declared,
+        path: &Arc<str>,
     ) -> Option<Arc<Session>> {
         let bytes = random::bytes::<16>()?;
         let key = SessionKey(u128::from_be_bytes(bytes));
@@ -245,6 +275,7 @@ impl Sessions {
             hash: Arc::from(hash),
             sealed,
             owner: Arc::clone(owner),
+            path: Arc::clone(path),
             version: OnceLock::new(),
             declared,
             last_used: AtomicU64::new(now.0),
@@ -257,20 +288,22 @@ impl Sessions {
         Some(session)
     }
 
-    /// The live session a sealed id stands for, if it is `owner`'s. Forged, ended, expired and foreign ids look all the same (A24).
+    /// The live session a sealed id stands for, if it is `owner`'s and of the endpoint at `path`. Forged, ended, expired and foreign ids look
+    /// all the same (A24).
     pub(crate) fn find(
         &self,
         owner: &Account,
         sealer: &Sealer,
         sealed: &str,
         now: Timestamp,
+        path: &str,
     ) -> Result<Arc<Session>, Violation> {
         let bytes = sealer.open("session", &owner.owner, sealed).ok_or(Violation::SessionUnknown)?;
         let bytes = <[u8; 16]>::try_from(bytes.as_slice()).map_err(|_| Violation::SessionUnknown)?;
         let key = SessionKey(u128::from_be_bytes(bytes));
         let shard = self.shard(key).ok_or(Violation::SessionUnknown)?;
         let session = shard.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        let session = session.ok_or(Violation::SessionUnknown)?;
+        let session = session.filter(|session| *session.path == *path).ok_or(Violation::SessionUnknown)?;
         session.touch(now);
         Ok(session)
     }

@@ -33,6 +33,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::endpoint::EndpointParts;
 use crate::gateway::{Gateway, Plan};
 use crate::settings::{ApiKey, Refusals, ServerSettings};
 use crate::workers::Workers;
@@ -66,8 +67,15 @@ impl std::fmt::Debug for CannedUpstream {
 
 impl CannedUpstream {
     pub(crate) fn new(script: impl Fn(&Call) -> Result<Reply, Fault> + Send + Sync + 'static) -> Arc<Self> {
+        Self::named("canned", script)
+    }
+
+    pub(crate) fn named(
+        name: &str,
+        script: impl Fn(&Call) -> Result<Reply, Fault> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            name: "canned".into(),
+            name: name.into(),
             script: Box::new(script),
             sent: Mutex::default(),
             forgotten: Mutex::default(),
@@ -273,14 +281,29 @@ pub(crate) async fn start_on(
     workers: Workers,
     upstream: Arc<CannedUpstream>,
     policy: Arc<dyn Guard>,
+    settings: ServerSettings,
+) -> Running {
+    let servers = vec![Arc::clone(&upstream) as Arc<dyn Upstream>];
+    let only = EndpointParts { path: settings.path.clone(), servers, merging: None, plan: plan(policy) };
+    start_endpoints(workers, upstream, vec![only], settings).await
+}
+
+pub(crate) fn plan(policy: Arc<dyn Guard>) -> Plan {
+    let gate = Arc::new(Gate::new(policy, Vec::new()));
+    Plan { gate, digest: "test".into(), refusals: Refusals::Result }
+}
+
+/// The same with several endpoints; `upstream` is the server that the test asks about.
+pub(crate) async fn start_endpoints(
+    workers: Workers,
+    upstream: Arc<CannedUpstream>,
+    endpoints: Vec<EndpointParts>,
     mut settings: ServerSettings,
 ) -> Running {
     settings.listen = "127.0.0.1:0".parse().unwrap();
-    let gate = Arc::new(Gate::new(policy, Vec::new()));
-    let plan = Plan { gate, digest: "test".into(), refusals: Refusals::Result };
     let (ledger, clock) = (Arc::new(MemoryLedger::default()), Arc::new(FixedClock::at(Timestamp(1_000_000))));
-    let parts = (Arc::clone(&upstream) as Arc<dyn Upstream>, Arc::clone(&ledger) as Arc<dyn Ledger>);
-    let gateway = Gateway::new(settings, plan, parts.0, parts.1, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+    let parts = (Arc::clone(&ledger) as Arc<dyn Ledger>, Arc::clone(&clock) as Arc<dyn Clock>);
+    let gateway = Gateway::with_endpoints(settings, endpoints, parts.0, parts.1).unwrap();
     let bound = gateway.bind().await.unwrap();
     let (addr, shutdown) = (bound.local_addr, CancellationToken::new());
     let (done, stopped) = oneshot::channel();

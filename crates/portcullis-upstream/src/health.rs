@@ -103,13 +103,6 @@ impl HealthBoard {
         self.lock().rooms.iter().map(|room| room.view()).collect()
     }
 
-    /// Whether some server can be called, or none is known.
-    #[must_use]
-    pub fn any_usable(&self) -> bool {
-        let tracks = self.tracks();
-        tracks.is_empty() || tracks.iter().any(|track| track.health != Health::Unhealthy)
-    }
-
     /// Closes breakers and forgets what led to it. How many transports were meant.
     #[must_use]
     pub fn reset(&self, server: &str, transport: Option<&str>) -> usize {

@@ -14,11 +14,13 @@ use portcullis_core::guard::{About, Decision, Guard, Phase};
 use portcullis_core::proofs::Proofs;
 use portcullis_core::refusal::Fault;
 use portcullis_core::trace::TraceContext;
-use portcullis_core::upstream::{Arrived, Reply};
-use portcullis_core::version::Version;
+use portcullis_core::upstream::{Arrived, Pending, Reply, Upstream};
+use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Direction, Limits, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) mod scripted; // an upstream that does what a test says
 
 #[derive(Debug)]
 struct Permissive;
@@ -101,6 +103,11 @@ pub(crate) fn modern_call(id: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},"progressToken":"tok"}},"name":"echo","arguments":{{}}}}}}"#
     )
+}
+
+/// What a future has to say at once.
+pub(crate) fn now<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
 }
 
 /// Everything a reply gives, until it ends.
@@ -232,4 +239,103 @@ pub(crate) fn id_of(body: &str) -> String {
     let message =
         Message::read(Bytes::copy_from_slice(body.as_bytes()), Direction::ToServer, &Limits::default()).unwrap();
     message.id().map(|id| id.raw().to_owned()).unwrap_or_default()
+}
+
+/// What [`Fake`] says to a message, or fails with.
+type Says = Box<dyn Fn(&Call) -> Result<Reply, Fault> + Send + Sync>;
+
+/// An upstream in memory, for wrappers: it keeps a list of what reached it.
+pub(crate) struct Fake {
+    name: Arc<str>,
+    says: Says,
+    catalogue: Mutex<Result<Arc<Catalogue>, Fault>>,
+    /// Methods of what was sent, `forget`, `refresh`; in order.
+    heard: Mutex<Vec<String>>,
+}
+
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fake")
+    }
+}
+
+impl Fake {
+    /// `offers` is what a refresh reads; nothing is read before.
+    pub(crate) fn new(
+        offers: Result<Catalogue, Fault>,
+        says: impl Fn(&Call) -> Result<Reply, Fault> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let catalogue = Mutex::new(offers.map(Arc::new));
+        Arc::new(Self { name: "fake".into(), says: Box::new(says), catalogue, heard: Mutex::default() })
+    }
+
+    pub(crate) fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// What was heard since the last time.
+    pub(crate) fn news(&self) -> Vec<String> {
+        std::mem::take(&mut *self.heard.lock().unwrap())
+    }
+
+    pub(crate) fn offer(&self, offers: Result<Catalogue, Fault>) {
+        *self.catalogue.lock().unwrap() = offers.map(Arc::new);
+    }
+
+    fn hear(&self, what: &str) {
+        self.heard.lock().unwrap().push(what.to_owned());
+    }
+}
+
+impl Upstream for Fake {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn era(&self) -> Option<Era> {
+        None
+    }
+
+    fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>> {
+        self.hear(cleared.call().method());
+        let said = (self.says)(cleared.call());
+        Box::pin(async move {
+            // A server is never faster than whoever asks it beside.
+            tokio::task::yield_now().await;
+            said
+        })
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        let read = self.catalogue.lock().unwrap().clone().ok();
+        read.filter(|catalogue| catalogue.asked().is_some()).unwrap_or_default()
+    }
+
+    fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
+        self.hear("refresh");
+        let mut catalogue = self.catalogue.lock().unwrap();
+        if let Ok(read) = &mut *catalogue {
+            *read = Arc::new((**read).clone().asked_at(tokio::time::Instant::now().into_std()));
+        }
+        let outcome = catalogue.clone();
+        drop(catalogue);
+        Box::pin(std::future::ready(outcome))
+    }
+
+    fn observe(&self, _: &Message) {}
+
+    fn forget(&self, _: SessionKey) -> Pending<'_, ()> {
+        self.hear("forget");
+        Box::pin(std::future::ready(()))
+    }
+
+    fn shut_down(&self) -> Pending<'_, ()> {
+        self.hear("shut_down");
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// A message of a server.
+pub(crate) fn said(text: &str) -> Message {
+    Message::read(Bytes::copy_from_slice(text.as_bytes()), Direction::ToClient, &Limits::default()).unwrap()
 }

@@ -5,6 +5,7 @@ mod keys;
 mod options;
 mod policy;
 mod sign;
+mod status;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -13,6 +14,7 @@ pub(crate) use self::keys::{KeyStoreArgs, KeysCommand, KeysListArgs, KeysNewArgs
 pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, OfflineArgs, RunArgs, Saved, SourceArgs};
 pub(crate) use self::policy::{PolicyCommand, PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
 pub(crate) use self::sign::SignArgs;
+pub(crate) use self::status::StatusArgs;
 use crate::commands;
 use crate::exit::{Exit, Failure};
 use crate::out;
@@ -58,6 +60,8 @@ enum Command {
     Catalogue(CatalogueCommand),
     /// List what every server offers, and which names could be mistaken for each other.
     Tools(ToolsArgs),
+    /// Show how the servers of a running gateway are, and reset their breakers.
+    Status(StatusArgs),
     /// Read and verify the log of decisions.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -187,6 +191,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Keys(KeysCommand::List(args)) => commands::keys::list(&args),
         Command::Keys(KeysCommand::Revoke(args)) => commands::keys::revoke(&args),
         Command::Sign(args) => commands::sign::sign(&args),
+        Command::Status(args) => commands::status::status(&args),
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
         Command::Config(ConfigCommand::Reference) => commands::config::reference(),
         Command::Config(ConfigCommand::Commands) => commands::config::commands(),

@@ -10,6 +10,7 @@ pub(crate) mod keys;
 pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod sign;
+pub(crate) mod status;
 pub(crate) mod tools;
 
 use std::collections::BTreeMap;

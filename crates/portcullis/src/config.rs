@@ -18,7 +18,7 @@ use portcullis_core::naming::Names;
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{IdentitySettings, Refusals, ServerSettings};
-use portcullis_upstream::Choice;
+use portcullis_upstream::{BreakerSettings, BulkheadSettings, Choice, HealthSettings};
 
 use crate::finding::Finding;
 
@@ -64,6 +64,7 @@ pub(crate) struct UpstreamConfig {
     pub(crate) tags: Vec<String>,
     /// At least one; the preferred one first.
     pub(crate) ways: Vec<Way>,
+    pub(crate) care: Care,
 }
 
 /// One of the ways to a server.
@@ -72,6 +73,14 @@ pub(crate) struct Way {
     /// Where it stands in the file: `upstream.http`, `upstreams.2.transports.0.stdio`.
     pub(crate) key: String,
     pub(crate) transport: Transport,
+}
+
+/// What keeps a bad server from being everybody's problem.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Care {
+    pub(crate) breaker: BreakerSettings,
+    pub(crate) health: HealthSettings,
+    pub(crate) limits: BulkheadSettings,
 }
 
 /// A path and what it serves.

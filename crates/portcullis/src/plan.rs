@@ -1,6 +1,7 @@
 //! From a checked configuration to what runs: policies and guards into a plan, transports into upstreams. Everything here works
 //! without a socket, so that `check`, `explain` and `run` judge by the very same plan.
 
+mod care;
 mod sources;
 mod upstream;
 
@@ -15,6 +16,7 @@ use portcullis_policy::{Policies, PolicyGuard, Summary};
 use portcullis_server::Plan;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::care::{Checked, board as health_board};
 pub(crate) use self::sources::{find as policy_sources, from_policy};
 pub(crate) use self::upstream::{
     chain_signer, check as check_upstreams, describe as describe_upstream, make as make_upstream,

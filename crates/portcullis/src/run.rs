@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use portcullis_core::ledger::{Ledger, Notice, Record};
 use portcullis_server::Workers;
+use portcullis_upstream::health;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::assembly::{Assembly, Guarded, assemble};
@@ -60,13 +61,15 @@ async fn stop_asked(signals: &mut Signals) {
 }
 
 async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signals: Signals) -> Result<Exit, Failure> {
-    let Assembly { gateway, bound, servers, ledger, metrics, admin, chosen, loaded } = assembly;
+    let Assembly { gateway, bound, servers, board, checked, ledger, metrics, admin, chosen, loaded } = assembly;
     let upstreams: Vec<_> = servers.iter().map(|server| Arc::clone(&server.upstream)).collect();
     let stop = CancellationToken::new();
     if let Some(listener) = admin {
-        let views = admin::Views { metrics, log: Arc::clone(&ledger), upstreams: upstreams.clone() };
+        let views = admin::Views { metrics, log: Arc::clone(&ledger), upstreams: upstreams.clone(), board };
         drop(tokio::spawn(admin::serve(listener, views, stop.clone())));
     }
+    let asked = stop.clone();
+    drop(tokio::spawn(async move { asked.run_until_cancelled(health::watch(checked)).await }));
     let missing = servers.iter().filter(|server| server.answer.is_err());
     let missing: Vec<_> = missing.map(|server| Arc::clone(&server.upstream)).collect();
     if !missing.is_empty() {

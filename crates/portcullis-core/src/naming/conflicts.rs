@@ -83,7 +83,7 @@ impl Names {
             let offered: Vec<(usize, &str)> = known
                 .iter()
                 .enumerate()
-                .take(self.len())
+                .take(self.servers.len())
                 .flat_map(|(server, catalogue)| of.names(catalogue).map(move |name| (server, name)))
                 .collect();
             conflicts.extend(groups(&offered, |name| short::shortened(name).into_owned()).filter_map(|group| {
@@ -116,7 +116,7 @@ impl Names {
     fn conflict(&self, kind: ConflictKind, of: Offer, group: &[(usize, &str)], known: &[Arc<Catalogue>]) -> Conflict {
         let named = |(server, name): &(usize, &str)| {
             Some(Named {
-                server: Arc::clone(self.server(*server)?),
+                server: Arc::clone(&self.servers.get(*server)?.name),
                 name: (*name).to_owned(),
                 shown: self.shown_name(*server, of, name, known).map(String::from),
             })

@@ -165,13 +165,14 @@ impl Names {
 
     fn all(&self, message: &Message, limits: &Limits) -> Result<Placed, Unplaced> {
         let message = alone(message).apply(limits)?;
-        Ok(Placed::All((0..self.len()).map(|server| (server, message.clone())).collect()))
+        Ok(Placed::All((0..self.servers.len()).map(|server| (server, message.clone())).collect()))
     }
 
     /// Each server is asked for its own resources and tasks; what is nobody's is left out, and so not acknowledged (C70). A server that
     /// nothing is asked of is left out too, unless nothing is asked of any.
     fn listen(&self, message: &Message, limits: &Limits) -> Result<Placed, Unplaced> {
-        let shares = (0..self.len()).map(|server| self.share(message, server, limits).map(|share| (server, share)));
+        let shares =
+            (0..self.servers.len()).map(|server| self.share(message, server, limits).map(|share| (server, share)));
         let shares = shares.collect::<Result<Vec<_>, Malformed>>()?;
         let nothing_asked = shares.iter().all(|(_, (asks, _))| !asks);
         let asked = shares.into_iter().filter(|(_, (asks, _))| *asks || nothing_asked);

@@ -101,13 +101,14 @@ pub(super) fn is_id_variant(key: &[u8]) -> bool {
 }
 
 fn is_variant_of(known: &[&str], key: &[u8]) -> bool {
-    reads_as(known, key) && !known.iter().any(|name| name.as_bytes() == key)
+    // The name itself is what nearly every key is, and the cheapest to see.
+    !known.iter().any(|name| name.as_bytes() == key) && reads_as(known, key)
 }
 
 /// Whether `key` is one of `known`, or a lax reader could take it for one.
 pub(crate) fn reads_as(known: &[&str], key: &[u8]) -> bool {
     let alike = |key: &[u8]| known.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key));
-    if key.iter().all(|byte| (1..0x80).contains(byte)) {
+    if key.is_ascii() && !key.contains(&0) {
         return alike(key);
     }
     let folded = Folded::of(key);

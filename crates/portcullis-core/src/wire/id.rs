@@ -98,6 +98,12 @@ impl Id {
         Some(Self { raw: Text::new(view.text()), meaning })
     }
 
+    /// The value of an id that is a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(self.meaning()).ok()?.strip_prefix('"')?.strip_suffix('"')
+    }
+
     fn meaning(&self) -> &[u8] {
         match &self.meaning {
             Some(meaning) => meaning.as_bytes(),

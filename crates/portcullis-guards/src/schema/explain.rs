@@ -8,6 +8,8 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
+use super::instance::{Place, Read};
+
 /// Errors spelled out. 3: enough for a model to correct a call, which then meets the next ones.
 const ERRORS: usize = 3;
 /// Characters of one error. 240: a path and an enumeration of ordinary length.
@@ -16,7 +18,12 @@ const ERROR_CHARS: usize = 240;
 const COLLECT_BYTES: usize = 32 << 10;
 
 /// `"; "`-separated errors such as `/amount: must be <= 500 (maximum)`.
-pub(super) fn explain(validator: &Validator, names: &HashSet<Box<str>>, value: &Value, bytes: usize) -> String {
+pub(super) fn explain(
+    validator: &Validator<Read>,
+    names: &HashSet<Box<str>>,
+    value: Place<'_>,
+    bytes: usize,
+) -> String {
     let mut text = String::new();
     if bytes > COLLECT_BYTES {
         if let Err(error) = validator.validate(value) {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use portcullis_core::ledger::{Intent, Outcome, Record, Status};
 
-use super::Metrics;
+use super::{Metrics, RoomNumbers, TransportNumbers};
 
 #[test]
 fn only_known_methods_become_labels() {
@@ -21,6 +21,36 @@ fn only_known_methods_become_labels() {
         "{text}"
     );
     assert!(!text.contains("evil"));
+}
+
+#[test]
+fn what_is_shown_of_servers_is_as_of_now_and_goes_with_them() {
+    let metrics = Metrics::new();
+    let numbers = TransportNumbers {
+        server: "notes".into(),
+        transport: "http".into(),
+        health: "degraded",
+        breaker: "half_open",
+        transitions: [1, 2, 3],
+        calls: [10, 11, 12, 13],
+        checks: [4, 5],
+    };
+    let room = RoomNumbers { server: "notes".into(), held: [6, 7, 8], refused: 9 };
+    let _before = metrics.render_with(std::slice::from_ref(&numbers), std::slice::from_ref(&room));
+    let text = metrics.render_with(&[TransportNumbers { transitions: [1, 2, 4], ..numbers }], &[room]);
+    for line in [
+        r#"portcullis_server_health{server="notes",transport="http",state="degraded"} 1"#,
+        r#"portcullis_server_health{server="notes",transport="http",state="healthy"} 0"#,
+        r#"portcullis_breaker_state{server="notes",transport="http",state="half_open"} 1"#,
+        r#"portcullis_breaker_transitions_total{server="notes",transport="http",state="open"} 4"#,
+        r#"portcullis_transport_calls_total{server="notes",transport="http",outcome="refused"} 13"#,
+        r#"portcullis_server_checks_total{server="notes",transport="http",outcome="failed"} 5"#,
+        r#"portcullis_bulkhead{server="notes",what="waiting"} 7"#,
+        r#"portcullis_bulkhead_refused_total{server="notes"} 9"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!metrics.render_with(&[], &[]).contains("notes"));
 }
 
 #[test]

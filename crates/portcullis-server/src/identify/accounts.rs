@@ -74,6 +74,13 @@ impl Account {
     }
 }
 
+impl Permit {
+    /// Whose place it is.
+    pub(crate) fn owner(&self) -> &str {
+        &self.account.owner
+    }
+}
+
 impl Accounts {
     /// The account of a caller's owner.
     pub(crate) fn of(&self, caller: &Arc<Caller>) -> Arc<Account> {

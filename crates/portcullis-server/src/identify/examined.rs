@@ -51,7 +51,8 @@ impl Examined {
             Err(other) => return Err(other.detail()),
         };
         let (uri, headers, via) = (&uri, &headers, &via);
-        let asking = Asking { method: "POST", uri, headers, via, certificate: None, server, now };
+        let servers = &[Arc::from(server)];
+        let asking = Asking { method: "POST", uri, headers, via, certificate: None, servers, now };
         let memory = Embedded::new(16);
         let identified = match directory.prove(&asking, &memory).await {
             Ok(mut identified) => match directory.bind(&asking, body, None, &memory, &mut identified).await {

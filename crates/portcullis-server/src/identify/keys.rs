@@ -27,26 +27,24 @@ pub(crate) struct Key {
     pub(crate) known: Arc<Known>,
     /// The first moment at which it opens nothing any more.
     pub(crate) expires: Option<Timestamp>,
-    /// Empty: all. A name that no server has opens nothing.
-    servers: Vec<String>,
 }
 
 impl KeyTable {
-    /// `known` gives what stands for a caller.
+    /// `known` gives what stands for a caller that may reach these servers.
     ///
     /// # Errors
     /// The first of [`key_problems`].
     pub(crate) fn new<'a>(
         keys: impl Iterator<Item = &'a ApiKey> + Clone,
-        mut known: impl FnMut(Caller) -> Arc<Known>,
+        mut known: impl FnMut(Caller, &[String]) -> Arc<Known>,
     ) -> Result<Self, String> {
         if let Some(problem) = key_problems(keys.clone()).first() {
             return Err(problem.text.clone());
         }
         let entry = |key: &ApiKey| {
-            let known = known(Caller::new(&key.name, Proof::ApiKey, key.groups.clone()));
+            let known = known(Caller::new(&key.name, Proof::ApiKey, key.groups.clone()), &key.servers);
             let expires = key.expires.as_ref().map(super::Expiry::at);
-            Some((parse_hash(&key.sha256)?, Key { known, expires, servers: key.servers.clone() }))
+            Some((parse_hash(&key.sha256)?, Key { known, expires }))
         };
         Ok(Self { keys: keys.filter_map(entry).collect() })
     }
@@ -54,11 +52,11 @@ impl KeyTable {
     /// Whose key this is; `None` when it is nobody's.
     ///
     /// # Errors
-    /// A key that is over, or is not for `server`; with what the log shall say.
+    /// A key that is over, or is for none of `servers`; with what the log shall say.
     pub(crate) fn find(
         &self,
         presented: &str,
-        server: &str,
+        servers: &[Arc<str>],
         now: Timestamp,
     ) -> Result<Option<&Key>, (ProofFailure, String)> {
         let Some(key) = self.keys.get(digest(&SHA256, presented.as_bytes()).as_ref()) else { return Ok(None) };
@@ -66,8 +64,9 @@ impl KeyTable {
         if let Some(end) = key.expires.filter(|end| now >= *end) {
             return Err((ProofFailure::KeyExpired, format!("the key of `{name}` ended at {end}")));
         }
-        if !key.servers.is_empty() && !key.servers.iter().any(|allowed| allowed == server) {
-            return Err((ProofFailure::KeyElsewhere, format!("the key of `{name}` is not for `{server}`")));
+        if !servers.iter().any(|server| key.known.reaches(server)) {
+            let asked = servers.join("`, `");
+            return Err((ProofFailure::KeyElsewhere, format!("the key of `{name}` is not for `{asked}`")));
         }
         Ok(Some(key))
     }

@@ -35,7 +35,9 @@ impl Journey {
         let (Some(session), Some(id), Some(method)) = (&self.baggage.session, message.id(), message.method()) else {
             return true;
         };
-        if session.asked(id, method) {
+        // Under the id that the client will answer with.
+        let shown = self.baggage.place.facing.as_ref().map(|facing| facing.id(id));
+        if session.asked(shown.as_ref().unwrap_or(id), method) {
             return true;
         }
         let overloaded = Fault::new(FaultKind::Overloaded, "too many server requests wait for this client");
@@ -75,9 +77,9 @@ impl Journey {
 
     fn answer_server(&self, request: RefusedRequest, code: i64, public: &str) {
         let Ok(cleared) = request.answer(code, public) else { return };
-        let gateway = Arc::clone(&self.gateway);
+        let (gateway, server) = (Arc::clone(&self.gateway), Arc::clone(&self.baggage.place.server));
         self.gateway.tasks.spawn(async move {
-            if let Err(fault) = gateway.upstream.send(cleared).await {
+            if let Err(fault) = server.upstream.send(cleared).await {
                 gateway.ledger.count("fault", fault.kind.code());
             }
         });

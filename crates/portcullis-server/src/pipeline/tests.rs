@@ -3,6 +3,7 @@
 mod bad_input;
 mod certificates;
 mod legacy;
+mod merged;
 mod modern;
 mod proofs;
 mod sessions;

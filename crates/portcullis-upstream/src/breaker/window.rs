@@ -14,7 +14,7 @@ pub(crate) struct Counts {
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     bucket: Duration,
-    /// Each with the number of the tenth it counts.
+    /// Each with the number of the tenth it counts, in the place that the number gives it.
     buckets: [(u64, Counts); BUCKETS as usize],
 }
 
@@ -26,10 +26,8 @@ impl Window {
 
     pub(crate) fn count(&mut self, now: Duration, failed: bool, slow: bool) {
         let number = self.number(now);
-        let Some((counted, counts)) = self.buckets.iter_mut().min_by_key(|(counted, _)| (*counted != number, *counted))
-        else {
-            return;
-        };
+        let place = usize::try_from(number % BUCKETS).unwrap_or_default();
+        let Some((counted, counts)) = self.buckets.get_mut(place) else { return };
         if *counted != number {
             (*counted, *counts) = (number, Counts::default());
         }

@@ -30,14 +30,13 @@ async fn ask(breaker: Arc<Breaker>, settings: HealthSettings, interval: Duration
     let patience = Duration::from_millis(settings.timeout_ms);
     let recheck = Duration::from_millis(settings.recheck_ms).min(interval);
     loop {
-        let (health, _) = breaker.track().pulse();
+        let (health, before) = breaker.track().pulse();
         let usual = matches!(health, Health::Healthy | Health::Unknown);
         tokio::time::sleep(dice.shorten(if usual { interval } else { recheck }, JITTER)).await;
-        let (health, answered) = breaker.track().pulse();
+        let (health, after) = breaker.track().pulse();
         // Calls that are answered say more than any question.
-        if health == Health::Healthy && answered.is_some_and(|ago| ago < interval) {
-            continue;
+        if health != Health::Healthy || before == after {
+            breaker.examine(patience).await;
         }
-        breaker.examine(patience).await;
     }
 }

@@ -39,8 +39,6 @@ pub(crate) struct Condition {
     good: u32,
     bad: u32,
     since: Duration,
-    /// Of the latest answer.
-    answered: Option<Duration>,
     latest: Duration,
 }
 
@@ -53,7 +51,6 @@ impl Condition {
             good: 0,
             bad: 0,
             since: now,
-            answered: None,
             latest: now,
         }
     }
@@ -74,14 +71,9 @@ impl Condition {
         self.since
     }
 
-    pub(crate) const fn answered_at(&self) -> Option<Duration> {
-        self.answered
-    }
-
     pub(crate) fn answered(&mut self, now: Duration) {
         let now = self.latest.max(now);
         (self.good, self.bad) = (self.good.saturating_add(1), 0);
-        self.answered = Some(now);
         self.window.count(now, false, false);
         self.health(now);
     }

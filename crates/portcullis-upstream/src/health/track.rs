@@ -184,12 +184,11 @@ impl Track {
         }
     }
 
-    /// Whether to ask again soon, and how long ago somebody was answered.
-    pub(crate) fn pulse(&self) -> (Health, Option<Duration>) {
+    /// How it is, and how many answers there were by now.
+    pub(crate) fn pulse(&self) -> (Health, u64) {
         let now = self.now();
         let mut state = self.lock();
-        let answered = state.condition.answered_at().map(|at| now.saturating_sub(at));
-        (shown(state.condition.health(now), state.circuit.phase()), answered)
+        (shown(state.condition.health(now), state.circuit.phase()), state.numbers.answered)
     }
 
     /// As if nothing had been heard of it yet.

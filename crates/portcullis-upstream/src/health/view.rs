@@ -58,3 +58,15 @@ pub struct Numbers {
     pub checks_answered: u64,
     pub checks_failed: u64,
 }
+
+impl Numbers {
+    /// Times the breaker of the transport came to this state.
+    #[must_use]
+    pub const fn came_to(&self, phase: Phase) -> u64 {
+        match phase {
+            Phase::Closed => self.closed,
+            Phase::HalfOpen => self.half_opened,
+            Phase::Open => self.opened,
+        }
+    }
+}

@@ -61,7 +61,7 @@ pub(crate) struct RunArgs {
     /// Where the audit log is: a folder, or a path ending in `.jsonl` [default: $XDG_STATE_HOME/portcullis/audit].
     #[arg(long, value_name = "PATH")]
     pub(crate) audit_log: Option<PathBuf>,
-    /// Address for `/metrics` and `/healthz`, this machine only; off unless given.
+    /// Address for `/metrics`, `/healthz`, `/readyz` and `portcullis status`, this machine only; off unless given.
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<SocketAddr>,
     #[command(flatten)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use portcullis_core::catalogue::Catalogue;
+use portcullis_core::clock::Clock;
 use portcullis_core::ledger::Ledger;
 use portcullis_core::refusal::Fault;
 use portcullis_core::version::Era;
@@ -97,10 +98,12 @@ fn ask(config: &Config, wanted: impl Fn(&str) -> bool) -> Result<Vec<Answer>, Fa
     let answers = runtime.block_on(async {
         // What the servers say on the side is not worth keeping here.
         let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new(16));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let board = plan::health_board(Arc::clone(&ledger), Arc::clone(&clock));
         let mut upstreams = Vec::new();
         for server in config.servers.iter().filter(|server| wanted(&server.name)) {
-            let made = plan::make_upstream(config, server, Arc::clone(&ledger), Arc::new(SystemClock), None);
-            upstreams.push(made.map_err(|findings| said(&findings, Exit::Usage))?);
+            let made = plan::make_upstream(config, server, &board, Arc::clone(&ledger), Arc::clone(&clock), None);
+            upstreams.push(made.map_err(|findings| said(&findings, Exit::Usage))?.upstream);
         }
         let asking = upstreams.iter().map(|upstream| async {
             let answer = upstream.refresh().await;

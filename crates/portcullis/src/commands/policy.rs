@@ -82,7 +82,8 @@ fn test_file(path: &Path, args: &PolicyTestArgs) -> Result<portcullis_policy::Te
     let servers = match &args.catalogue {
         Some(path) => Servers::from([(file.server.clone(), saved_catalogue(path)?)]),
         None => {
-            let saved = file.saved().map(|(server, path)| Ok((server.to_owned(), saved_catalogue(&folder.join(path))?)));
+            let saved =
+                file.saved().map(|(server, path)| Ok((server.to_owned(), saved_catalogue(&folder.join(path))?)));
             saved.collect::<Result<Servers, Failure>>()?
         }
     };

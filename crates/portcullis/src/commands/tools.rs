@@ -56,8 +56,8 @@ struct Shown<'a> {
 
 /// The path that leads to all servers, if they are merged there.
 fn merged(config: &Config) -> Option<&Names> {
-    let all = |names: &&Names| names.len() == config.servers.len();
-    config.endpoints.iter().find_map(|endpoint| endpoint.names.as_ref().filter(all))
+    let whole = config.endpoints.iter().filter(|endpoint| endpoint.servers.len() == config.servers.len());
+    whole.filter_map(|endpoint| endpoint.names.as_ref()).next()
 }
 
 impl Shown<'_> {

@@ -10,7 +10,9 @@ use portcullis_ledger::AuditError;
 use portcullis_server::ServerSettings;
 
 use self::endpoints::Parts;
-use super::{COMMAND_LINE, Config, File, GatewaySettings, Origin, Overrides, PolicyPath, default_audit_folder, key_file, yaml};
+use super::{
+    COMMAND_LINE, Config, File, GatewaySettings, Origin, Overrides, PolicyPath, default_audit_folder, key_file, yaml,
+};
 use crate::finding::Finding;
 
 /// Collects what is wrong; each complaint finds its own place in the file.

@@ -10,7 +10,7 @@ use portcullis_server::{
     IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
     TlsSettings,
 };
-use portcullis_upstream::{HttpSettings, StdioSettings};
+use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, StdioSettings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -97,6 +97,12 @@ pub(crate) struct UpstreamFile {
     pub(crate) stdio: Option<StdioSettings>,
     /// Several ways to the same server in place of one, the preferred one first: a list of `http: { … }` and the like.
     pub(crate) transports: Option<Vec<Transport>>,
+    /// When it is left alone because it keeps failing.
+    pub(crate) breaker: BreakerSettings,
+    /// When it counts as healthy, and how often it is asked.
+    pub(crate) health: HealthSettings,
+    /// How much of the gateway it may hold.
+    pub(crate) limits: BulkheadSettings,
 }
 
 /// How several servers appear behind one path.
@@ -191,7 +197,8 @@ pub(crate) struct EndpointFile {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AdminFile {
-    /// Address for `/metrics` (Prometheus) and `/healthz`. Default: off. Loopback addresses only, because it asks nobody who they are.
+    /// Address for `/metrics` (Prometheus), `/healthz`, `/readyz`, and for `portcullis status`. Default: off. Loopback addresses only, because it
+    /// asks nobody who they are.
     pub(crate) listen: Option<SocketAddr>,
 }
 

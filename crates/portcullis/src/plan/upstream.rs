@@ -8,23 +8,26 @@ use portcullis_core::ledger::{Ledger, Notice, Record};
 use portcullis_core::upstream::Upstream;
 use portcullis_identity::chain::{ChainSigner, Direction};
 use portcullis_server::SystemClock;
-use portcullis_upstream::{HttpUpstream, SettingsError, StderrSink, StdioUpstream};
+use portcullis_upstream::{HealthBoard, HttpUpstream, SettingsError, StderrSink, StdioUpstream};
 
+use super::care::{self, Cared};
 use crate::config::{Config, Transport, UpstreamConfig};
 use crate::finding::Finding;
 use crate::out;
 
-/// Makes the upstream of one server; opens no connection and starts no child. `chain` signs what call chains tell the next gateway.
+/// Makes the upstream of one server with everything around it; opens no connection and starts no child. `chain` signs what call chains tell
+/// the next gateway.
 ///
 /// # Errors
 /// Everything that cannot work, with its place.
 pub(crate) fn make(
     config: &Config,
     server: &UpstreamConfig,
+    board: &HealthBoard,
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
     chain: Option<Arc<ChainSigner>>,
-) -> Result<Arc<dyn Upstream>, Vec<Finding>> {
+) -> Result<Cared, Vec<Finding>> {
     let told = Arc::clone(&clock);
     let sink = StderrSink::new(move |server, line| {
         tracing::info!(%server, "{}", out::escaped(line));
@@ -32,7 +35,8 @@ pub(crate) fn make(
         // What cannot be written is counted by the ledger, like everything it loses.
         let _lost = ledger.append(Record::Notice(Box::new(Notice { at, code: "child_stderr", server, detail })));
     });
-    Maker { config, server, clock, chain, sink, here: true }.server()
+    let ways = Maker { config, server, clock, chain, sink, here: true }.ways()?;
+    care::care(config, server, ways, board)
 }
 
 /// What cannot work, as far as that can be told without contacting anyone.
@@ -44,7 +48,10 @@ pub(crate) fn check(config: &Config) -> Vec<Finding> {
     };
     let of = |server| {
         let (clock, chain, sink) = (Arc::clone(&clock), chain.clone(), sink.clone());
-        Maker { config, server, clock, chain, sink, here: false }.server().err().unwrap_or_default()
+        let ways = Maker { config, server, clock, chain, sink, here: false }.ways();
+        let mut findings = ways.err().unwrap_or_default();
+        findings.extend(care::check(config, server));
+        findings
     };
     config.servers.iter().flat_map(of).collect()
 }
@@ -58,7 +65,7 @@ pub(crate) fn chain_signer(config: &Config) -> Result<Option<Arc<ChainSigner>>, 
 }
 
 /// A setting that cannot work, with its place. The settings' own errors begin with the name of the key.
-fn complaint(config: &Config, section: &str, error: &SettingsError) -> Finding {
+pub(super) fn complaint(config: &Config, section: &str, error: &SettingsError) -> Finding {
     let text = error.to_string();
     let named = text.strip_prefix('`').and_then(|rest| rest.split_once("`: "));
     match named {
@@ -85,7 +92,8 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn server(&self) -> Result<Arc<dyn Upstream>, Vec<Finding>> {
+    /// One upstream for each way, in their order.
+    fn ways(&self) -> Result<Vec<Arc<dyn Upstream>>, Vec<Finding>> {
         let mut findings = Vec::new();
         let mut ways = Vec::with_capacity(self.server.ways.len());
         for way in &self.server.ways {
@@ -94,7 +102,7 @@ impl Maker<'_> {
                 Err(error) => findings.push(complaint(self.config, &way.key, &error)),
             }
         }
-        ways.into_iter().next().filter(|_| findings.is_empty()).ok_or(findings)
+        if findings.is_empty() { Ok(ways) } else { Err(findings) }
     }
 
     fn transport(&self, transport: &Transport) -> Result<Arc<dyn Upstream>, SettingsError> {

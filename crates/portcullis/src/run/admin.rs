@@ -1,5 +1,7 @@
-//! `/metrics` and `/healthz` for the machine's own eyes: a small HTTP listener on a loopback address, off unless configured.
-//! It shows counters and states, never messages, and changes nothing; nor does it ask the server anything.
+//! `/metrics`, `/healthz`, `/readyz` and `/status` for the machine's own eyes: a small HTTP listener on a loopback address, off unless configured.
+//! It shows counters and states, never messages, and asks no server anything. All it can change is a breaker that an operator wants closed.
+
+mod servers; // how the servers are
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -8,13 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portcullis_core::upstream::Upstream;
 use portcullis_ledger::{AuditLog, Metrics};
 use portcullis_server::OriginRule;
+use portcullis_upstream::HealthBoard;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -26,8 +30,11 @@ use crate::exit::Failure;
 const MOST_CONNECTIONS: usize = 16;
 /// A scraper sends its headers at once.
 const HEADER_TIME: Duration = Duration::from_secs(5);
+/// Of a body: two names.
+const MOST_BODY: usize = 4 << 10;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What there is to look at.
@@ -36,6 +43,16 @@ pub(crate) struct Views {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: Arc<AuditLog>,
     pub(crate) upstreams: Vec<Arc<dyn Upstream>>,
+    pub(crate) board: Arc<HealthBoard>,
+}
+
+/// Whose breakers are to be closed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    server: String,
+    #[serde(default)]
+    transport: Option<String>,
 }
 
 /// Takes the address.
@@ -61,12 +78,11 @@ pub(crate) async fn serve(listener: TcpListener, views: Views, stop: Cancellatio
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let (views, rule, stop) = (views.clone(), Arc::clone(&rule), stop.clone());
         drop(tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let response = match rule.check(request.uri(), request.headers()) {
-                    Ok(()) => answer(&request, &views),
+            let service = service_fn(|request: Request<Incoming>| async {
+                Ok::<_, Infallible>(match rule.check(request.uri(), request.headers()) {
+                    Ok(()) => answer(request, &views).await,
                     Err(violation) => page(StatusCode::FORBIDDEN, TEXT, format!("{violation}\n")),
-                };
-                async move { Ok::<_, Infallible>(response) }
+                })
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -79,15 +95,47 @@ pub(crate) async fn serve(listener: TcpListener, views: Views, stop: Cancellatio
     }
 }
 
-fn answer(request: &Request<Incoming>, views: &Views) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET {
-        return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
+async fn answer(request: Request<Incoming>, views: &Views) -> Response<Full<Bytes>> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/metrics") => {
+            let (transports, rooms) = servers::numbers(&views.board);
+            page(StatusCode::OK, OPEN_METRICS, views.metrics.render_with(&transports, &rooms))
+        }
+        (&Method::GET, "/healthz") => health(views),
+        (&Method::GET, "/readyz") => ready(views),
+        (&Method::GET, "/status") => page(StatusCode::OK, JSON, format!("{}\n", servers::full(&views.board))),
+        (&Method::POST, "/reset") => reset(request, views).await,
+        (&Method::GET, "/reset") => page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only POST\n".to_owned()),
+        (&Method::GET, _) => {
+            let text = "here are /metrics, /healthz, /readyz and /status\n";
+            page(StatusCode::NOT_FOUND, TEXT, text.to_owned())
+        }
+        _ => page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned()),
     }
-    match request.uri().path() {
-        "/metrics" => page(StatusCode::OK, OPEN_METRICS, views.metrics.render()),
-        "/healthz" => health(views),
-        _ => page(StatusCode::NOT_FOUND, TEXT, "here are /metrics and /healthz\n".to_owned()),
+}
+
+/// Closes breakers. A page of another origin cannot ask for it: its `Origin` is refused before, and this media type is none that a form has.
+async fn reset(request: Request<Incoming>, views: &Views) -> Response<Full<Bytes>> {
+    let json = request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if !json {
+        return page(StatusCode::UNSUPPORTED_MEDIA_TYPE, TEXT, "only application/json\n".to_owned());
     }
+    let wrong =
+        || page(StatusCode::BAD_REQUEST, TEXT, "write {\"server\": NAME, \"transport\": NAME or null}\n".to_owned());
+    let body = tokio::time::timeout(HEADER_TIME, Limited::new(request.into_body(), MOST_BODY).collect()).await;
+    let Ok(Ok(body)) = body else { return wrong() };
+    let Ok(Reset { server, transport }) = serde_json::from_slice(&body.to_bytes()) else { return wrong() };
+    match views.board.reset(&server, transport.as_deref()) {
+        0 => page(StatusCode::NOT_FOUND, TEXT, "no such server or transport\n".to_owned()),
+        count => page(StatusCode::OK, JSON, format!("{}\n", json!({ "reset": count }))),
+    }
+}
+
+/// Whether calls can be answered: the log is written, and some server can be called.
+fn ready(views: &Views) -> Response<Full<Bytes>> {
+    let ready = views.log.health().is_ok() && servers::any_usable(&views.board);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    page(status, JSON, format!("{}\n", json!({ "ready": ready, "servers": servers::brief(&views.board) })))
 }
 
 /// The log decides the status. A server that is down is said and no reason to restart the gateway: that would not bring it back.
@@ -96,9 +144,13 @@ fn health(views: &Views) -> Response<Full<Bytes>> {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };
-    let of = |upstream: &Arc<dyn Upstream>| json!({ "name": &**upstream.name(), "reached": upstream.catalogue().is_read() });
-    let servers: Vec<_> = views.upstreams.iter().map(of).collect();
-    page(status, "application/json", format!("{}\n", json!({ "log": log, "servers": servers })))
+    let reached: serde_json::Map<_, _> = views
+        .upstreams
+        .iter()
+        .map(|upstream| (upstream.name().to_string(), upstream.catalogue().is_read().into()))
+        .collect();
+    let servers = servers::brief(&views.board);
+    page(status, JSON, format!("{}\n", json!({ "log": log, "reached": reached, "servers": servers })))
 }
 
 fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {

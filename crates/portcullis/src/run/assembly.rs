@@ -1,6 +1,6 @@
 //! Putting the parts together, in the order in which each can refuse to start: policy, log, upstream, socket, and last the server itself.
 
-pub(crate) mod endpoints;
+mod endpoints;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Upstream;
 use portcullis_ledger::{AuditError, AuditLog, Metrics};
 use portcullis_server::{Bound, Gateway, SystemClock};
+use portcullis_upstream::HealthBoard;
 use tokio::net::TcpListener;
 
 use super::{admin, notice};
@@ -20,7 +21,7 @@ use crate::commands::said;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::out;
-use crate::plan::{self, Chosen, Known, Loaded};
+use crate::plan::{self, Checked, Chosen, Known, Loaded};
 
 /// Everything of a gateway that is ready to serve.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ pub(crate) struct Assembly {
     pub(crate) bound: Bound,
     /// In the order of the configuration.
     pub(crate) servers: Vec<Guarded>,
+    pub(crate) board: Arc<HealthBoard>,
+    /// What is asked for its health.
+    pub(crate) checked: Vec<Checked>,
     pub(crate) ledger: Arc<AuditLog>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin: Option<TcpListener>,
@@ -63,7 +67,8 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
     let metrics = Arc::new(Metrics::new());
     let ledger = open_log(config, Arc::clone(&clock), Arc::clone(&metrics))?;
     let record: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
-    let upstreams = upstreams(config, &record, &clock)?;
+    let board = Arc::new(plan::health_board(Arc::clone(&record), Arc::clone(&clock)));
+    let (upstreams, checked) = upstreams(config, &board, &record, &clock)?;
     let admin = match config.admin {
         Some(address) => Some(admin::bind(address).await?),
         None => None,
@@ -86,28 +91,32 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
             return Err(failure);
         }
     };
-    endpoints::reload(&gateway, config, &loaded);
+    gateway.reload_plans(loaded.plans(config));
     notice(ledger.as_ref(), "started", format!("listening on {}", bound.local_addr));
     notice(ledger.as_ref(), "plan", format!("plan {} in force", loaded.common.plan.digest));
-    Ok(Assembly { gateway, bound, servers, ledger, metrics, admin, chosen, loaded })
+    Ok(Assembly { gateway, bound, servers, board, checked, ledger, metrics, admin, chosen, loaded })
 }
 
-/// The upstream of every server, in the order of the configuration.
+/// The upstream of every server, in the order of the configuration, and what is asked for its health.
 fn upstreams(
     config: &Config,
+    board: &HealthBoard,
     record: &Arc<dyn Ledger>,
     clock: &Arc<dyn Clock>,
-) -> Result<Vec<Arc<dyn Upstream>>, Failure> {
+) -> Result<(Vec<Arc<dyn Upstream>>, Vec<Checked>), Failure> {
     let chain = plan::chain_signer(config).map_err(|finding| said(&[*finding], Exit::Usage))?;
-    let mut findings = Vec::new();
+    let (mut findings, mut checked) = (Vec::new(), Vec::new());
     let mut upstreams = Vec::with_capacity(config.servers.len());
     for server in &config.servers {
-        match plan::make_upstream(config, server, Arc::clone(record), Arc::clone(clock), chain.clone()) {
-            Ok(upstream) => upstreams.push(upstream),
+        match plan::make_upstream(config, server, board, Arc::clone(record), Arc::clone(clock), chain.clone()) {
+            Ok(cared) => {
+                upstreams.push(cared.upstream);
+                checked.extend(cared.checked);
+            }
             Err(found) => findings.extend(found),
         }
     }
-    if findings.is_empty() { Ok(upstreams) } else { Err(said(&findings, Exit::Usage)) }
+    if findings.is_empty() { Ok((upstreams, checked)) } else { Err(said(&findings, Exit::Usage)) }
 }
 
 /// Asks all servers at once. Each has its own deadline; several are waited for together only for as long as is good for those that answer.

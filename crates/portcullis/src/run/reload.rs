@@ -7,7 +7,7 @@ use portcullis_core::ledger::Ledger;
 use portcullis_core::upstream::Upstream;
 use portcullis_server::{Gateway, IdentitySettings};
 
-use super::assembly::{endpoints, offered};
+use super::assembly::offered;
 use super::{Sources, notice};
 use crate::config::{Config, EndpointConfig, key_file};
 use crate::exit::Exit;
@@ -57,7 +57,7 @@ pub(crate) fn reload(
             }
             *identity = config.server.identity.clone();
             let digest = loaded.common.plan.digest.clone();
-            endpoints::reload(gateway, &config, &loaded);
+            gateway.reload_plans(loaded.plans(&config));
             tracing::info!(plan = %digest, "policies, guards and callers reloaded");
             notice(ledger, "plan", format!("plan {digest} in force after a reload"));
         }

@@ -34,6 +34,29 @@ fn meta_is_made_where_it_is_absent() {
     );
 }
 
+#[test]
+fn a_param_is_put_where_it_is_or_where_params_are_or_params_with_it() {
+    let limits = Limits::default();
+    for (params, after) in [
+        ("", r#","params":{"k":[1]}"#),
+        (r#","params":{ }"#, r#","params":{"k":[1] }"#),
+        (r#","params":{"n":1.50}"#, r#","params":{"k":[1],"n":1.50}"#),
+        (r#","params":{"n":1, "\u006b" : "old" }"#, r#","params":{"n":1, "\u006b" : [1] }"#),
+    ] {
+        let whole = |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list"{params} }}"#);
+        let message = Message::read(whole(params).into(), Direction::ToServer, &limits).unwrap();
+        assert_eq!(text(message.edit().set_param("k", "[1]").apply(&limits)), whole(after));
+    }
+    let bare = to_server(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+    for smuggled in [r#"1,"x":2"#, "", "1}"] {
+        assert_eq!(bare.edit().set_param("k", smuggled).apply(&limits).map(drop), Err(Malformed::EditRefused));
+    }
+    let twice = bare.edit().set_meta("m", "1").set_param("k", "1").apply(&limits).map(drop);
+    assert!(twice.is_err(), "two `params` are refused by the reader");
+    let answer = to_client(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+    assert_eq!(answer.edit().set_param("k", "1").apply(&limits).map(drop), Err(Malformed::EditRefused));
+}
+
 /// C22: reserved keys are stripped before a legacy message is forwarded; all else stays byte for byte.
 #[test]
 fn meta_members_go_with_their_comma_and_nothing_else_moves() {

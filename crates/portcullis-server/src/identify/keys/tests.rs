@@ -1,24 +1,30 @@
+use std::sync::Arc;
+
 use portcullis_core::clock::Timestamp;
 use portcullis_core::own::hex;
 use portcullis_core::refusal::ProofFailure;
 use sha2::{Digest, Sha256};
 
 use super::{KeyTable, key_problems, parse_hash};
-use crate::identify::{Expiry, Known};
+use crate::identify::{Accounts, Expiry};
 use crate::settings::ApiKey;
 use crate::testing::api_key as key;
 
 fn table(keys: &[ApiKey]) -> Result<KeyTable, String> {
-    KeyTable::new(keys.iter(), Known::new)
+    KeyTable::new(keys.iter(), |caller, servers| Accounts::default().known(Arc::new(caller), servers))
+}
+
+fn notes() -> [Arc<str>; 1] {
+    ["notes".into()]
 }
 
 #[test]
 fn a_key_is_good_until_its_last_millisecond_and_refused_from_then_on() {
     let expires = Some(Expiry::parse("1970-01-01").unwrap());
     let table = table(&[ApiKey { expires, ..key("ana") }]).unwrap();
-    let found = table.find("ana", "notes", Timestamp(86_399_999)).unwrap().unwrap();
+    let found = table.find("ana", &notes(), Timestamp(86_399_999)).unwrap().unwrap();
     assert_eq!((found.known.caller.name.as_str(), found.expires), ("ana", Some(Timestamp(86_400_000))));
-    let (failure, detail) = table.find("ana", "notes", Timestamp(86_400_000)).unwrap_err();
+    let (failure, detail) = table.find("ana", &notes(), Timestamp(86_400_000)).unwrap_err();
     assert_eq!(failure, ProofFailure::KeyExpired);
     assert!(detail.contains("`ana`") && detail.contains("1970-01-02T00:00:00.000Z"), "{detail}");
 }
@@ -27,19 +33,22 @@ fn a_key_is_good_until_its_last_millisecond_and_refused_from_then_on() {
 fn a_key_for_some_servers_opens_no_other() {
     let table = table(&[ApiKey { servers: vec!["notes".into(), "mail".into()], ..key("ana") }, key("ben")]).unwrap();
     for server in ["notes", "mail"] {
-        assert!(table.find("ana", server, Timestamp(0)).unwrap().is_some(), "{server}");
+        assert!(table.find("ana", &[server.into()], Timestamp(0)).unwrap().is_some(), "{server}");
     }
     for server in ["", "note", "notes2", "NOTES"] {
-        assert_eq!(table.find("ana", server, Timestamp(0)).unwrap_err().0, ProofFailure::KeyElsewhere, "{server}");
-        assert!(table.find("ben", server, Timestamp(0)).unwrap().is_some(), "no servers named: all of them");
+        assert_eq!(table.find("ana", &[server.into()], Timestamp(0)).unwrap_err().0, ProofFailure::KeyElsewhere, "{server}");
+        assert!(table.find("ben", &[server.into()], Timestamp(0)).unwrap().is_some(), "no servers named: all of them");
     }
+    let both = ["other".into(), "mail".into()];
+    let found = table.find("ana", &both, Timestamp(0)).unwrap().unwrap();
+    assert!(found.known.reaches("mail") && !found.known.reaches("other"), "one of several opens the endpoint, not the others");
 }
 
 #[test]
 fn an_unknown_key_is_nobodys() {
     let table = table(&[key("ana")]).unwrap();
     for presented in ["", "an", "anab", "ANA", &hex(&Sha256::digest(b"ana"))] {
-        assert!(table.find(presented, "notes", Timestamp(0)).unwrap().is_none(), "{presented}");
+        assert!(table.find(presented, &notes(), Timestamp(0)).unwrap().is_none(), "{presented}");
     }
 }
 

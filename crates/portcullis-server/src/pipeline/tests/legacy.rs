@@ -363,7 +363,7 @@ async fn an_idle_session_ends_upstream_too() {
     let client = running.session().await;
     running.clock.advance(std::time::Duration::from_secs(3601));
     for key in running.gateway.sessions.expire(running.gateway.clock.now()) {
-        running.gateway.upstream.forget(key).await;
+        running.gateway.forget(key).await;
     }
     assert_eq!(running.upstream.forgotten.lock().unwrap().len(), 1);
     assert_eq!(client.post(PING).await.status, 404);

@@ -6,7 +6,7 @@ use portcullis_upstream::{HttpSettings, StdioSettings};
 
 use super::Complaints;
 use crate::config::file::UpstreamFile;
-use crate::config::{DEFAULT_SERVER_NAME, Overrides, Transport, UpstreamConfig, Way};
+use crate::config::{Care, DEFAULT_SERVER_NAME, Overrides, Transport, UpstreamConfig, Way};
 
 /// The servers, and the name of the one there is or would be.
 pub(super) fn servers(
@@ -34,7 +34,10 @@ pub(super) fn servers(
     let server = match given {
         Some(transport) => {
             let key = "upstream".to_owned();
-            Some(UpstreamConfig { name: name.clone(), key: key.clone(), tags: Vec::new(), ways: vec![Way { key, transport }] })
+            // Where and how it is reached is new; how much it may fail and hold is not.
+            let care = one.map(|one| one.care()).unwrap_or_default();
+            let ways = vec![Way { key: key.clone(), transport }];
+            Some(UpstreamConfig { name: name.clone(), key, tags: Vec::new(), ways, care })
         }
         None => one.and_then(|one| entry(one, &name, "upstream", folder, complaints)),
     };
@@ -93,6 +96,12 @@ fn check_name(name: &str, key: &str, complaints: &mut Complaints<'_>) {
     }
 }
 
+impl UpstreamFile {
+    fn care(&self) -> Care {
+        Care { breaker: self.breaker.clone(), health: self.health.clone(), limits: self.limits.clone() }
+    }
+}
+
 fn from_command_line(overrides: &Overrides) -> Option<Transport> {
     if let Some(url) = &overrides.upstream {
         return Some(Transport::Http(Box::new(HttpSettings::of_url(url.clone()))));
@@ -108,7 +117,8 @@ fn entry(
     folder: &Path,
     complaints: &mut Complaints<'_>,
 ) -> Option<UpstreamConfig> {
-    let UpstreamFile { name: _, tags, http, stdio, transports } = written;
+    let care = written.care();
+    let UpstreamFile { tags, http, stdio, transports, .. } = written;
     if let Some(index) = tags.iter().position(|tag| tag.is_empty() || tag.contains(char::is_whitespace)) {
         complaints.add(&format!("{key}.tags.{index}"), "a tag is one word", "remove it, or write it without spaces");
     }
@@ -147,5 +157,5 @@ fn entry(
         }
     };
     ways.iter_mut().for_each(|way| way.transport.relative_to(folder));
-    Some(UpstreamConfig { name: name.to_owned(), key: key.to_owned(), tags, ways })
+    Some(UpstreamConfig { name: name.to_owned(), key: key.to_owned(), tags, ways, care })
 }

@@ -1,0 +1,344 @@
+//! One answer from several servers. Each got the message as a call of its own, judged, inspected and recorded like any other; here what came
+//! back becomes one. A server that fails leaves the others working, unless the endpoint wants all or nothing.
+
+mod leg;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::StatusCode;
+use portcullis_core::gate::Inspected;
+use portcullis_core::merge::{Failed, MergeError, OwnHello};
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::Media;
+use portcullis_core::version::{Era, Version};
+use portcullis_core::wire::{Direction, Kind, Limits, Message};
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+
+use self::leg::{Leg, Outcome};
+use crate::answer::{Asked, Refusal, Unread};
+use crate::cursor::Cursor;
+use crate::endpoint::{Endpoint, Missing};
+use crate::forward::asked;
+use crate::gateway::Gateway;
+use crate::journey::stands_for;
+use crate::read::Many;
+use crate::session::{InFlight, Opening, Session};
+
+/// JSON-RPC's "method not found": the server has no such list, and nobody misses it.
+const METHOD_NOT_FOUND: i64 = -32601;
+
+const SERVER_INFO: &str = concat!(r#"{"name":"portcullis","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+
+/// Replies that become one.
+pub(crate) struct Merged {
+    gateway: Arc<Gateway>,
+    endpoint: Arc<Endpoint>,
+    asked: Asked,
+    version: Version,
+    /// Whose the cursors are.
+    owner: String,
+    session: Option<Arc<Session>>,
+    legs: Vec<Leg>,
+    /// Whose turn it is, so that one that never stops cannot starve the others.
+    turn: usize,
+    /// Whose message came last.
+    last: usize,
+    ready: VecDeque<Inspected>,
+    /// For answers; streams stand as long as they like.
+    deadline: Option<Pin<Box<Sleep>>>,
+    stands_for: Option<Duration>,
+    stop: CancellationToken,
+    opening: Option<Opening>,
+    _in_flight: Option<InFlight>,
+    refused: Option<Box<Unread>>,
+    status: StatusCode,
+    streams: bool,
+    finished: bool,
+}
+
+impl std::fmt::Debug for Merged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Merged").field("asked", &self.asked).field("legs", &self.legs).finish_non_exhaustive()
+    }
+}
+
+impl Merged {
+    /// Sends nothing before it is polled. `None` without a single leg.
+    pub(crate) fn new(gateway: &Arc<Gateway>, many: Many) -> Option<Self> {
+        let Many { reads, opening, in_flight } = many;
+        let first = reads.first()?;
+        let endpoint = Arc::clone(&first.endpoint);
+        let asked = asked(&first.call, &endpoint.plan.load());
+        let standing = asked.is_standing();
+        let deadline = endpoint.merging.as_ref().map(|merging| merging.deadline).filter(|_| !standing);
+        let stop = if standing { gateway.standing.load().as_ref().clone() } else { gateway.overdue.token().clone() };
+        Some(Self {
+            version: first.call.context.version,
+            owner: first.permit.owner().to_owned(),
+            session: first.session.clone(),
+            stands_for: first.until.filter(|_| standing).and_then(|until| stands_for(until, gateway.clock.now())),
+            legs: reads.into_iter().map(|read| Leg::new(gateway, read)).collect(),
+            gateway: Arc::clone(gateway),
+            endpoint,
+            asked,
+            turn: 0,
+            last: 0,
+            ready: VecDeque::new(),
+            deadline: deadline.map(|at_most| Box::pin(tokio::time::sleep(at_most))),
+            stop,
+            opening,
+            _in_flight: in_flight,
+            refused: None,
+            status: StatusCode::OK,
+            streams: standing,
+            finished: false,
+        })
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inspected>> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                self.streams |= !message.is_response();
+                return Poll::Ready(Some(message));
+            }
+            if self.finished {
+                return Poll::Ready(None);
+            }
+            if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+                self.deadline = None;
+                self.give_up(&Fault::new(FaultKind::TimedOut, "no answer within the endpoint's deadline"));
+            }
+            if let Some(message) = self.poll_legs(cx) {
+                return Poll::Ready(Some(message));
+            }
+            if self.legs.iter().any(|leg| leg.outcome().is_none()) {
+                return Poll::Pending;
+            }
+            self.conclude();
+        }
+    }
+
+    /// A message of whoever has one, each in turn.
+    fn poll_legs(&mut self, cx: &mut Context<'_>) -> Option<Inspected> {
+        let count = self.legs.len();
+        for step in 0..count {
+            let at = (self.turn + step) % count;
+            if let Some(Poll::Ready(Some(message))) = self.legs.get_mut(at).map(|leg| leg.poll(cx)) {
+                self.turn = (at + 1) % count;
+                self.last = at;
+                self.streams = true;
+                return Some(message);
+            }
+        }
+        None
+    }
+
+    fn give_up(&mut self, fault: &Fault) {
+        for leg in &mut self.legs {
+            leg.give_up(fault, &self.asked);
+        }
+    }
+
+    /// Everybody has answered, or will not.
+    fn conclude(&mut self) {
+        self.finished = true;
+        let legs = std::mem::take(&mut self.legs);
+        let mut parts: Vec<(Arc<str>, Inspected)> = Vec::new();
+        let mut failures = Failures::default();
+        for leg in legs {
+            let (at, server) = (leg.at, Arc::clone(&leg.server));
+            match leg.into_outcome() {
+                Some(Outcome::Answered(message)) if message.kind() == Some(Kind::Result) => parts.push((server, message)),
+                Some(Outcome::Answered(error)) => failures.answered(server, error),
+                Some(Outcome::Refused(unread)) => {
+                    if let (Refusal::Denial(_), Some(session), true) =
+                        (&unread.refusal, &self.session, self.opening.is_some())
+                    {
+                        session.goes_without(at);
+                    }
+                    failures.refused(server, unread);
+                }
+                Some(Outcome::Over) | None => {}
+            }
+        }
+        if self.asked.id.is_none() {
+            return;
+        }
+        let all = self.endpoint.merging.as_ref().is_some_and(|merging| merging.missing == Missing::Strict);
+        if parts.is_empty() || (all && !failures.missing.is_empty()) {
+            return self.refuse(failures);
+        }
+        self.join(&parts, &failures);
+    }
+
+    fn join(&mut self, parts: &[(Arc<str>, Inspected)], failures: &Failures) {
+        let (Some(id), Some(method)) = (self.asked.id.clone(), self.asked.method.clone()) else { return };
+        let limits = self.room(parts.len());
+        let cursor = self.cursor(parts, &method, &limits);
+        let hello = OwnHello {
+            era: self.version.era(),
+            server_info: SERVER_INFO,
+            protocol_version: self.version.as_str(),
+            supported_versions: &Version::names(Era::Modern).collect::<Vec<_>>(),
+            instructions: None,
+        };
+        let parts: Vec<(&str, &Inspected)> = parts.iter().map(|(server, part)| (&**server, part)).collect();
+        match Inspected::merged(&method, &id, &parts, &failures.named(), cursor.as_deref(), &hello, &limits) {
+            Ok(whole) => {
+                if let Some(opening) = self.opening.take() {
+                    opening.opened(self.version);
+                }
+                self.ready.push_back(whole);
+            }
+            Err(error) => {
+                let kind = match error {
+                    MergeError::TooLarge { .. } => FaultKind::TooLarge,
+                    MergeError::AllFailed | MergeError::Method | MergeError::NoResult { .. } => FaultKind::Garbage,
+                };
+                let fault = Fault::new(kind, error.to_string());
+                self.say(Unread::recorded(Refusal::Fault(fault), self.asked.clone()));
+            }
+        }
+    }
+
+    /// A merged list may be as large as its parts may be together.
+    fn room(&self, parts: usize) -> Limits {
+        let limits = self.gateway.limits.clone();
+        Limits {
+            bytes: limits.bytes.saturating_mul(parts),
+            keys: limits.keys.saturating_mul(parts),
+            members: limits.members.saturating_mul(parts),
+            ..limits
+        }
+    }
+
+    /// Where the servers' lists go on.
+    fn cursor(&self, parts: &[(Arc<str>, Inspected)], method: &str, limits: &Limits) -> Option<String> {
+        let mut cursor = Cursor::default();
+        for (server, part) in parts {
+            let part = Message::read(part.bytes().clone(), Direction::ToClient, limits).ok()?;
+            let next = part.result_member("nextCursor").and_then(|next| next.as_str());
+            if let Some(next) = next.filter(|_| method.ends_with("/list")) {
+                cursor.push(server, next.into_owned());
+            }
+        }
+        cursor.seal(&self.gateway.sealer, &self.owner, method)
+    }
+
+    /// Nobody's answer can be used: the first reason is the answer.
+    fn refuse(&mut self, failures: Failures) {
+        match (failures.first, failures.error) {
+            (Some(unread), _) => self.say(unread),
+            (None, Some(error)) => self.ready.push_back(error),
+            (None, None) => {
+                let fault = Fault::new(FaultKind::Died, "no server answered");
+                self.say(Unread::recorded(Refusal::Fault(fault), self.asked.clone()));
+            }
+        }
+    }
+
+    /// With headers and status of its own, as long as nothing was sent.
+    fn say(&mut self, unread: Box<Unread>) {
+        if self.streams {
+            self.ready.extend(unread.refusal.message(&self.asked));
+        } else {
+            self.refused = Some(unread);
+        }
+    }
+
+    pub(crate) fn refusal(&mut self) -> Option<Box<Unread>> {
+        self.refused.take()
+    }
+
+    pub(crate) const fn media(&self) -> Media {
+        if self.streams { Media::EventStream } else { Media::Unframed }
+    }
+
+    pub(crate) const fn becomes_stream(&mut self) {
+        self.streams = true;
+    }
+
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn stop_signal(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    pub(crate) const fn stands_for(&self) -> Option<Duration> {
+        self.stands_for
+    }
+
+    pub(crate) fn outlived(&mut self) {
+        self.legs.iter_mut().for_each(|leg| leg.end(|journey| journey.outlived()));
+        self.finished = true;
+    }
+
+    pub(crate) fn stop(&mut self) -> Option<Inspected> {
+        if self.asked.is_standing() {
+            self.legs.iter_mut().for_each(|leg| leg.end(|journey| drop(journey.stop())));
+            self.finished = true;
+            return None;
+        }
+        self.streams = true;
+        self.give_up(&Fault::new(FaultKind::ShuttingDown, "drained"));
+        self.conclude();
+        self.ready.pop_front()
+    }
+
+    pub(crate) fn keep_alive(&self) -> Duration {
+        self.gateway.settings.timeouts.keep_alive()
+    }
+
+    pub(crate) fn seal_event(&self, id: &str) -> Option<String> {
+        self.legs.get(self.last)?.journey()?.seal_event(id)
+    }
+
+    pub(crate) fn client_left(self) {
+        let runs_on = !self.asked.modern && !self.finished;
+        for leg in self.legs {
+            leg.client_left(&self.gateway, runs_on);
+        }
+    }
+}
+
+/// Why servers are missing in an answer.
+#[derive(Debug, Default)]
+struct Failures {
+    /// The first that was ours.
+    first: Option<Box<Unread>>,
+    /// The first that a server gave.
+    error: Option<Inspected>,
+    /// Server, code and sentence of each that its caller may know of: what policies hide is not missing.
+    missing: Vec<(Arc<str>, String, String)>,
+}
+
+impl Failures {
+    fn answered(&mut self, server: Arc<str>, error: Inspected) {
+        let read = Message::read(error.bytes().clone(), Direction::ToClient, &Limits::default()).ok();
+        let code = read.as_ref().and_then(Message::error_code);
+        if code != Some(METHOD_NOT_FOUND) {
+            let code = code.map_or_else(|| "error".to_owned(), |code| code.to_string());
+            self.missing.push((server, code, "the server answered with an error".to_owned()));
+        }
+        self.error.get_or_insert(error);
+    }
+
+    fn refused(&mut self, server: Arc<str>, unread: Box<Unread>) {
+        if let Refusal::Fault(fault) = &unread.refusal {
+            self.missing.push((server, fault.kind.code().to_owned(), fault.kind.public().to_owned()));
+        }
+        self.first.get_or_insert(unread);
+    }
+
+    fn named(&self) -> Vec<Failed<'_>> {
+        self.missing.iter().map(|(server, code, message)| Failed { server, code, message }).collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! What is put around every server: breaker, health and limits. The only place that knows in which order.
+
+use std::sync::Arc;
+
+use portcullis_core::clock::Clock;
+use portcullis_core::ledger::{Ledger, Notice, Record};
+use portcullis_core::upstream::Upstream;
+use portcullis_upstream::breaker::Phase;
+use portcullis_upstream::bulkhead::Walls;
+use portcullis_upstream::health::{Changed, Terms};
+use portcullis_upstream::{Breaker, Bulkhead, HealthBoard, HealthSettings, SettingsError};
+
+use crate::config::{Config, Transport, UpstreamConfig};
+use crate::finding::Finding;
+
+/// A server with everything around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Cared {
+    pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) checked: Vec<Checked>,
+}
+
+/// What is asked for its health, how often, and whether it is a child of ours.
+pub(crate) type Checked = (Arc<Breaker>, HealthSettings, bool);
+
+/// A board that writes every change of a breaker into the log, and says it.
+pub(crate) fn board(ledger: Arc<dyn Ledger>, clock: Arc<dyn Clock>) -> HealthBoard {
+    HealthBoard::new(Arc::new(move |changed: &Changed<'_>| {
+        let (code, detail) = (code(changed.transition.to), told(changed));
+        match changed.transition.to {
+            Phase::Open => tracing::warn!(server = %changed.server, "{detail}"),
+            Phase::HalfOpen | Phase::Closed => tracing::info!(server = %changed.server, "{detail}"),
+        }
+        let notice = Notice { at: clock.now(), code, server: Some(Arc::clone(changed.server)), detail };
+        // What cannot be written is counted by the ledger, like everything it loses.
+        let _lost = ledger.append(Record::Notice(Box::new(notice)));
+    }))
+}
+
+const fn code(to: Phase) -> &'static str {
+    match to {
+        Phase::Open => "breaker_open",
+        Phase::HalfOpen => "breaker_half_open",
+        Phase::Closed => "breaker_closed",
+    }
+}
+
+fn told(changed: &Changed<'_>) -> String {
+    let whose = match changed.tool {
+        // A name from a caller, in a log for people.
+        Some(tool) => format!("the breaker of tool `{}` over {}", crate::out::clipped(tool, 64), changed.transport),
+        None => format!("the breaker of {}", changed.transport),
+    };
+    let (to, why) = (changed.transition.to.as_str().replace('_', " "), changed.transition.why.as_str());
+    let time = changed.transition.open_for.map(|time| format!(", for {} ms", time.as_millis()));
+    format!("{whose} is {to}: {why}{}", time.unwrap_or_default())
+}
+
+/// Puts breaker, health and limits around a server. `ways`: one for each of its transports. What `board` knows of it already is kept.
+///
+/// # Errors
+/// Settings that cannot work, with their places.
+pub(super) fn care(
+    config: &Config,
+    server: &UpstreamConfig,
+    ways: Vec<Arc<dyn Upstream>>,
+    board: &HealthBoard,
+) -> Result<Cared, Vec<Finding>> {
+    let (terms, walls) = terms(config, server).map_err(|finding| vec![*finding])?;
+    let name: Arc<str> = Arc::from(server.name.as_str());
+    let mut checked = Vec::with_capacity(ways.len());
+    let mut guarded: Vec<Arc<dyn Upstream>> = Vec::with_capacity(ways.len());
+    for ((word, way), upstream) in words(server).into_iter().zip(&server.ways).zip(ways) {
+        let breaker = Breaker::new(upstream, board.track(&name, &word, terms.clone()));
+        let child = matches!(way.transport, Transport::Stdio(_));
+        checked.push((Arc::clone(&breaker), server.care.health.clone(), child));
+        guarded.push(breaker);
+    }
+    let one = match (guarded.pop(), guarded.is_empty()) {
+        (Some(only), true) => only,
+        _ => return Err(vec![only_one(config, server)]),
+    };
+    Ok(Cared { upstream: Bulkhead::new(one, board.room(&name, &walls)), checked })
+}
+
+/// Whether the settings can work.
+pub(super) fn check(config: &Config, server: &UpstreamConfig) -> Option<Finding> {
+    match terms(config, server) {
+        Err(finding) => Some(*finding),
+        Ok(_) if server.ways.len() > 1 => Some(only_one(config, server)),
+        Ok(_) => None,
+    }
+}
+
+fn only_one(config: &Config, server: &UpstreamConfig) -> Finding {
+    let key = format!("{}.transports", server.key);
+    config.finding(&key, "more than one way to a server is not supported yet").help("keep the preferred one")
+}
+
+/// Names of a server's transports on the board: what they are, and which where it has several alike.
+fn words(server: &UpstreamConfig) -> Vec<String> {
+    let mut words: Vec<String> = Vec::with_capacity(server.ways.len());
+    for way in &server.ways {
+        let word = way.transport.word();
+        let alike = words.iter().filter(|other| other.split('-').next() == Some(word)).count();
+        words.push(if alike == 0 { word.to_owned() } else { format!("{word}-{}", alike + 1) });
+    }
+    words
+}
+
+fn terms(config: &Config, server: &UpstreamConfig) -> Result<(Terms, Walls), Box<Finding>> {
+    let care = &server.care;
+    let of = |section: &'static str| {
+        let key = format!("{}.{section}", server.key);
+        move |error: SettingsError| Box::new(super::upstream::complaint(config, &key, &error))
+    };
+    let terms = Terms {
+        breaker: care.breaker.rules().map_err(of("breaker"))?,
+        tools: care.breaker.tool_rules().map_err(of("breaker"))?,
+        health: care.health.thresholds().map_err(of("health"))?,
+    };
+    let walls = care.limits.walls().map_err(of("limits"))?;
+    Ok((terms, walls))
+}
