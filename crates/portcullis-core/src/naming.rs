@@ -13,7 +13,7 @@ mod uris;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use self::conflicts::{Conflict, ConflictKind};
+pub use self::conflicts::{Conflict, ConflictKind, Named};
 pub use self::facing::Facing;
 pub use self::offer::Offer;
 pub use self::place::{Placed, Unplaced, cursor, with_cursor};
@@ -154,7 +154,7 @@ impl Names {
         if !short::may_be_shortened(shown) || of.has(catalogue, rest) {
             return Cow::Borrowed(rest);
         }
-        let longer = of.names(catalogue).find(|name| server.full(name) == shown);
+        let longer = of.names(catalogue).find(|name| short::begins_alike(rest, name) && server.full(name) == shown);
         longer.map_or(Cow::Borrowed(rest), |name| Cow::Owned(name.to_owned()))
     }
 

@@ -1,4 +1,5 @@
-//! The few JSON-RPC texts the gateway writes itself: errors and refused tool results. Nothing else may build one.
+//! The few JSON-RPC texts the gateway writes itself: errors, refused tool results, and answers from what it knows of a server. Nothing else
+//! may build one.
 
 use bytes::Bytes;
 
@@ -19,6 +20,18 @@ pub fn error(id: Option<&Id>, code: i64, message: &str, data: Option<&str>) -> B
         text.push_str(data);
     }
     text.push_str("}}");
+    Bytes::from(text)
+}
+
+/// The response to a request with raw JSON `result`.
+#[must_use]
+pub fn result(id: &Id, result: &str) -> Bytes {
+    let mut text = String::with_capacity(64 + result.len());
+    text.push_str(r#"{"jsonrpc":"2.0""#);
+    push_id(&mut text, Some(id));
+    text.push_str(r#","result":"#);
+    text.push_str(result);
+    text.push('}');
     Bytes::from(text)
 }
 

@@ -313,6 +313,9 @@ pub enum FaultKind {
     AnswerUnmatched,
     /// The server does not know our session any more; the client must initialize again.
     SessionLost,
+    /// The server lost our session while this call was on its way. A new one is opened, but the call may have been carried out and is not
+    /// safe to repeat.
+    NotRepeated,
     /// The server offers no standalone stream, or nothing to resume (A11: its 405 becomes ours).
     NoStream,
     /// Client and server speak different eras; carries what the server speaks.
@@ -342,6 +345,7 @@ impl FaultKind {
             Self::Died => "upstream_died",
             Self::AnswerUnmatched => "upstream_answer_unmatched",
             Self::SessionLost => "upstream_session_lost",
+            Self::NotRepeated => "upstream_not_repeated",
             Self::NoStream => "upstream_no_stream",
             Self::EraMismatch { .. } => "era_mismatch",
             Self::Unauthorized => "upstream_unauthorized",
@@ -364,6 +368,9 @@ impl FaultKind {
             Self::Died => "the MCP server ended the connection before it answered",
             Self::AnswerUnmatched => "the MCP server answered something nobody asked",
             Self::SessionLost => "session not found; send `initialize` again",
+            Self::NotRepeated => {
+                "the MCP server lost its session during this call, which was not repeated because it may have been carried out; call again if that is safe"
+            }
             Self::NoStream => "the MCP server offers no stream here",
             Self::EraMismatch { served: Era::Legacy } => {
                 "this MCP server speaks only protocol versions up to 2025-11-25; send `initialize`"

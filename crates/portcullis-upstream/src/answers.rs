@@ -1,6 +1,39 @@
-//! Ties what a server sends to the request it answers: one response, with the request's id, and nothing after it.
+//! Ties what a server sends to the request it answers: one response, with the request's id, and nothing after it. And the replies of one message
+//! or none.
 
-use portcullis_core::wire::{Id, Kind, Limits, Message};
+use futures_util::StreamExt;
+use portcullis_core::own;
+use portcullis_core::refusal::{Fault, FaultKind};
+use portcullis_core::upstream::{Arrived, Media, Reply};
+use portcullis_core::wire::{Direction, Id, Kind, Limits, Message};
+
+/// The response in a reply; what else is in it is not for us.
+pub(crate) async fn answer_of(mut reply: Reply) -> Result<Message, Fault> {
+    while let Some(arrival) = reply.arrivals.next().await {
+        if let Some(message) = arrival?.message
+            && matches!(message.kind(), Kind::Result | Kind::Error)
+        {
+            return Ok(message);
+        }
+    }
+    Err(Fault::new(FaultKind::Died, "the stream ended before the response"))
+}
+
+/// What has no answer was taken.
+pub(crate) fn accepted() -> Reply {
+    Reply { media: Media::Accepted, status: None, arrivals: Box::pin(futures_util::stream::empty()) }
+}
+
+/// A reply of one message.
+pub(crate) fn one(message: Message) -> Reply {
+    let only = futures_util::stream::iter([Ok(Arrived { message: Some(message), event_id: None, retry: None })]);
+    Reply { media: Media::Json, status: None, arrivals: Box::pin(only) }
+}
+
+/// A reply made of what we know of a server: raw JSON for the result. `None` when it is larger than a server's own answer may be.
+pub(crate) fn at_hand(id: &Id, result: &str, limits: &Limits) -> Option<Reply> {
+    Message::read(own::result(id, result), Direction::ToClient, limits).ok().map(one)
+}
 
 /// The id of our error response stands in the place of what a server leaves out or sets to null.
 #[derive(Debug)]

@@ -6,39 +6,38 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use http::Method;
 use http::header::HeaderValue;
-use http::{Method, Uri};
 use portcullis_core::call::{Call, SESSION_CLOSE, SessionKey, Subject};
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::clock::Clock;
 use portcullis_core::gate::Cleared;
 use portcullis_core::mirror;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::upstream::{Media, Pending, Reply, Upstream};
+use portcullis_core::upstream::{Pending, Reply, Upstream};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Kind, Limits, Message};
 use portcullis_identity::chain::ChainSigner;
 
-use crate::answers::Awaiting;
+use crate::account::Account;
+use crate::answers::{Awaiting, accepted};
 use crate::settings::{HttpSettings, SettingsError};
 use crate::standing::{Admission, Standing, opens, shutting_down};
 
-mod account; // on whose account a request goes
+mod account; // what a request carries for its account
 mod contact; // what we ask on our own account
-mod door; // opening connections: TLS, time limits
 mod events; // an SSE body as arrivals
-mod exchange; // one HTTP request and the beginning of its answer
-mod headers; // what we send beside the body
-mod line; // kept-alive connections and the exchanges on them
-mod reply; // status and media type -> Reply or Fault
+pub(crate) mod exchange; // one HTTP request and the beginning of its answer
+pub(crate) mod headers; // what we send beside the body
+pub(crate) mod line; // kept-alive connections and the exchanges on them
+pub(crate) mod reply; // status and media type -> Reply or Fault
 mod sessions; // legacy sessions we hold with the server
+pub(crate) mod site; // one server as requests reach it
 
-use self::account::{Account, Papers};
 use self::exchange::Outbound;
-use self::headers::Fixed;
-use self::line::Lines;
 use self::reply::Expecting;
-use self::sessions::{Opening, Sessions, UpstreamSession};
+use self::sessions::{Named, Opening, Sessions, UpstreamSession};
+use self::site::Site;
 
 /// Time for the end of one session at the server. 5 s: a courtesy that must not hold up anything.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -55,14 +54,8 @@ pub struct HttpUpstream {
 
 /// Shared with replies under way.
 struct Inner {
-    name: Arc<str>,
-    /// Path and query of the endpoint, as they stand in a request.
-    target: Uri,
-    fixed: Fixed,
-    papers: Papers,
-    lines: Arc<Lines>,
+    site: Site,
     limits: Limits,
-    first_byte: Duration,
     idle: Option<Duration>,
     sessions: Sessions,
     standing: Standing,
@@ -71,7 +64,7 @@ struct Inner {
 /// Not the endpoint: its query may hold a key.
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpUpstream").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("HttpUpstream").field("name", &self.site.name).finish_non_exhaustive()
     }
 }
 
@@ -88,18 +81,9 @@ impl HttpUpstream {
         clock: Arc<dyn Clock>,
         chain: Option<Arc<ChainSigner>>,
     ) -> Result<Arc<Self>, SettingsError> {
-        let endpoint = headers::endpoint(settings)?;
-        let papers = Papers::new(&name, settings, clock, chain)?;
-        let fixed = Fixed::new(&settings.headers, &endpoint)?;
-        let secure = endpoint.scheme_str() == Some("https");
         let inner = Inner {
-            name,
-            target: headers::target(&endpoint)?,
-            fixed,
-            papers,
-            lines: Lines::new(door::open(secure, Duration::from_millis(settings.connect_timeout_ms))?, endpoint),
+            site: Site::new(name, settings, clock, chain)?,
             limits,
-            first_byte: Duration::from_millis(settings.first_byte_timeout_ms),
             idle: settings.idle_timeout_ms.map(Duration::from_millis),
             sessions: Sessions::default(),
             standing: Standing::new(settings.era, Duration::from_millis(settings.probe_timeout_ms)),
@@ -110,7 +94,7 @@ impl HttpUpstream {
 
 impl Upstream for HttpUpstream {
     fn name(&self) -> &Arc<str> {
-        &self.inner.name
+        &self.inner.site.name
     }
 
     /// For a server that speaks both eras: the newer. [`Upstream::send`] takes both.
@@ -132,6 +116,10 @@ impl Upstream for HttpUpstream {
 
     fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
         Box::pin(self.inner.refresh())
+    }
+
+    fn check(&self) -> Pending<'_, Result<(), Fault>> {
+        Box::pin(self.inner.check())
     }
 
     fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
@@ -193,7 +181,7 @@ impl Inner {
         let session = self.session_of(call)?;
         let opens = opens(call);
         let mut outbound = Outbound::new(Method::POST, message.bytes().clone());
-        outbound.headers = self.fixed.post();
+        outbound.headers = self.site.fixed.post();
         headers::trace(&mut outbound.headers, &call.context.trace);
         match call.era() {
             Era::Modern => {
@@ -215,12 +203,12 @@ impl Inner {
         let expecting = Expecting {
             awaiting: message.id().filter(|_| message.kind() == Kind::Request).map(|id| Awaiting::new(id.clone())),
             era: call.era(),
-            session: key.filter(|_| session.as_ref().is_some_and(|session| session.id.is_some())),
+            session: Named::of(key, session.as_ref()),
             opening: key.filter(|_| opens).map(Opening::of),
             batches: session.as_ref().is_some_and(|session| session.version.allows_batches()),
             mirrors: call.era() == Era::Modern && call.method() == "tools/call",
         };
-        let response = self.exchange(outbound, Account::Call(call)).await?;
+        let response = self.site.exchange(outbound, Account::Call(call)).await?;
         self.read_reply(expecting, response).await
     }
 
@@ -228,7 +216,7 @@ impl Inner {
     async fn listen(self: &Arc<Self>, call: &Call, last_event_id: Option<&str>) -> Result<Reply, Fault> {
         let session = self.session_of(call)?;
         let mut outbound = Outbound::new(Method::GET, Bytes::new());
-        outbound.headers = self.fixed.get();
+        outbound.headers = self.site.fixed.get();
         headers::trace(&mut outbound.headers, &call.context.trace);
         headers::session(&mut outbound.headers, session.as_ref());
         headers::version(
@@ -242,8 +230,8 @@ impl Inner {
         }
         let batches = session.as_ref().is_some_and(|session| session.version.allows_batches());
         let key = call.context.session.as_ref().map(|session| session.key);
-        let session = key.filter(|_| session.is_some_and(|session| session.id.is_some()));
-        let response = self.exchange(outbound, Account::Call(call)).await?;
+        let session = Named::of(key, session.as_ref());
+        let response = self.site.exchange(outbound, Account::Call(call)).await?;
         self.read_stream(session, last_event_id.is_some(), batches, response)
     }
 
@@ -260,17 +248,17 @@ impl Inner {
             return;
         }
         let mut outbound = Outbound::new(Method::DELETE, Bytes::new());
-        outbound.headers = self.fixed.get();
+        outbound.headers = self.site.fixed.get();
         headers::session(&mut outbound.headers, Some(&session));
         headers::version(&mut outbound.headers, session.version);
-        match tokio::time::timeout(GOODBYE, self.exchange(outbound, account)).await {
+        match tokio::time::timeout(GOODBYE, self.site.exchange(outbound, account)).await {
             Ok(Ok(response)) => {
-                tracing::debug!(server = %self.name, status = response.status().as_u16(), "session ended")
+                tracing::debug!(server = %self.site.name, status = response.status().as_u16(), "session ended")
             }
             Ok(Err(fault)) => {
-                tracing::info!(server = %self.name, %fault, "the server was not told that a session ended")
+                tracing::info!(server = %self.site.name, %fault, "the server was not told that a session ended")
             }
-            Err(_) => tracing::info!(server = %self.name, "the server did not answer the end of a session"),
+            Err(_) => tracing::info!(server = %self.site.name, "the server did not answer the end of a session"),
         }
     }
 
@@ -284,16 +272,11 @@ impl Inner {
                 if inner.standing.begins()
                     && let Err(fault) = inner.refresh().await
                 {
-                    tracing::warn!(server = %inner.name, %fault, "the changed tool list could not be read");
+                    tracing::warn!(server = %inner.site.name, %fault, "the changed tool list could not be read");
                 }
             });
         }
     }
-}
-
-/// The server took a message that has no answer.
-fn accepted() -> Reply {
-    Reply { media: Media::Accepted, status: None, arrivals: Box::pin(futures_util::stream::empty()) }
 }
 
 #[cfg(test)]

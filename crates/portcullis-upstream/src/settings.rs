@@ -13,10 +13,16 @@ pub use portcullis_identity::Secret;
 mod breaker; // when a server is left alone
 mod bulkhead; // how much of us it may hold
 mod health; // when it counts as healthy
+mod http_sse; // a server of 2024-11-05
+mod warm; // what is answered without it
+mod websocket; // a server on a socket
 
 pub use self::breaker::{BreakerSettings, ToolBreakerSettings};
 pub use self::bulkhead::BulkheadSettings;
 pub use self::health::HealthSettings;
+pub use self::http_sse::HttpSseSettings;
+pub use self::warm::{LazySettings, WarmSettings};
+pub use self::websocket::WebSocketSettings;
 
 /// Which era of the protocol is spoken with a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -39,6 +45,10 @@ pub enum EraSetting {
 pub struct HttpSettings {
     /// The server's MCP endpoint. Plain `http` only to loopback addresses, unless `allow_plain_http` is set.
     pub url: String,
+    /// Path of a Unix socket that the server listens on. `url` then says only what the request names, as with curl's `--unix-socket`: host and
+    /// path, such as `http://localhost/mcp`. No TLS: nothing leaves this machine. Default none: the host of `url` is connected to.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
     /// Era to speak. Default `auto`.
     #[serde(default)]
     pub era: EraSetting,
@@ -139,6 +149,7 @@ impl HttpSettings {
     pub fn of_url(url: String) -> Self {
         Self {
             url,
+            socket: None,
             era: EraSetting::Auto,
             headers: BTreeMap::new(),
             credentials: None,
@@ -179,10 +190,12 @@ const fn max_children() -> u16 {
 /// Why an upstream cannot be made. Each names the key and the way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingsError {
-    /// `url` is not an absolute `http` or `https` URL, or carries what a URL here must not.
-    BadUrl { reason: &'static str },
-    /// Plain HTTP to a host that is not this one.
-    PlainHttp { host: String },
+    /// `url` is not an absolute URL with a scheme of its transport, or carries what a URL here must not.
+    BadUrl { reason: &'static str, scheme: &'static str },
+    /// A scheme without TLS to a host that is not this one.
+    Plain { scheme: &'static str, host: String },
+    /// A path that cannot be that of a Unix socket.
+    BadSocket { reason: String },
     /// A header name or value that HTTP does not allow.
     BadHeader { name: String },
     /// A header that the protocol or the connection needs for itself.
@@ -214,11 +227,14 @@ fn none_zero(settings: &[(&'static str, u64)]) -> Result<(), SettingsError> {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadUrl { reason } => write!(f, "`url`: {reason}; expected something like `https://host/mcp`"),
-            Self::PlainHttp { host } => write!(
+            Self::BadUrl { reason, scheme } => {
+                write!(f, "`url`: {reason}; expected something like `{scheme}://host/mcp`")
+            }
+            Self::Plain { scheme, host } => write!(
                 f,
-                "`url`: plain `http` to `{host}` would show every message to the network; use `https`, or set `allow_plain_http: true`"
+                "`url`: plain `{scheme}` to `{host}` would show every message to the network; use `{scheme}s`, or set `allow_plain_{scheme}: true`"
             ),
+            Self::BadSocket { reason } => write!(f, "`socket`: {reason}"),
             Self::BadHeader { name } => write!(f, "`headers.{name}`: not a legal header name or value"),
             Self::ReservedHeader { name } => {
                 write!(f, "`headers.{name}`: the gateway sets this header itself; remove it")

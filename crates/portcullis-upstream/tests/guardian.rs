@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use portcullis_core::upstream::Upstream;
 use portcullis_core::wire::Limits;
-use portcullis_upstream::{EraSetting, GUARDIAN_WORD, StderrSink, StdioSettings, StdioUpstream, exec_child};
+use portcullis_upstream::{Children, EraSetting, GUARDIAN_WORD, PipeUpstream, StderrSink, StdioSettings, exec_child};
 
 /// Says its own and its child's pid and its file limit, then answers the gateway's two questions and stays.
 const SERVER: &str = r#"
@@ -41,7 +41,8 @@ async fn gateway() {
     (settings.era, settings.max_open_files, settings.max_memory) = (EraSetting::Modern, Some(64), Some(8 << 30));
     let sink = StderrSink::new(|_, line| println!("{line}"));
     let itself = std::env::current_exe().unwrap();
-    let upstream = StdioUpstream::new("srv".into(), &settings, Limits::default(), Some(itself), sink).unwrap();
+    let upstream =
+        PipeUpstream::<Children>::new("srv".into(), &settings, Limits::default(), Some(itself), sink).unwrap();
     upstream.refresh().await.unwrap();
     println!("ready");
     std::future::pending::<()>().await;

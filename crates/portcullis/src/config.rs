@@ -64,6 +64,7 @@ pub(crate) struct UpstreamConfig {
     pub(crate) tags: Vec<String>,
     /// At least one; the preferred one first.
     pub(crate) ways: Vec<Way>,
+    pub(crate) catalogue_ttl_ms: Option<u64>,
     pub(crate) care: Care,
 }
 

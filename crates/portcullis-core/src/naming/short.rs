@@ -27,9 +27,15 @@ pub(super) fn shortened(name: &str) -> Cow<'_, str> {
     Cow::Owned(short)
 }
 
-/// Whether `short` is what a longer name is shortened to.
+/// Whether `short` is what a longer name is shortened to. Digests only names that begin like it: whoever asks chooses `short`.
 pub(super) fn stands_for(short: &str, name: &str) -> bool {
-    is_long(name) && shortened(name) == short
+    is_long(name) && begins_alike(short, name) && shortened(name) == short
+}
+
+/// Whether what a shortened name kept is the beginning of `name`.
+pub(super) fn begins_alike(short: &str, name: &str) -> bool {
+    let kept = short.len().checked_sub(1 + 2 * DIGEST).and_then(|end| short.get(..end));
+    kept.is_some_and(|kept| name.starts_with(kept))
 }
 
 pub(super) fn is_long(name: &str) -> bool {

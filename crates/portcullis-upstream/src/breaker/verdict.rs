@@ -22,6 +22,7 @@ pub(super) fn of_fault(fault: &Fault) -> Outcome {
         FaultKind::TooLarge
         // The caller's session, era or method.
         | FaultKind::SessionLost
+        | FaultKind::NotRepeated
         | FaultKind::NoStream
         | FaultKind::EraMismatch { .. }
         // With credentials made for each caller, one who may not would shut out those who may.

@@ -7,33 +7,16 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
-use portcullis_core::call::Call;
 use portcullis_core::clock::Clock;
 use portcullis_core::proofs::Chain;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_identity::chain::{self, ChainSigner, NewEntry};
-use portcullis_identity::client::{BadCredentials, Behalf, TokenSource};
+use portcullis_identity::client::{BadCredentials, TokenSource};
 
-use super::Inner;
 use super::line::Answer;
+use super::site::Site;
+use crate::account::Account;
 use crate::settings::{HttpSettings, SettingsError};
-
-/// Who asks. Every request says it.
-#[derive(Clone, Copy)]
-pub(super) enum Account<'a> {
-    Call(&'a Call),
-    /// The gateway itself; with the method of its question.
-    Gateway(&'a str),
-}
-
-impl<'a> Account<'a> {
-    fn behalf(self) -> Behalf<'a> {
-        match self {
-            Self::Call(call) => Behalf::Caller(&call.context.caller, call.context.proofs.token.as_ref()),
-            Self::Gateway(_) => Behalf::Gateway,
-        }
-    }
-}
 
 /// What every request to one server is provided with, beside the fixed headers.
 pub(super) struct Papers {
@@ -104,7 +87,7 @@ impl Papers {
     }
 }
 
-impl Inner {
+impl Site {
     /// Sends with a token. One that the server refuses is replaced once: a 401 is said before a request is looked at
     /// (RFC 9110 §15.5.2), so sending it again repeats nothing.
     pub(super) async fn authorized(

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode};
 use portcullis_core::catalogue::{Catalogue, Hello};
 use portcullis_core::refusal::{Fault, FaultKind};
@@ -11,12 +10,12 @@ use portcullis_core::upstream::{Pending, Reply};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Kind, Message};
 
-use super::account::Account;
 use super::exchange::Outbound;
 use super::reply::Expecting;
 use super::sessions::{self, UpstreamSession};
 use super::{FORGOTTEN, Inner, headers};
-use crate::answers::Awaiting;
+use crate::account::Account;
+use crate::answers::{Awaiting, answer_of};
 use crate::probe::{self, Ask, Discovered, Probe, Served};
 
 /// Between a `list_changed` and the refresh it asks for. 1 s: changes come in bursts, and a server that sends thousands costs one list a second.
@@ -32,7 +31,7 @@ impl Inner {
     pub(super) fn correct(self: &Arc<Self>) -> Pending<'_, ()> {
         Box::pin(async move {
             if let Err(fault) = self.standing.correct(|| self.contact()).await {
-                tracing::warn!(server = %self.name, %fault, "headers were refused, and the tool list could not be read anew");
+                tracing::warn!(server = %self.site.name, %fault, "headers were refused, and the tool list could not be read anew");
             }
         })
     }
@@ -46,20 +45,32 @@ impl Inner {
         if let Some(hello) = modern {
             return probe::survey(&mut Modern(self), Era::Modern, hello, 2).await;
         }
-        let mut session = Legacy { inner: self, headers: HeaderMap::new(), opened: None };
+        let mut session = Legacy::of(self);
         let listed = session.list().await;
-        // Also after a failure: what was opened is closed (B8).
-        if let Some(opened) = session.opened.take() {
-            self.say_goodbye(opened, FORGOTTEN).await;
-        }
+        session.end().await;
         listed
+    }
+
+    /// Whether the server is there and speaks MCP, by the smallest exchange its era has. Any answer that is MCP will do: of modern servers only
+    /// the newest need to know the method.
+    pub(super) async fn check(self: &Arc<Self>) -> Result<(), Fault> {
+        match self.standing.served() {
+            Some(served) if served.modern => Modern(self).ask(Probe::discover(1)).await.map(drop),
+            Some(_) => {
+                let mut session = Legacy::of(self);
+                let greeted = probe::handshake(&mut session, 1).await.map(drop);
+                session.end().await;
+                greeted
+            }
+            None => self.refresh().await.map(drop),
+        }
     }
 
     /// Whether the server proved to be modern, and then what it says of itself, if that was in the proof. An error of transport,
     /// authorization or load proves nothing (G4).
     async fn discover(self: &Arc<Self>) -> Result<Option<Option<Hello>>, Fault> {
         let question = Probe::discover(1);
-        let response = self.exchange(self.modern_question(&question)?, own(&question)).await?;
+        let response = self.site.exchange(self.modern_question(&question)?, own(&question)).await?;
         let status = response.status();
         let inconclusive =
             status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
@@ -90,7 +101,7 @@ impl Inner {
 
     fn modern_question(&self, question: &Probe) -> Result<Outbound, Fault> {
         let mut outbound = Outbound::new(Method::POST, question.body().clone());
-        outbound.headers = self.fixed.post();
+        outbound.headers = self.site.fixed.post();
         headers::version(&mut outbound.headers, Version::LATEST_MODERN);
         headers::mirrored(&mut outbound.headers, "mcp-method", question.method())?;
         Ok(outbound)
@@ -106,23 +117,11 @@ fn expecting(question: &Probe, era: Era) -> Expecting {
     Expecting { awaiting, era, session: None, opening: None, batches: false, mirrors: false }
 }
 
-/// The response in a reply; what else is in it is not for us.
-async fn answer_of(mut reply: Reply) -> Result<Message, Fault> {
-    while let Some(arrival) = reply.arrivals.next().await {
-        if let Some(message) = arrival?.message
-            && matches!(message.kind(), Kind::Result | Kind::Error)
-        {
-            return Ok(message);
-        }
-    }
-    Err(Fault::new(FaultKind::Died, "the stream ended before the response"))
-}
-
 struct Modern<'a>(&'a Arc<Inner>);
 
 impl Ask for Modern<'_> {
     async fn ask(&mut self, question: Probe) -> Result<Message, Fault> {
-        let response = self.0.exchange(self.0.modern_question(&question)?, own(&question)).await?;
+        let response = self.0.site.exchange(self.0.modern_question(&question)?, own(&question)).await?;
         answer_of(self.0.read_reply(expecting(&question, Era::Modern), response).await?).await
     }
 
@@ -138,7 +137,18 @@ struct Legacy<'a> {
     opened: Option<UpstreamSession>,
 }
 
-impl Legacy<'_> {
+impl<'a> Legacy<'a> {
+    fn of(inner: &'a Arc<Inner>) -> Self {
+        Self { inner, headers: HeaderMap::new(), opened: None }
+    }
+
+    /// Also after a failure: what was opened is closed (B8).
+    async fn end(self) {
+        if let Some(opened) = self.opened {
+            self.inner.say_goodbye(opened, FORGOTTEN).await;
+        }
+    }
+
     async fn list(&mut self) -> Result<Catalogue, Fault> {
         let hello = probe::handshake(self, 2).await?;
         self.inner.standing.proven(Served::LEGACY);
@@ -147,9 +157,9 @@ impl Legacy<'_> {
 
     async fn deliver(&mut self, question: &Probe) -> Result<Reply, Fault> {
         let mut outbound = Outbound::new(Method::POST, question.body().clone());
-        outbound.headers = self.inner.fixed.post();
+        outbound.headers = self.inner.site.fixed.post();
         outbound.headers.extend(self.headers.clone());
-        let response = self.inner.exchange(outbound, own(question)).await?;
+        let response = self.inner.site.exchange(outbound, own(question)).await?;
         let id = if question.method() == "initialize" { sessions::session_id(response.headers())? } else { None };
         if let Some(id) = id {
             let opened = UpstreamSession { id: Some(id), version: Version::LATEST_LEGACY };

@@ -200,7 +200,7 @@ impl Events {
         owner.notice(&message);
         if self.era == Era::Modern && message.kind() == Kind::Request {
             // C6: a modern server has no requests, and nobody could answer one.
-            tracing::warn!(server = %owner.name, "a request on a modern stream was dropped");
+            tracing::warn!(server = %owner.site.name, "a request on a modern stream was dropped");
             return;
         }
         let is_response = matches!(message.kind(), Kind::Result | Kind::Error);

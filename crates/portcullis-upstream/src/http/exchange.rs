@@ -3,39 +3,41 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use portcullis_core::refusal::{Fault, FaultKind};
 
-use super::Inner;
-use super::account::Account;
 use super::line::{Answer, LineError};
+use super::site::Site;
+use crate::account::Account;
 
 /// A request before it is addressed.
-pub(super) struct Outbound {
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
+pub(crate) struct Outbound {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    /// Another place of the same server than its endpoint.
+    pub(crate) target: Option<Uri>,
     body: Bytes,
 }
 
 impl Outbound {
-    pub(super) fn new(method: Method, body: Bytes) -> Self {
-        Self { method, headers: HeaderMap::new(), body }
+    pub(crate) fn new(method: Method, body: Bytes) -> Self {
+        Self { method, headers: HeaderMap::new(), target: None, body }
     }
 
-    fn address(mut self, inner: &Inner, account: Account<'_>) -> Result<Request<Full<Bytes>>, Fault> {
-        inner.papers.chain(&mut self.headers, account, &self.body)?;
+    fn address(mut self, site: &Site, account: Account<'_>) -> Result<Request<Full<Bytes>>, Fault> {
+        site.papers.chain(&mut self.headers, account, &self.body)?;
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
-        *request.uri_mut() = inner.target.clone();
+        *request.uri_mut() = self.target.unwrap_or_else(|| site.target.clone());
         *request.headers_mut() = self.headers;
         Ok(request)
     }
 }
 
-impl Inner {
+impl Site {
     /// Sends on somebody's account, and waits for the head of the answer.
-    pub(super) async fn exchange(&self, outbound: Outbound, account: Account<'_>) -> Result<Response<Answer>, Fault> {
+    pub(crate) async fn exchange(&self, outbound: Outbound, account: Account<'_>) -> Result<Response<Answer>, Fault> {
         let request = outbound.address(self, account)?;
         match self.papers.tokens() {
             // Only the usual way has its room in every call.
@@ -80,6 +82,6 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 /// The whole chain of causes, outermost first.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -41,7 +41,8 @@ static STATE: HeaderName = HeaderName::from_static("tracestate");
 const ADDED: usize = 6;
 
 /// The same with every request: what the operator configured, and what B1 asks for.
-pub(super) struct Fixed {
+pub(crate) struct Fixed {
+    bare: HeaderMap,
     post: HeaderMap,
     get: HeaderMap,
 }
@@ -54,7 +55,7 @@ impl Fixed {
         for (name, secret) in configured {
             let bad = || SettingsError::BadHeader { name: name.clone() };
             let lower = name.to_ascii_lowercase();
-            if RESERVED.contains(&lower.as_str()) || lower.starts_with("mcp-") {
+            if RESERVED.contains(&lower.as_str()) || lower.starts_with("mcp-") || lower.starts_with("sec-websocket-") {
                 return Err(SettingsError::ReservedHeader { name: name.clone() });
             }
             let value = resolve(secret, &format!("headers.{name}"))?;
@@ -64,20 +65,25 @@ impl Fixed {
         }
         let mut get = common.clone();
         get.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let mut post = common;
+        let mut post = common.clone();
         post.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         post.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(Self { post, get })
+        Ok(Self { bare: common, post, get })
     }
 
-    pub(super) fn post(&self) -> HeaderMap {
+    pub(crate) fn post(&self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.post.len() + ADDED);
         headers.extend(self.post.iter().map(|(name, value)| (name.clone(), value.clone())));
         headers
     }
 
-    pub(super) fn get(&self) -> HeaderMap {
+    pub(crate) fn get(&self) -> HeaderMap {
         self.get.clone()
+    }
+
+    /// Without a word about what an answer may be.
+    pub(crate) fn bare(&self) -> HeaderMap {
+        self.bare.clone()
     }
 }
 
@@ -92,7 +98,7 @@ pub(super) fn session(headers: &mut HeaderMap, session: Option<&UpstreamSession>
 }
 
 /// W3C trace context; the body carries the same, spliced in before the call was judged.
-pub(super) fn trace(headers: &mut HeaderMap, trace: &TraceContext) {
+pub(crate) fn trace(headers: &mut HeaderMap, trace: &TraceContext) {
     if let Ok(parent) = HeaderValue::try_from(trace.traceparent()) {
         headers.insert(PARENT.clone(), parent);
     }
@@ -114,27 +120,12 @@ pub(super) fn mirrored(headers: &mut HeaderMap, name: &str, value: &str) -> Resu
     Ok(())
 }
 
-/// The server's endpoint, if its URL is one we may use.
+/// The server's endpoint, if its URL is one we may use. A socket is on this machine, whatever host the URL names.
 pub(super) fn endpoint(settings: &HttpSettings) -> Result<Uri, SettingsError> {
-    let bad = |reason| SettingsError::BadUrl { reason };
-    if settings.url.contains('#') {
-        return Err(bad("has a fragment"));
-    }
-    let uri: Uri = settings.url.parse().map_err(|_| bad("is not a URL"))?;
-    let authority = uri.authority().ok_or_else(|| bad("has no host"))?;
-    if authority.as_str().contains('@') {
-        return Err(bad("carries credentials; use `headers.authorization` or `credentials`"));
-    }
-    let host = authority.host();
-    if host.is_empty() {
-        return Err(bad("has no host"));
-    }
-    match uri.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTPS => {}
-        Some(scheme) if *scheme == Scheme::HTTP && (settings.allow_plain_http || is_loopback(host)) => {}
-        Some(scheme) if *scheme == Scheme::HTTP => return Err(SettingsError::PlainHttp { host: host.to_owned() }),
-        _ => return Err(bad("is neither `http` nor `https`")),
-    }
+    let uri = match settings.socket {
+        Some(_) => address(&settings.url, ["http", "http"], true),
+        None => address(&settings.url, ["https", "http"], settings.allow_plain_http),
+    }?;
     for (key, millis) in [
         ("connect_timeout_ms", settings.connect_timeout_ms),
         ("first_byte_timeout_ms", settings.first_byte_timeout_ms),
@@ -148,10 +139,34 @@ pub(super) fn endpoint(settings: &HttpSettings) -> Result<Uri, SettingsError> {
     Ok(uri)
 }
 
+/// A URL with one of two schemes, `secure` and `plain`; the plain one only to this host, unless `allow_plain`.
+pub(crate) fn address(url: &str, [secure, plain]: [&'static str; 2], allow_plain: bool) -> Result<Uri, SettingsError> {
+    let bad = |reason| SettingsError::BadUrl { reason, scheme: secure };
+    if url.contains('#') {
+        return Err(bad("has a fragment"));
+    }
+    let uri: Uri = url.parse().map_err(|_| bad("is not a URL"))?;
+    let authority = uri.authority().ok_or_else(|| bad("has no host"))?;
+    if authority.as_str().contains('@') {
+        return Err(bad("carries credentials; use `headers.authorization` or `credentials`"));
+    }
+    let host = authority.host();
+    if host.is_empty() {
+        return Err(bad("has no host"));
+    }
+    match uri.scheme_str() {
+        Some(scheme) if scheme == plain && (allow_plain || is_loopback(host)) => Ok(uri),
+        Some(scheme) if scheme == plain => Err(SettingsError::Plain { scheme: plain, host: host.to_owned() }),
+        Some(scheme) if scheme == secure => Ok(uri),
+        _ => Err(bad("has another scheme")),
+    }
+}
+
 /// Path and query alone: the origin form (RFC 9112 §3.2.1).
 pub(super) fn target(endpoint: &Uri) -> Result<Uri, SettingsError> {
     let path = endpoint.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    path.parse().map_err(|_| SettingsError::BadUrl { reason: "has a path that cannot stand in a request" })
+    path.parse()
+        .map_err(|_| SettingsError::BadUrl { reason: "has a path that cannot stand in a request", scheme: "https" })
 }
 
 /// The authority, without the port that the scheme implies (RFC 9110 §4.2.3).
@@ -163,7 +178,7 @@ fn host(endpoint: &Uri) -> Result<HeaderValue, SettingsError> {
         None => host.to_owned(),
     };
     HeaderValue::from_str(&named)
-        .map_err(|_| SettingsError::BadUrl { reason: "has a host that cannot stand in a header" })
+        .map_err(|_| SettingsError::BadUrl { reason: "has a host that cannot stand in a header", scheme: "https" })
 }
 
 /// This host, by name or by address. Names other than `localhost` count as foreign: what they resolve to can change.

@@ -21,7 +21,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::door::{Door, Stream};
+use crate::door::{Door, Stream};
 
 /// Idle connections kept for the next call, of each runtime. 64: as many calls as a small gateway has at once.
 const MOST_IDLE: usize = 64;
@@ -202,7 +202,7 @@ impl Line {
 }
 
 /// The body of an answer. Reading it to its end gives the connection back; dropping it before closes the connection.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     body: Incoming,
     /// `None` once the connection is closed or given back.
     line: Option<Line>,
@@ -244,6 +244,13 @@ impl Body for Answer {
 }
 
 impl Answer {
+    /// The connection itself, once it has stopped being HTTP (101), and what was read already of what follows.
+    pub(crate) fn into_upgraded(mut self) -> Option<(Stream, Bytes)> {
+        let line = self.line.take()?;
+        let parts = Pin::into_inner(line.connection).into_parts();
+        Some((parts.io, parts.read_buf))
+    }
+
     fn give_back(&mut self) {
         if let Some(line) = self.line.take() {
             self.lines.put_back(line);

@@ -9,7 +9,6 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
-use portcullis_core::call::SessionKey;
 use portcullis_core::pieces::Pieces;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Arrived, Media, Reply};
@@ -18,9 +17,9 @@ use portcullis_core::wire::{Direction, Kind, Malformed, Message, looks_like_batc
 
 use super::events::Events;
 use super::line::Answer;
-use super::sessions::{self, Opening};
-use super::{Inner, accepted, exchange};
-use crate::answers::{Awaiting, Step};
+use super::sessions::{self, Named, Opening};
+use super::{Inner, exchange};
+use crate::answers::{Awaiting, Step, accepted, one};
 use crate::probe;
 
 /// Bytes read of an answer that is an error anyway. 64 KiB: a JSON-RPC error with data is a few hundred.
@@ -34,7 +33,7 @@ pub(super) struct Expecting {
     pub(super) awaiting: Option<Awaiting>,
     pub(super) era: Era,
     /// The session whose id was sent: a 404 ends it.
-    pub(super) session: Option<SessionKey>,
+    pub(super) session: Option<Named>,
     /// Set for `initialize`.
     pub(super) opening: Option<Opening>,
     /// The negotiated version has batches.
@@ -57,7 +56,7 @@ impl Inner {
         response: Response<Answer>,
     ) -> Result<Reply, Fault> {
         let (head, body) = response.into_parts();
-        self.check_status(&head, expecting.session)?;
+        self.check_status(&head, expecting.session.as_ref())?;
         let form = form(&head.headers)?;
         let Some(awaiting) = expecting.awaiting.take() else {
             return if head.status.is_success() { Ok(accepted()) } else { Err(unexpected(head.status, &form)) };
@@ -70,7 +69,7 @@ impl Inner {
         }
         match form {
             Form::Json => {
-                let bytes = tokio::time::timeout(self.first_byte, read_body(body, self.limits.bytes))
+                let bytes = tokio::time::timeout(self.site.first_byte, read_body(body, self.limits.bytes))
                     .await
                     .map_err(|_| Fault::new(FaultKind::TimedOut, "the answer's body did not end in time"))??;
                 self.read_document(expecting, awaiting, bytes)
@@ -86,7 +85,7 @@ impl Inner {
     /// The answer to a GET.
     pub(super) fn read_stream(
         self: &Arc<Self>,
-        session: Option<SessionKey>,
+        session: Option<Named>,
         resumes: bool,
         batches: bool,
         response: Response<Answer>,
@@ -96,7 +95,7 @@ impl Inner {
         {
             return Err(Fault::new(FaultKind::NoStream, format!("GET was answered with {}", head.status.as_u16())));
         }
-        self.check_status(&head, session)?;
+        self.check_status(&head, session.as_ref())?;
         match form(&head.headers)? {
             Form::EventStream if head.status.is_success() => {
                 let events = Events::standing(Arc::clone(self), body, resumes, batches);
@@ -107,32 +106,14 @@ impl Inner {
     }
 
     /// Statuses that mean the same whatever was asked. Their bodies are not read.
-    fn check_status(&self, head: &Parts, session: Option<SessionKey>) -> Result<(), Fault> {
-        let status = head.status;
-        let with =
-            |kind, words: &str| Err(Fault::new(kind, format!("the server answered {}: {words}", status.as_u16())));
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                with(FaultKind::Unauthorized, "check the `headers` or the `credentials` of this upstream")
-            }
+    fn check_status(&self, head: &Parts, session: Option<&Named>) -> Result<(), Fault> {
+        match (head.status, session) {
             // B7. Only our own session's 404 means this (A24).
-            StatusCode::NOT_FOUND if session.is_some() => {
-                if let Some(key) = session {
-                    self.sessions.remove(key);
-                }
-                with(FaultKind::SessionLost, "it does not know our session any more")
+            (StatusCode::NOT_FOUND, Some(named)) => {
+                self.sessions.lost(named);
+                Err(answered(head.status, FaultKind::SessionLost, "it does not know our session any more"))
             }
-            StatusCode::TOO_MANY_REQUESTS => {
-                with(FaultKind::Throttled { retry_after_ms: retry_after(&head.headers) }, "too many requests")
-            }
-            StatusCode::SERVICE_UNAVAILABLE if let Some(wait) = retry_after(&head.headers) => {
-                with(FaultKind::Throttled { retry_after_ms: Some(wait) }, "come back later")
-            }
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                with(FaultKind::Unreachable, "something in front of it cannot reach it")
-            }
-            status if status.is_redirection() => with(FaultKind::Garbage, "a redirect, which is never followed"),
-            _ => Ok(()),
+            _ => same_for_all(head),
         }
     }
 
@@ -159,7 +140,7 @@ impl Inner {
             self.correct().await;
         }
         match awaiting.step(message, &self.limits) {
-            Step::Last(message) => Ok(one(message, Some(status.as_u16()))),
+            Step::Last(message) => Ok(Reply { status: Some(status.as_u16()), ..one(message) }),
             Step::Give(_) => Err(unexpected(status, &form)),
             Step::Unmatched(detail) => Err(Fault::new(FaultKind::AnswerUnmatched, detail)),
         }
@@ -221,10 +202,30 @@ impl Inner {
     }
 }
 
-/// A reply of one message.
-fn one(message: Message, status: Option<u16>) -> Reply {
-    let only = futures_util::stream::iter([Ok(arrived(message))]);
-    Reply { media: Media::Json, status, arrivals: Box::pin(only) }
+fn answered(status: StatusCode, kind: FaultKind, words: &str) -> Fault {
+    Fault::new(kind, format!("the server answered {}: {words}", status.as_u16()))
+}
+
+/// Statuses that mean the same whatever was asked, and over whatever begins as HTTP.
+pub(crate) fn same_for_all(head: &Parts) -> Result<(), Fault> {
+    let status = head.status;
+    let with = |kind, words| Err(answered(status, kind, words));
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            with(FaultKind::Unauthorized, "check the `headers` or the `credentials` of this upstream")
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            with(FaultKind::Throttled { retry_after_ms: retry_after(&head.headers) }, "too many requests")
+        }
+        StatusCode::SERVICE_UNAVAILABLE if let Some(wait) = retry_after(&head.headers) => {
+            with(FaultKind::Throttled { retry_after_ms: Some(wait) }, "come back later")
+        }
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            with(FaultKind::Unreachable, "something in front of it cannot reach it")
+        }
+        status if status.is_redirection() => with(FaultKind::Garbage, "a redirect, which is never followed"),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn arrived(message: Message) -> Arrived {
@@ -235,6 +236,15 @@ pub(super) fn arrived(message: Message) -> Arrived {
 pub(super) fn garbage(error: &Malformed) -> Fault {
     let kind = if matches!(error, Malformed::TooLarge { .. }) { FaultKind::TooLarge } else { FaultKind::Garbage };
     Fault::new(kind, format!("{}: {error}", error.code()))
+}
+
+/// An event stream, or why it is none.
+pub(crate) fn expect_events(head: &Parts) -> Result<(), Fault> {
+    same_for_all(head)?;
+    match form(&head.headers)? {
+        Form::EventStream if head.status.is_success() => Ok(()),
+        form => Err(unexpected(head.status, &form)),
+    }
 }
 
 fn unexpected(status: StatusCode, form: &Form) -> Fault {
@@ -268,7 +278,7 @@ fn form(headers: &HeaderMap) -> Result<Form, Fault> {
 }
 
 /// A body of at most `limit` bytes.
-async fn read_body(mut body: Answer, limit: usize) -> Result<Bytes, Fault> {
+pub(crate) async fn read_body(mut body: Answer, limit: usize) -> Result<Bytes, Fault> {
     let mut pieces = Pieces::of(body.size_hint().exact());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Fault::new(FaultKind::Died, exchange::chain(&error)))?;

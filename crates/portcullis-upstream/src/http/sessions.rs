@@ -37,6 +37,19 @@ impl Opening {
     }
 }
 
+/// A session by the id that was sent for it.
+pub(super) struct Named {
+    key: SessionKey,
+    id: HeaderValue,
+}
+
+impl Named {
+    /// `None` for a server that keeps no sessions.
+    pub(super) fn of(key: Option<SessionKey>, session: Option<&UpstreamSession>) -> Option<Self> {
+        Some(Self { key: key?, id: session?.id.clone()? })
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Sessions {
     shards: [Mutex<HashMap<SessionKey, UpstreamSession>>; SHARDS],
@@ -49,6 +62,15 @@ impl Sessions {
 
     pub(super) fn remove(&self, key: SessionKey) -> Option<UpstreamSession> {
         self.with(key, |shard| shard.remove(&key)).flatten()
+    }
+
+    /// The server does not know the id any more. A session that was opened anew meanwhile has another one, and stays.
+    pub(super) fn lost(&self, named: &Named) {
+        self.with(named.key, |shard| {
+            if shard.get(&named.key).is_some_and(|session| session.id.as_ref() == Some(&named.id)) {
+                shard.remove(&named.key);
+            }
+        });
     }
 
     /// Remembers an opened session. The place is taken before the answer reaches the client, so its next message finds it.

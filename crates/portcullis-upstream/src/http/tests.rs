@@ -5,6 +5,7 @@ mod eras;
 mod hostile;
 mod lines;
 mod peer;
+mod socket;
 
 use std::sync::Arc;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::process::ChildStderr;
 use tokio::time::Instant;
 
-use super::Notes;
 use super::lines::{Line, Lines};
+use crate::pipe::notes::Notes;
 
 /// Bytes of one line. 8 KiB: a stack trace on one line; the rest is cut.
 const LINE: usize = 8 << 10;

@@ -12,14 +12,15 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Reply, Upstream};
 use portcullis_core::wire::Limits;
 
-use super::{StderrSink, StdioUpstream};
+use super::Children;
+use crate::pipe::{PipeUpstream, StderrSink};
 use crate::settings::{EraSetting, StdioSettings};
 use crate::testing::{all, legacy as facts};
 
 const SERVER: &str = include_str!("tests/server.py");
 
 pub(super) struct Fixture {
-    pub(super) upstream: Arc<StdioUpstream>,
+    pub(super) upstream: Arc<PipeUpstream<Children>>,
     pub(super) log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -45,7 +46,7 @@ pub(super) fn fixture_with(settings: &StdioSettings, limits: Limits) -> Fixture 
     let log = Arc::new(Mutex::new(Vec::new()));
     let lines = Arc::clone(&log);
     let sink = StderrSink::new(move |server, line| lines.lock().unwrap().push(format!("{server}: {line}")));
-    Fixture { upstream: StdioUpstream::new("srv".into(), settings, limits, None, sink).unwrap(), log }
+    Fixture { upstream: PipeUpstream::<Children>::new("srv".into(), settings, limits, None, sink).unwrap(), log }
 }
 
 impl Fixture {

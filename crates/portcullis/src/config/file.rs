@@ -97,6 +97,9 @@ pub(crate) struct UpstreamFile {
     pub(crate) stdio: Option<StdioSettings>,
     /// Several ways to the same server in place of one, the preferred one first: a list of `http: { … }` and the like.
     pub(crate) transports: Option<Vec<Transport>>,
+    /// In place of `gateway.catalogue_ttl_ms` for this server. 0 for one that offers some callers more than others: from what is known,
+    /// everybody gets what the gateway itself was offered.
+    pub(crate) catalogue_ttl_ms: Option<u64>,
     /// When it is left alone because it keeps failing.
     pub(crate) breaker: BreakerSettings,
     /// When it counts as healthy, and how often it is asked.
@@ -119,8 +122,8 @@ pub(crate) struct GatewaySettings {
     /// Milliseconds that a merged answer waits for each server. Default 10 000: servers that are up list their tools within that, and no
     /// client has given up by then.
     pub(crate) deadline_ms: u64,
-    /// Milliseconds that lists kept from a server are taken for current without asking again; a `list_changed` ends it sooner. Default
-    /// 300 000: servers that change their tools say so, and one that does not is asked twelve times an hour.
+    /// Milliseconds for which a merged list is made of what is known of each server, without asking it; a `list_changed`, or a shorter `ttlMs` of
+    /// a modern server, ends it sooner. Default 60 000: a change that nobody announced is seen within a minute. 0 asks always.
     pub(crate) catalogue_ttl_ms: u64,
     /// Serves nothing but `endpoints`: neither `path` nor `path/NAME` by itself. Default false. With `true` every path is one that you wrote,
     /// and `path` may be one of them.
@@ -134,7 +137,7 @@ impl Default for GatewaySettings {
             prefix: PrefixWord::default(),
             missing: MissingWord::default(),
             deadline_ms: 10_000,
-            catalogue_ttl_ms: 300_000,
+            catalogue_ttl_ms: 60_000,
             only_endpoints: false,
         }
     }

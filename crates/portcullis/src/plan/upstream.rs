@@ -8,7 +8,7 @@ use portcullis_core::ledger::{Ledger, Notice, Record};
 use portcullis_core::upstream::Upstream;
 use portcullis_identity::chain::{ChainSigner, Direction};
 use portcullis_server::SystemClock;
-use portcullis_upstream::{HealthBoard, HttpUpstream, SettingsError, StderrSink, StdioUpstream};
+use portcullis_upstream::{Children, HealthBoard, HttpUpstream, PipeUpstream, SettingsError, StderrSink};
 
 use super::care::{self, Cared};
 use crate::config::{Config, Transport, UpstreamConfig};
@@ -113,7 +113,7 @@ impl Maker<'_> {
                 HttpUpstream::new(name, settings, limits, Arc::clone(&self.clock), self.chain.clone())?
             }
             Transport::Stdio(settings) => {
-                let upstream = StdioUpstream::new(name, settings, limits, guardian(), self.sink.clone())?;
+                let upstream = PipeUpstream::<Children>::new(name, settings, limits, guardian(), self.sink.clone())?;
                 if self.here {
                     upstream.find_program()?;
                 }

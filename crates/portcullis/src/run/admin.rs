@@ -144,13 +144,17 @@ fn health(views: &Views) -> Response<Full<Bytes>> {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };
-    let reached: serde_json::Map<_, _> = views
-        .upstreams
-        .iter()
-        .map(|upstream| (upstream.name().to_string(), upstream.catalogue().is_read().into()))
-        .collect();
     let servers = servers::brief(&views.board);
-    page(status, JSON, format!("{}\n", json!({ "log": log, "reached": reached, "servers": servers })))
+    let mut text = json!({ "log": log, "servers": servers });
+    let of = |upstream: &Arc<dyn Upstream>| json!({ "name": &**upstream.name(), "reached": upstream.catalogue().is_read() });
+    let all: Vec<_> = views.upstreams.iter().map(of).collect();
+    // One server has stood under this name before there were several.
+    if let (Some(members), [only]) = (text.as_object_mut(), all.as_slice()) {
+        members.insert("server".to_owned(), only.clone());
+    } else if let Some(members) = text.as_object_mut() {
+        members.insert("reached".to_owned(), all.into());
+    }
+    page(status, JSON, format!("{text}\n"))
 }
 
 fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {

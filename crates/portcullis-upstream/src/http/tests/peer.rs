@@ -270,10 +270,13 @@ async fn an_error_with_a_status_keeps_its_status_and_gets_the_requests_id_h1() {
 #[test]
 fn urls_and_headers_that_cannot_work_are_refused() {
     let refused = |url: &str| made(&settings(url, EraSetting::Auto), Limits::default()).err();
-    assert_eq!(refused("http://mcp.example/mcp"), Some(SettingsError::PlainHttp { host: "mcp.example".into() }));
+    assert_eq!(
+        refused("http://mcp.example/mcp"),
+        Some(SettingsError::Plain { scheme: "http", host: "mcp.example".into() })
+    );
     assert_eq!(
         refused("http://127.0.0.1.example/"),
-        Some(SettingsError::PlainHttp { host: "127.0.0.1.example".into() })
+        Some(SettingsError::Plain { scheme: "http", host: "127.0.0.1.example".into() })
     );
     for url in ["ftp://x/", "/mcp", "mcp", "http://u:p@localhost/", "http://localhost/#f"] {
         assert!(matches!(refused(url), Some(SettingsError::BadUrl { .. })), "{url}");

@@ -37,7 +37,7 @@ pub(super) fn servers(
             // Where and how it is reached is new; how much it may fail and hold is not.
             let care = one.map(|one| one.care()).unwrap_or_default();
             let ways = vec![Way { key: key.clone(), transport }];
-            Some(UpstreamConfig { name: name.clone(), key, tags: Vec::new(), ways, care })
+            Some(UpstreamConfig { name: name.clone(), key, tags: Vec::new(), ways, catalogue_ttl_ms: None, care })
         }
         None => one.and_then(|one| entry(one, &name, "upstream", folder, complaints)),
     };
@@ -118,7 +118,7 @@ fn entry(
     complaints: &mut Complaints<'_>,
 ) -> Option<UpstreamConfig> {
     let care = written.care();
-    let UpstreamFile { tags, http, stdio, transports, .. } = written;
+    let UpstreamFile { tags, http, stdio, transports, catalogue_ttl_ms, .. } = written;
     if let Some(index) = tags.iter().position(|tag| tag.is_empty() || tag.contains(char::is_whitespace)) {
         complaints.add(&format!("{key}.tags.{index}"), "a tag is one word", "remove it, or write it without spaces");
     }
@@ -157,5 +157,5 @@ fn entry(
         }
     };
     ways.iter_mut().for_each(|way| way.transport.relative_to(folder));
-    Some(UpstreamConfig { name: name.to_owned(), key: key.to_owned(), tags, ways, care })
+    Some(UpstreamConfig { name: name.to_owned(), key: key.to_owned(), tags, ways, catalogue_ttl_ms, care })
 }

@@ -1,4 +1,4 @@
-//! What is said about a child in our own log, and what is noticed while its messages pass.
+//! What is said about a server in our own log, and what is noticed while its messages pass.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ const SHOWN: usize = 200;
 
 type TakeLine = dyn Fn(&str, &str) + Send + Sync;
 
-/// Gets the lines of children's error output: the server's name and one line.
+/// Gets what is to be said of servers behind pipes, lines of children's error output among it: the server's name and one line.
 #[derive(Clone)]
 pub struct StderrSink(Arc<TakeLine>);
 
 impl StderrSink {
-    /// `take` must not block: it runs where a child's output is read.
+    /// `take` must not block: it runs where a server's output is read.
     #[must_use]
     pub fn new(take: impl Fn(&str, &str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
@@ -31,29 +31,29 @@ impl fmt::Debug for StderrSink {
 
 /// The log under one server's name.
 #[derive(Clone)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     server: Arc<str>,
     sink: StderrSink,
     dropped: Arc<AtomicU64>,
 }
 
 impl Notes {
-    pub(super) fn new(server: Arc<str>, sink: StderrSink) -> Self {
+    pub(crate) fn new(server: Arc<str>, sink: StderrSink) -> Self {
         Self { server, sink, dropped: Arc::default() }
     }
 
-    pub(super) fn line(&self, line: &str) {
+    pub(crate) fn line(&self, line: &str) {
         (self.sink.0)(&self.server, line);
     }
 
-    /// A line on standard output that is no message.
-    pub(super) fn noise(&self, line: &[u8]) {
+    /// A text that is no message.
+    pub(crate) fn noise(&self, line: &[u8]) {
         let shown: String = String::from_utf8_lossy(line).chars().take(SHOWN).collect();
         self.line(&format!("not MCP, ignored: {shown}"));
     }
 
     /// A message without a reader. Counted always, said when the count doubles: a flood of them is one line a doubling.
-    pub(super) fn dropped(&self, why: &str) {
+    pub(crate) fn dropped(&self, why: &str) {
         let count = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {
             self.line(&format!("dropped {why} (dropped so far: {count})"));
@@ -61,15 +61,15 @@ impl Notes {
     }
 }
 
-/// Sees every message of a child.
-pub(super) struct Watcher(Box<dyn Fn() + Send + Sync>);
+/// Sees every message of a server.
+pub(crate) struct Watcher(Box<dyn Fn() + Send + Sync>);
 
 impl Watcher {
-    pub(super) fn new(tools_changed: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(tools_changed: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Box::new(tools_changed))
     }
 
-    pub(super) fn see(&self, message: &Message) {
+    pub(crate) fn see(&self, message: &Message) {
         if message.method() == Some("notifications/tools/list_changed") {
             (self.0)();
         }

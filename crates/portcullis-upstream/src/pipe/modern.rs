@@ -1,4 +1,4 @@
-//! One child shared by every caller. Ids of different callers collide, so each request gets an id of ours and each message
+//! One pipe shared by every caller. Ids of different callers collide, so each request gets an id of ours and each message
 //! its caller's id back (C11); progress tokens and subscription ids likewise. Nothing reaches a caller unless it provably is that caller's.
 
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::wire::{Id, Kind, Limits, Malformed, Message};
 use tokio::sync::mpsc;
 
-use super::child::{Router, WRITE_PATIENCE};
 use super::outlet::{Delivered, Inlet, Outlet};
+use super::running::{Router, WRITE_PATIENCE};
 use super::{Notes, Watcher, outlet, owners};
 
 /// Requests of all callers together. 4096: each may hold 64 messages; the listener's own caps are lower.
@@ -22,8 +22,8 @@ const ID_ROOM: usize = 256;
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
-/// The router of the shared child.
-pub(super) struct Switchboard {
+/// The router of the shared pipe.
+pub(crate) struct Switchboard {
     calls: Mutex<Calls>,
     input: mpsc::Sender<Bytes>,
     notes: Notes,
@@ -62,7 +62,7 @@ struct Routed {
 }
 
 impl Switchboard {
-    pub(super) fn new(
+    pub(crate) fn new(
         input: mpsc::Sender<Bytes>,
         notes: Notes,
         watcher: Watcher,
@@ -77,8 +77,8 @@ impl Switchboard {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reply for `request`, and the request as the child must see it.
-    pub(super) fn expect(self: &Arc<Self>, request: &Message, first_byte: Duration) -> Result<(Bytes, Inlet), Fault> {
+    /// A reply for `request`, and the request as the server must see it.
+    pub(crate) fn expect(self: &Arc<Self>, request: &Message, first_byte: Duration) -> Result<(Bytes, Inlet), Fault> {
         let listens = request.method() == Some("subscriptions/listen");
         let Some(id) = request.id().cloned() else {
             return Err(Fault::before_sending(FaultKind::Garbage, "a request without an id"));
@@ -93,10 +93,7 @@ impl Switchboard {
                 return Err(Fault { never_left: true, ..fault.clone() });
             }
             if calls.open.len() >= MOST_PENDING {
-                return Err(Fault::before_sending(
-                    FaultKind::Overloaded,
-                    "too many calls wait for this server process",
-                ));
+                return Err(Fault::before_sending(FaultKind::Overloaded, "too many calls wait for this server"));
             }
             calls.next += 1;
             let number = calls.next;

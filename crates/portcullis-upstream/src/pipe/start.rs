@@ -1,4 +1,4 @@
-//! Starting a child: a place for it, not too soon after the last one died, and its four tasks around it.
+//! Opening a pipe: a place for it, not too soon after the last one broke, and a router behind it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,20 +8,20 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
-use super::child::{Keeper, Router, Running};
 use super::notes::Watcher;
-use super::{ALL_GONE, Inner};
+use super::running::{self, Beginning, Router, Running};
+use super::{ALL_GONE, PipeUpstream, Source};
+use crate::account::Account;
 
-/// How long a call waits for a child that may not be started yet. 2 s: shorter waits are not worth a fault, longer ones are worth an answer.
+/// How long a call waits for a pipe that may not be opened yet. 2 s: shorter waits are not worth a fault, longer ones are worth an answer.
 const WORTH_WAITING: Duration = Duration::from_secs(2);
-/// Between a `list_changed` and the refresh it asks for. 5 s: for a legacy server the refresh starts a process.
+/// Between a `list_changed` and the refresh it asks for. 5 s: for a legacy server the refresh opens a pipe of its own.
 const REFRESH_DELAY: Duration = Duration::from_secs(5);
 
-impl Inner {
-    /// A place for one more child; waits for one that is on its way out.
+impl<S: Source> PipeUpstream<S> {
+    /// A place for one more pipe; waits for one that is on its way out.
     async fn place(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        let full =
-            || Fault::before_sending(FaultKind::Overloaded, "as many server processes run as `max_children` allows");
+        let full = || Fault::before_sending(FaultKind::Overloaded, format!("as many are open as `{}` allows", S::MOST));
         let places = Arc::clone(&self.places);
         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             return Ok(place);
@@ -33,9 +33,10 @@ impl Inner {
         place.ok().and_then(Result::ok).ok_or_else(full)
     }
 
-    /// Starts a child, unless too many run or this one keeps dying.
+    /// Opens a pipe, unless too many are open or they keep breaking.
     pub(super) async fn start<R: Router>(
         &self,
+        account: Account<'_>,
         router: impl FnOnce(mpsc::Sender<Bytes>) -> R,
     ) -> Result<(Arc<R>, Running), Fault> {
         let wait = self.backoff().wait(Instant::now());
@@ -43,7 +44,7 @@ impl Inner {
             Some((delay, _)) if delay <= WORTH_WAITING => tokio::time::sleep(delay).await,
             Some((delay, ends)) => {
                 let detail = format!(
-                    "the server process ended {ends} times soon after its start; the next start is in {} s",
+                    "the server ended {ends} times soon after its start; the next start is in {} s",
                     delay.as_secs() + 1
                 );
                 return Err(Fault::before_sending(FaultKind::Unreachable, detail));
@@ -51,38 +52,41 @@ impl Inner {
             None => {}
         }
         let place = self.place().await?;
-        let process = self.launcher.launch()?;
-        let input = Running::input();
-        let router = Arc::new(router(input.0.clone()));
+        let raw = self.standing.unless_closing(self.source.open(account)).await?;
+        let (input, messages) = running::queue();
+        let router = Arc::new(router(input.clone()));
         let (me, started) = (Weak::clone(&self.me), Instant::now());
-        let keeper = Keeper {
+        let (mut running, carrier) = Running::new(Beginning {
             router: Arc::clone(&router),
             notes: self.notes.clone(),
             limits: self.limits,
+            input,
+            messages,
             place,
             ending: Arc::clone(&self.ending),
             on_end: Box::new(move |asked| {
-                if let Some(inner) = me.upgrade().filter(|_| !asked) {
-                    inner.backoff().ended(Instant::now(), started.elapsed());
+                if let Some(pipes) = me.upgrade().filter(|_| !asked) {
+                    pipes.backoff().ended(Instant::now(), started.elapsed());
                 }
             }),
-        };
-        Ok((router, Running::start(process, input, keeper)))
+        });
+        running.post = self.source.run(raw, carrier);
+        Ok((router, running))
     }
 
     /// Watches what passes: a server that says its tools changed is asked for them (once, a little later).
     pub(super) fn watcher(&self) -> Watcher {
         let me = Weak::clone(&self.me);
         Watcher::new(move || {
-            let Some(inner) = me.upgrade().filter(|inner| inner.standing.becomes_due()) else { return };
-            let me = Weak::clone(&inner.me);
+            let Some(pipes) = me.upgrade().filter(|pipes| pipes.standing.becomes_due()) else { return };
+            let me = Weak::clone(&pipes.me);
             tokio::spawn(async move {
                 tokio::time::sleep(REFRESH_DELAY).await;
-                let Some(inner) = me.upgrade() else { return };
-                if inner.standing.begins()
-                    && let Err(fault) = inner.refresh().await
+                let Some(pipes) = me.upgrade() else { return };
+                if pipes.standing.begins()
+                    && let Err(fault) = pipes.standing.refresh(|| pipes.contact()).await
                 {
-                    tracing::warn!(server = %inner.name, %fault, "the changed tool list could not be read");
+                    tracing::warn!(server = %pipes.name, %fault, "the changed tool list could not be read");
                 }
             });
         })

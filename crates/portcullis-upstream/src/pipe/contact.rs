@@ -1,7 +1,7 @@
-//! What we ask a child server on our own account: which era it speaks (G1–G5, D15), what it says of itself, and its lists.
-//! A child started for that ends with it.
+//! What we ask a server on our own account: which era it speaks (G1–G5, D15), what it says of itself, and its lists. A pipe opened for
+//! that ends with it.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use futures_util::StreamExt;
 use portcullis_core::call::SessionKey;
@@ -12,9 +12,10 @@ use portcullis_core::version::Era;
 use portcullis_core::wire::{Id, Kind, Message};
 use tokio::sync::mpsc;
 
-use super::Inner;
-use super::child::{Router, Running};
 use super::outlet::Inlet;
+use super::running::{Router, Running};
+use super::{PipeUpstream, Source};
+use crate::account::Account;
 use crate::probe::{self, Ask, Discovered, Probe, SILENCE, Served};
 
 /// Answers waiting for us. 8: we ask one thing at a time.
@@ -23,11 +24,7 @@ const DISCOVER: i64 = 1;
 const INITIALIZE: i64 = 2;
 const LIST: i64 = 3;
 
-impl Inner {
-    pub(super) async fn refresh(&self) -> Result<Arc<Catalogue>, Fault> {
-        self.standing.refresh(|| self.contact()).await
-    }
-
+impl<S: Source> PipeUpstream<S> {
     pub(super) async fn contact(&self) -> Result<Catalogue, Fault> {
         match self.standing.served() {
             Some(served) if served.modern => {
@@ -49,10 +46,10 @@ impl Inner {
         }
     }
 
-    /// A child of our own for a few questions.
+    /// A pipe of our own for a few questions.
     async fn line(&self) -> Result<Line, Fault> {
         let (answers, incoming) = mpsc::channel(ROOM);
-        let (_, running) = self.start(|_| Answers(answers)).await?;
+        let (_, running) = self.start(Account::OWN, |_| Answers(answers)).await?;
         Ok(Line { running, incoming })
     }
 
@@ -115,29 +112,28 @@ impl Line {
     async fn answer(&mut self, ids: &[Id]) -> Result<Message, Fault> {
         loop {
             let message = self.incoming.recv().await;
-            let message = message.ok_or_else(|| {
-                Fault::new(FaultKind::Died, "the server process ended before it answered our questions")
-            })?;
-            // An error without an id is about the latest question, which is all this child was asked.
+            let message = message
+                .ok_or_else(|| Fault::new(FaultKind::Died, "the server ended before it answered our questions"))?;
+            // An error without an id is about the latest question, which is all that was asked here.
             if message.id().is_none_or(|id| ids.contains(id)) {
                 return Ok(message);
             }
         }
     }
 
-    async fn greet_and_list(&mut self, inner: &Inner) -> Result<Catalogue, Fault> {
+    async fn greet_and_list<S: Source>(&mut self, pipes: &PipeUpstream<S>) -> Result<Catalogue, Fault> {
         self.tell(Probe::initialize(INITIALIZE)).await?;
         let mut answer = self.answer(&[Id::number(INITIALIZE), Id::number(DISCOVER)]).await?;
         if answer.id().is_some_and(|id| *id == Id::number(DISCOVER)) {
             // A slow starter answers our first question now.
             if let Some((served, hello)) = verdict(&answer)? {
-                inner.standing.proven(served);
+                pipes.standing.proven(served);
                 return probe::survey(self, Era::Modern, hello, LIST).await;
             }
             answer = self.answer(&[Id::number(INITIALIZE)]).await?;
         }
         let hello = probe::greeted(&answer)?;
-        inner.standing.proven(Served::LEGACY);
+        pipes.standing.proven(Served::LEGACY);
         self.tell(Probe::initialized()).await?;
         probe::survey(self, Era::Legacy, Some(hello), LIST).await
     }
@@ -151,18 +147,18 @@ impl Ask for Line {
     }
 
     async fn tell(&mut self, question: Probe) -> Result<(), Fault> {
-        self.running.say(question.body().clone()).await
+        self.running.say(Account::Gateway(question.method()), question.body().clone()).await
     }
 }
 
 /// Our questions among everybody's calls.
-struct Shared<'a>(&'a Inner);
+struct Shared<'a, S>(&'a PipeUpstream<S>);
 
-impl Ask for Shared<'_> {
+impl<S: Source> Ask for Shared<'_, S> {
     async fn ask(&mut self, question: Probe) -> Result<Message, Fault> {
         let message = question.message(&self.0.limits);
         let message = message.map_err(|error| Fault::before_sending(FaultKind::Garbage, error.to_string()))?;
-        let (_child, mut inlet) = self.0.ask_shared(&message).await?;
+        let (_pipe, mut inlet) = self.0.ask_shared(Account::Gateway(question.method()), &message).await?;
         while let Some(item) = inlet.next().await {
             let message = item?;
             if matches!(message.kind(), Kind::Result | Kind::Error) {
@@ -177,10 +173,10 @@ impl Ask for Shared<'_> {
     }
 }
 
-/// The reply to a client's `initialize`. Unless it opens the session in a version we speak (B4), the session's child ends
+/// The reply to a client's `initialize`. Unless it opens the session in a version we speak (B4), the session's pipe ends
 /// with it; so it does when nobody waits for the answer.
-pub(super) fn greeting(inner: Weak<Inner>, key: SessionKey, inlet: Inlet) -> Arrivals {
-    let closing = EndUnlessOpened { inner, key, opened: false };
+pub(super) fn greeting<S: Source>(pipes: Weak<PipeUpstream<S>>, key: SessionKey, inlet: Inlet) -> Arrivals {
+    let closing = EndUnlessOpened { pipes, key, opened: false };
     Box::pin(futures_util::stream::unfold((inlet.arrivals(), closing), |(mut arrivals, mut closing)| async move {
         let item = arrivals.next().await?;
         let response = item
@@ -200,16 +196,16 @@ pub(super) fn greeting(inner: Weak<Inner>, key: SessionKey, inlet: Inlet) -> Arr
     }))
 }
 
-struct EndUnlessOpened {
-    inner: Weak<Inner>,
+struct EndUnlessOpened<S: Source> {
+    pipes: Weak<PipeUpstream<S>>,
     key: SessionKey,
     opened: bool,
 }
 
-impl Drop for EndUnlessOpened {
+impl<S: Source> Drop for EndUnlessOpened<S> {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.upgrade().filter(|_| !self.opened) {
-            inner.end_session(self.key);
+        if let Some(pipes) = self.pipes.upgrade().filter(|_| !self.opened) {
+            pipes.end_session(self.key);
         }
     }
 }

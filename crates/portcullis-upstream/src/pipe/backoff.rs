@@ -1,4 +1,4 @@
-//! When a child that keeps dying may be started again: at once the first time, then ever later, up to a minute.
+//! When a pipe that keeps breaking may be opened again: at once the first time, then ever later, up to a minute.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use tokio::time::Instant;
 const FIRST: Duration = Duration::from_millis(250);
 /// Longest delay. 60 s: a server that is fixed comes back within a minute without anybody's help.
 const LONGEST: Duration = Duration::from_secs(60);
-/// A child that lived this long has proven that the command works. 10 s: start-up failures show earlier.
+/// A pipe that lived this long has proven that its settings work. 10 s: failures at the start show earlier.
 const PROVEN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     early_ends: u32,
     not_before: Option<Instant>,
 }
 
 impl Backoff {
-    /// A child ended without being asked to.
-    pub(super) fn ended(&mut self, now: Instant, lived: Duration) {
+    /// A pipe ended without being asked to.
+    pub(crate) fn ended(&mut self, now: Instant, lived: Duration) {
         if lived >= PROVEN {
             *self = Self::default();
             return;
@@ -32,7 +32,7 @@ impl Backoff {
     }
 
     /// How long to wait before the next start, and after how many early ends.
-    pub(super) fn wait(&self, now: Instant) -> Option<(Duration, u32)> {
+    pub(crate) fn wait(&self, now: Instant) -> Option<(Duration, u32)> {
         let left = self.not_before?.checked_duration_since(now)?;
         (!left.is_zero()).then_some((left, self.early_ends))
     }

@@ -1,4 +1,4 @@
-//! The way from a child's one output to the many replies that wait for it: bounded, so that a slow reader slows the child.
+//! The way from a server's one pipe to the many replies that wait for it: bounded, so that a slow reader slows the server.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,7 +20,7 @@ type Waiting = (Message, OwnedSemaphorePermit);
 
 /// Where messages for one reply are put.
 #[derive(Clone, Debug)]
-pub(super) struct Outlet {
+pub(crate) struct Outlet {
     messages: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
     /// Why the reply ended without its response. Beside the channel, because the channel may be full.
@@ -38,8 +38,8 @@ pub(super) enum Delivered {
 }
 
 impl Outlet {
-    /// Puts a message, waiting at most `stall` for room. While this waits the child's output is not read.
-    pub(super) async fn put(&self, message: Message, stall: Duration) -> Delivered {
+    /// Puts a message, waiting at most `stall` for room. While this waits the pipe is not read.
+    pub(crate) async fn put(&self, message: Message, stall: Duration) -> Delivered {
         if self.is_over() {
             return Delivered::Gone;
         }
@@ -61,7 +61,7 @@ impl Outlet {
     }
 
     /// Puts a message if there is room now.
-    pub(super) fn offer(&self, message: Message) -> Result<(), Message> {
+    pub(crate) fn offer(&self, message: Message) -> Result<(), Message> {
         match Arc::clone(&self.room).try_acquire_many_owned(share_of(&message)) {
             Ok(share) => self.messages.try_send((message, share)).map_err(|refused| refused.into_inner().0),
             Err(_) => Err(message),
@@ -69,12 +69,12 @@ impl Outlet {
     }
 
     /// What the reader learns when it has read all that was put.
-    pub(super) fn end(&self, fault: Fault) {
+    pub(crate) fn end(&self, fault: Fault) {
         let _ = self.ending.set(fault);
     }
 
     /// Whether nothing more will be read from this reply.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.messages.is_closed() || self.ending.get().is_some()
     }
 }
@@ -85,10 +85,12 @@ fn share_of(message: &Message) -> u32 {
 }
 
 /// The reader's end of an [`Outlet`].
-pub(super) struct Inlet {
+pub(crate) struct Inlet {
     messages: mpsc::Receiver<Waiting>,
     room: Arc<Semaphore>,
     ending: Arc<OnceLock<Fault>>,
+    /// Taken already, to know that there is one.
+    first: Option<Waiting>,
     /// When the first message must be there; not set for standing streams.
     first_by: Option<Instant>,
     /// Ends with its response; a standing stream does not.
@@ -99,12 +101,12 @@ pub(super) struct Inlet {
 }
 
 /// A reply that ends with its response, and must begin within `first_byte`.
-pub(super) fn answer(first_byte: Duration) -> (Outlet, Inlet) {
+pub(crate) fn answer(first_byte: Duration) -> (Outlet, Inlet) {
     pair(Some(Instant::now() + first_byte), true)
 }
 
 /// A stream without a response.
-pub(super) fn standing() -> (Outlet, Inlet) {
+pub(crate) fn standing() -> (Outlet, Inlet) {
     pair(None, false)
 }
 
@@ -113,15 +115,15 @@ fn pair(first_by: Option<Instant>, answers: bool) -> (Outlet, Inlet) {
     let ending = Arc::new(OnceLock::new());
     let room = Arc::new(Semaphore::new(ROOM_BYTES as usize));
     let outlet = Outlet { messages: sender, room: Arc::clone(&room), ending: Arc::clone(&ending) };
-    (outlet, Inlet { messages: receiver, room, ending, first_by, answers, over: false, abandon: None })
+    (outlet, Inlet { messages: receiver, room, ending, first: None, first_by, answers, over: false, abandon: None })
 }
 
 impl Inlet {
-    pub(super) fn on_abandon(&mut self, abandon: impl FnOnce() + Send + 'static) {
+    pub(crate) fn on_abandon(&mut self, abandon: impl FnOnce() + Send + 'static) {
         self.abandon = Some(Box::new(abandon));
     }
 
-    pub(super) fn arrivals(self) -> Arrivals {
+    pub(crate) fn arrivals(self) -> Arrivals {
         Box::pin(futures_util::stream::unfold(self, |mut inlet| async move {
             let item = inlet.next().await?;
             let arrived = item.map(|message| Arrived { message: Some(message), event_id: None, retry: None });
@@ -129,13 +131,24 @@ impl Inlet {
         }))
     }
 
-    pub(super) async fn next(&mut self) -> Option<Result<Message, Fault>> {
+    /// Returns when there is a message to read, and never if there will be none.
+    pub(crate) async fn begins(&mut self) {
+        if self.first.is_none() {
+            self.first = self.messages.recv().await;
+        }
+        if self.first.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<Result<Message, Fault>> {
         if self.over {
             return None;
         }
-        let message = match self.first_by.take() {
-            None => self.messages.recv().await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, self.messages.recv()).await {
+        let message = match (self.first.take(), self.first_by.take()) {
+            (Some(first), _) => Some(first),
+            (None, None) => self.messages.recv().await,
+            (None, Some(deadline)) => match tokio::time::timeout_at(deadline, self.messages.recv()).await {
                 Ok(message) => message,
                 Err(_) => return Some(Err(self.give_up(Fault::new(FaultKind::TimedOut, "no answer began in time")))),
             },

@@ -1,4 +1,4 @@
-//! One legacy session over one child: every message the child writes finds the reply, the standing stream or the waiting room
+//! One legacy session over one pipe: every message of the server finds the reply, the standing stream or the waiting room
 //! it belongs to (A10, A13). Responses go by id, progress by token; the rest by the rules at [`Desk::route`].
 
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::wire::{Id, Kind, Limits, Message};
 use tokio::sync::mpsc;
 
-use super::child::Router;
 use super::outlet::{Delivered, Inlet, Outlet};
+use super::running::Router;
 use super::{Notes, Watcher, outlet, owners};
 
 /// Requests one session may have open. 256: far above what a client does, and the desk is searched in order.
@@ -25,7 +25,7 @@ const MOST_WAITING_BYTES: usize = 1 << 20;
 const MOST_ABANDONED: usize = 64;
 
 /// The session's router.
-pub(super) struct Session {
+pub(crate) struct Session {
     desk: Mutex<Desk>,
     input: mpsc::Sender<Bytes>,
     notes: Notes,
@@ -69,7 +69,7 @@ enum Route {
 }
 
 impl Session {
-    pub(super) fn new(
+    pub(crate) fn new(
         input: mpsc::Sender<Bytes>,
         notes: Notes,
         watcher: Watcher,
@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// A reply for a request that is about to be written.
-    pub(super) fn expect(&self, request: &Message, first_byte: Duration) -> Result<Inlet, Fault> {
+    pub(crate) fn expect(&self, request: &Message, first_byte: Duration) -> Result<Inlet, Fault> {
         let Some(id) = request.id() else {
             return Err(Fault::before_sending(FaultKind::Garbage, "a request without an id"));
         };
@@ -104,7 +104,7 @@ impl Session {
     }
 
     /// The reply is over without its response.
-    pub(super) fn forget(&self, id: &Id) {
+    pub(crate) fn forget(&self, id: &Id) {
         let mut desk = self.desk();
         let Desk { pending, abandoned, .. } = &mut *desk;
         for over in pending.extract_if(.., |pending| pending.id == *id) {
@@ -113,7 +113,7 @@ impl Session {
     }
 
     /// The client's standing stream. A newer one replaces an older: its client has gone, or will not miss it.
-    pub(super) fn stand(&self) -> Result<Inlet, Fault> {
+    pub(crate) fn stand(&self) -> Result<Inlet, Fault> {
         let (outlet, inlet) = outlet::standing();
         let mut desk = self.desk();
         desk.check()?;
@@ -125,7 +125,7 @@ impl Session {
 
     fn refuse(&self, id: &Id) {
         let answer = own::error(Some(id), -32603, "no stream is open on which the client could be asked", None);
-        // A child that does not read its input learns nothing, and must not stop us from reading its output.
+        // A server that does not read its input learns nothing, and must not stop us from reading its output.
         if self.input.try_send(answer).is_err() {
             self.notes.line("a refused request of the server could not be answered");
         }

@@ -1,5 +1,5 @@
-//! Whose answer a spoiled line may have been. A hint for failing calls early, never a ground to deliver anything: the strict
-//! reader refused the line, and nothing of it is passed on.
+//! Whose answer a spoiled text may have been. A hint for failing calls early, never a ground to deliver anything: the strict
+//! reader refused the text, and nothing of it is passed on.
 
 use portcullis_core::refusal::Fault;
 use portcullis_core::wire::Id;
@@ -7,7 +7,7 @@ use portcullis_core::wire::Id;
 use super::outlet::Outlet;
 
 /// Ends the reply to `id` if one of the texts may have answered it, and says so.
-pub(super) fn end_suspect(texts: &[&[u8]], id: &Id, outlet: &Outlet, fault: &Fault) -> bool {
+pub(crate) fn end_suspect(texts: &[&[u8]], id: &Id, outlet: &Outlet, fault: &Fault) -> bool {
     let suspect = may_answer(texts, id);
     if suspect {
         outlet.end(fault.clone());

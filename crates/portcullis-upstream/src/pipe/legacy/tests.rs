@@ -7,13 +7,11 @@ use bytes::Bytes;
 use portcullis_core::wire::{Direction, Limits, Message};
 use tokio::sync::mpsc;
 
-use super::super::{
-    StderrSink,
-    notes::{Notes, Watcher},
-};
+use super::super::StderrSink;
+use super::super::notes::{Notes, Watcher};
+use super::super::outlet::Inlet;
+use super::super::running::Router;
 use super::{MOST_WAITING, Session};
-use crate::stdio::child::Router;
-use crate::stdio::outlet::Inlet;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
