@@ -1,12 +1,14 @@
 //! Several servers' answers to one request become one: lists joined in the servers' order, item by item as they came; capabilities
 //! united; instructions under each server's name. It adds nothing but our own words, and never looks at what an item says.
 
+mod acknowledged;
 mod capabilities;
 
 use std::fmt;
 
 use bytes::Bytes;
 
+pub use self::acknowledged::acknowledged;
 pub use self::capabilities::is_for;
 use crate::catalogue::{Caching, Listed};
 use crate::own;

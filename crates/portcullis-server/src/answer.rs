@@ -213,9 +213,7 @@ impl Refusal {
             }
             DenialCode::ApprovalRequired => (StatusCode::OK, -31409),
             DenialCode::ArgumentsInvalid | DenialCode::SchemaUnusable => (StatusCode::OK, -32602),
-            DenialCode::OutputInvalid | DenialCode::ResultInvalid | DenialCode::Unexposable => {
-                (StatusCode::OK, -31502)
-            }
+            DenialCode::OutputInvalid | DenialCode::ResultInvalid | DenialCode::Unexposable => (StatusCode::OK, -31502),
             DenialCode::NotOwner => (StatusCode::OK, -32602),
             DenialCode::NotPermitted | DenialCode::NotListed | DenialCode::Forbidden | DenialCode::PolicyError => {
                 (StatusCode::OK, -31403)

@@ -33,7 +33,11 @@ pub(crate) async fn begin(gateway: &Arc<Gateway>, turn: Turn) -> Result<Answerin
         Turn::Many(many) => {
             // Whatever placed the message found at least one server for it.
             let nobody = || Unread::new(Fault::new(FaultKind::Unreachable, "no server"), Asked::default());
-            Ok(Answering::Many(Box::new(Merged::new(gateway, *many).ok_or_else(nobody)?)))
+            let mut merged = Box::new(Merged::new(gateway, *many).ok_or_else(nobody)?);
+            if merged.media() == Media::EventStream {
+                merged.opened().await?;
+            }
+            Ok(Answering::Many(merged))
         }
     }
 }

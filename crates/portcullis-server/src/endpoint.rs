@@ -92,7 +92,14 @@ impl Endpoints {
             let first = first.ok_or_else(|| {
                 SetupError(format!("path: `{path}` needs one server, or several and a way to tell them apart"))
             })?;
-            endpoints.push(Arc::new(Endpoint { path: path.into(), servers, first, names, merging, plan: ArcSwap::from_pointee(plan) }));
+            endpoints.push(Arc::new(Endpoint {
+                path: path.into(),
+                servers,
+                first,
+                names,
+                merging,
+                plan: ArcSwap::from_pointee(plan),
+            }));
         }
         if endpoints.is_empty() {
             return Err(SetupError("there is nothing to serve".to_owned()));

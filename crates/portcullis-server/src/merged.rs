@@ -4,7 +4,7 @@
 mod leg;
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,10 +13,11 @@ use std::time::Duration;
 use http::StatusCode;
 use portcullis_core::gate::Inspected;
 use portcullis_core::merge::{Failed, MergeError, OwnHello};
+use portcullis_core::own::quoted;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Media;
 use portcullis_core::version::{Era, Version};
-use portcullis_core::wire::{Direction, Kind, Limits, Message};
+use portcullis_core::wire::{Direction, Kind, Limits, Message, View};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -27,11 +28,16 @@ use crate::endpoint::{Endpoint, Missing};
 use crate::forward::asked;
 use crate::gateway::Gateway;
 use crate::journey::stands_for;
-use crate::read::Many;
+use crate::read::{Many, Read};
 use crate::session::{InFlight, Opening, Session};
 
 /// JSON-RPC's "method not found": the server has no such list, and nobody misses it.
 const METHOD_NOT_FOUND: i64 = -32601;
+
+/// Levels (RFC 5424) at which warnings are heard.
+const WARNED: [&str; 4] = ["debug", "info", "notice", "warning"];
+
+const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
 const SERVER_INFO: &str = concat!(r#"{"name":"portcullis","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
 
@@ -50,7 +56,11 @@ pub(crate) struct Merged {
     /// Whose message came last.
     last: usize,
     ready: VecDeque<Inspected>,
-    /// For answers; streams stand as long as they like.
+    /// Acknowledgements of a subscription, until all servers have acknowledged: nothing may come before (C70).
+    acknowledgements: Option<Vec<Inspected>>,
+    /// The client wants to be told what is amiss.
+    logs: bool,
+    /// For answers, and for the beginning of subscriptions; streams stand as long as they like.
     deadline: Option<Pin<Box<Sleep>>>,
     stands_for: Option<Duration>,
     stop: CancellationToken,
@@ -75,18 +85,20 @@ impl Merged {
         let first = reads.first()?;
         let endpoint = Arc::clone(&first.endpoint);
         let asked = asked(&first.call, &endpoint.plan.load());
-        let standing = asked.is_standing();
-        let deadline = endpoint.merging.as_ref().map(|merging| merging.deadline).filter(|_| !standing);
+        let (standing, subscribes) = (asked.is_standing(), asked.id.is_some() && asked.is_standing());
+        let deadline = endpoint.merging.as_ref().map(|merging| merging.deadline).filter(|_| asked.id.is_some());
+        let streams = asked.id.is_none();
         let stop = if standing { gateway.standing.load().as_ref().clone() } else { gateway.overdue.token().clone() };
         Some(Self {
             version: first.call.context.version,
             owner: first.permit.owner().to_owned(),
             session: first.session.clone(),
+            logs: wants_warnings(first),
+            acknowledgements: subscribes.then(Vec::new),
             stands_for: first.until.filter(|_| standing).and_then(|until| stands_for(until, gateway.clock.now())),
             legs: reads.into_iter().map(|read| Leg::new(gateway, read)).collect(),
             gateway: Arc::clone(gateway),
             endpoint,
-            asked,
             turn: 0,
             last: 0,
             ready: VecDeque::new(),
@@ -95,8 +107,9 @@ impl Merged {
             opening,
             _in_flight: in_flight,
             refused: None,
+            asked,
             status: StatusCode::OK,
-            streams: standing,
+            streams,
             finished: false,
         })
     }
@@ -114,6 +127,12 @@ impl Merged {
                 self.deadline = None;
                 self.give_up(&Fault::new(FaultKind::TimedOut, "no answer within the endpoint's deadline"));
             }
+            if self.poll_acknowledgements(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if !self.ready.is_empty() {
+                continue;
+            }
             if let Some(message) = self.poll_legs(cx) {
                 return Poll::Ready(Some(message));
             }
@@ -122,6 +141,57 @@ impl Merged {
             }
             self.conclude();
         }
+    }
+
+    /// Waits for every server's acknowledgement, if the client subscribes, and makes one of them.
+    fn poll_acknowledgements(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(acknowledgements) = &mut self.acknowledgements else { return Poll::Ready(()) };
+        let mut waits = false;
+        for leg in self.legs.iter_mut().filter(|leg| !leg.has_begun) {
+            match leg.poll(cx) {
+                Poll::Ready(message) => {
+                    leg.has_begun = true;
+                    acknowledgements.extend(message);
+                }
+                Poll::Pending => waits = true,
+            }
+        }
+        if waits {
+            return Poll::Pending;
+        }
+        self.deadline = None;
+        let all = self.acknowledgements.take().unwrap_or_default();
+        if let Some(id) = self.asked.id.as_ref().filter(|_| !all.is_empty()) {
+            let parts: Vec<&Inspected> = all.iter().collect();
+            self.ready.push_back(Inspected::acknowledged(id, &parts, &self.gateway.limits));
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits until one server streams.
+    ///
+    /// # Errors
+    /// None does; the first reason.
+    pub(crate) async fn opened(&mut self) -> Result<(), Box<Unread>> {
+        poll_fn(|cx| {
+            let mut waits = false;
+            for leg in &mut self.legs {
+                match leg.poll_open(cx) {
+                    Poll::Ready(true) => return Poll::Ready(()),
+                    Poll::Ready(false) => {}
+                    Poll::Pending => waits = true,
+                }
+            }
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        if self.legs.iter().any(|leg| leg.outcome().is_none()) {
+            return Ok(());
+        }
+        let outcomes = std::mem::take(&mut self.legs).into_iter().filter_map(Leg::into_outcome);
+        let refused =
+            outcomes.filter_map(|outcome| if let Outcome::Refused(unread) = outcome { Some(unread) } else { None });
+        refused.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// A message of whoever has one, each in turn.
@@ -154,7 +224,9 @@ impl Merged {
         for leg in legs {
             let (at, server) = (leg.at, Arc::clone(&leg.server));
             match leg.into_outcome() {
-                Some(Outcome::Answered(message)) if message.kind() == Some(Kind::Result) => parts.push((server, message)),
+                Some(Outcome::Answered(message)) if message.kind() == Some(Kind::Result) => {
+                    parts.push((server, message))
+                }
                 Some(Outcome::Answered(error)) => failures.answered(server, error),
                 Some(Outcome::Refused(unread)) => {
                     if let (Refusal::Denial(_), Some(session), true) =
@@ -174,7 +246,16 @@ impl Merged {
         if parts.is_empty() || (all && !failures.missing.is_empty()) {
             return self.refuse(failures);
         }
+        self.tell(&failures);
         self.join(&parts, &failures);
+    }
+
+    /// What is missing, to the client's log.
+    fn tell(&mut self, failures: &Failures) {
+        for (server, _, why) in failures.missing.iter().filter(|_| self.logs) {
+            let data = format!(r#"{{"server":{},"message":{}}}"#, quoted(server), quoted(why));
+            self.ready.push_back(Inspected::logged("warning", &data));
+        }
     }
 
     fn join(&mut self, parts: &[(Arc<str>, Inspected)], failures: &Failures) {
@@ -307,6 +388,22 @@ impl Merged {
             leg.client_left(&self.gateway, runs_on);
         }
     }
+}
+
+/// Whether the client asked to be told of warnings: in this request (C16), or for its session, which this request may do.
+fn wants_warnings(read: &Read) -> bool {
+    let warns = |level: View<'_>| level.as_str().is_some_and(|level| WARNED.contains(&&*level));
+    let message = read.call.message();
+    let Some(session) = &read.session else {
+        return message.and_then(|message| message.meta(META_LOG_LEVEL)).is_some_and(warns);
+    };
+    if let Some(level) = message
+        .filter(|message| message.method() == Some("logging/setLevel"))
+        .and_then(|message| message.param("level"))
+    {
+        session.tell_warnings(warns(level));
+    }
+    session.tells_warnings()
 }
 
 /// Why servers are missing in an answer.

@@ -263,9 +263,9 @@ async fn batch(
     let mut departures = Vec::new();
     for turn in turns {
         let departure = match turn {
-            Ok(turn) if turn.expects_response() => {
-                in_time(gateway, pin!(begin(gateway, turn))).await.map(|answering| Some(Departure::new(answering, None)))
-            }
+            Ok(turn) if turn.expects_response() => in_time(gateway, pin!(begin(gateway, turn)))
+                .await
+                .map(|answering| Some(Departure::new(answering, None))),
             Ok(turn) => in_time(gateway, pin!(deliver(gateway, turn, StatusCode::ACCEPTED))).await.map(|()| None),
             Err(unread) => Err(unread),
         };

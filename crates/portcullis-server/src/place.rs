@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::gate::Exposure;
+use portcullis_core::merge;
 use portcullis_core::naming::{self, Placed, Unplaced, with_cursor};
 use portcullis_core::own::quoted;
 use portcullis_core::refusal::{Denial, DenialCode, Manner, Violation};
-use portcullis_core::wire::{Id, Kind, Limits, Malformed, Message};
+use portcullis_core::wire::{Id, Kind, Limits, Malformed, Message, view_json};
 
 use crate::answer::{Refusal, gateway_denial};
 use crate::cursor::Cursor;
@@ -136,8 +137,17 @@ impl Placing<'_> {
         if self.session.is_some_and(|session| session.is_without(at)) { None } else { self.at(at, several) }
     }
 
+    /// Whether the server, as far as it is known, can be asked this at all.
+    fn may_have(&self, at: usize, method: &str, several: &Several<'_>) -> bool {
+        let Some(hello) = several.known.get(at).and_then(|known| known.hello()) else { return true };
+        view_json(&hello.capabilities, self.limits).is_ok_and(|capabilities| merge::is_for(method, capabilities))
+    }
+
     fn all(&self, legs: Vec<(usize, Message)>, several: &Several<'_>) -> Result<Legs, Refusal> {
-        let leg = |(at, message)| self.taking_part(at, several).map(|place| Leg { place, message });
+        let leg = |(at, message)| {
+            let asked = several.method.as_deref().is_none_or(|method| self.may_have(at, method, several));
+            self.taking_part(at, several).filter(|_| asked).map(|place| Leg { place, message })
+        };
         let legs: Vec<Leg> = legs.into_iter().filter_map(leg).collect();
         if legs.is_empty() {
             return Err(unknown("no server of this endpoint is for this caller".to_owned()));
@@ -148,7 +158,8 @@ impl Placing<'_> {
     /// A list goes on where its cursor says, at those servers whose lists have not ended.
     fn page(&self, message: &Message, sealed: &str, several: &Several<'_>) -> Result<Legs, Refusal> {
         let method = message.method().unwrap_or_default();
-        let cursor = Cursor::open(self.sealer, &self.caller.account.owner, method, sealed).ok_or(Violation::CursorUnknown)?;
+        let cursor =
+            Cursor::open(self.sealer, &self.caller.account.owner, method, sealed).ok_or(Violation::CursorUnknown)?;
         let mut legs = Vec::new();
         for (at, server) in self.endpoint.servers.iter().enumerate() {
             if let Some(own) = cursor.of(server.name()) {

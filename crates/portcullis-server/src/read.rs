@@ -200,7 +200,10 @@ impl<'a> Reader<'a> {
         }
         let sealed = value.to_str().map_err(|_| Violation::SessionUnknown);
         let (account, sealer) = (&self.identified.known.account, &self.gateway.sealer);
-        Some(sealed.and_then(|sealed| self.gateway.sessions.find(account, sealer, sealed, self.now, &self.endpoint.path)))
+        Some(
+            sealed
+                .and_then(|sealed| self.gateway.sessions.find(account, sealer, sealed, self.now, &self.endpoint.path)),
+        )
     }
 
     async fn batch(&self, body: Bytes, session: Option<Result<Arc<Session>, Violation>>) -> Result<Post, Box<Unread>> {
@@ -282,7 +285,8 @@ impl<'a> Reader<'a> {
             (Kind::Request | Kind::Notification, _) => None,
         };
         let legs = self.placing(Some(&session)).place(message)?;
-        self.turn(legs, Exchange { version, session: Some(session), param_headers: Vec::new(), answers, opening: None }).await
+        self.turn(legs, Exchange { version, session: Some(session), param_headers: Vec::new(), answers, opening: None })
+            .await
     }
 
     async fn initialize(
@@ -297,7 +301,8 @@ impl<'a> Reader<'a> {
         let message = offer_legacy(message, version, self.gateway)?;
         let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
         let account = &self.identified.known.account;
-        let session = self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared, &self.endpoint.path)?;
+        let session =
+            self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared, &self.endpoint.path)?;
         let opening = Opening::new(&self.gateway.sessions, &session);
         let legs = self.placing(None).place(message)?;
         let session = Some(session);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -48,6 +48,8 @@ pub(crate) struct Session {
     pub(crate) declared: Declared,
     last_used: AtomicU64,
     open_streams: AtomicUsize,
+    /// The client set a level at which warnings are heard.
+    warns: AtomicBool,
     /// Held by the message that is being judged, where the order of judgements matters. Waiting for it stops no thread.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -154,6 +156,14 @@ impl Session {
         Ok(InFlight { session: Arc::clone(self), id: id.clone() })
     }
 
+    pub(crate) fn tell_warnings(&self, wanted: bool) {
+        self.warns.store(wanted, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tells_warnings(&self) -> bool {
+        self.warns.load(Ordering::Relaxed)
+    }
+
     /// Where the request in progress with this id was sent.
     pub(crate) fn targets(&self, id: &Id) -> Option<Targets> {
         self.state().in_flight.get(id).cloned()
@@ -249,7 +259,8 @@ impl Sessions {
             let (limit, name) = (self.settings.per_caller, owner.name());
             Err(too_many(format!("limit of {limit} sessions for `{name}`")))
         } else {
-            self.insert(owner, sealer, now, declared, path).ok_or_else(|| too_many("no entropy for a session id".to_owned()))
+            self.insert(owner, sealer, now, declared, path)
+                .ok_or_else(|| too_many("no entropy for a session id".to_owned()))
         };
         if opened.is_err() {
             self.count.fetch_sub(1, Ordering::AcqRel);
@@ -280,6 +291,7 @@ impl Sessions {
             declared,
             last_used: AtomicU64::new(now.0),
             open_streams: AtomicUsize::new(0),
+            warns: AtomicBool::new(false),
             turn: tokio::sync::Mutex::const_new(()),
             state: Mutex::default(),
         });

@@ -70,6 +70,24 @@ impl Inspected {
         Ok(Self { bytes, kind: Some(Kind::Result), event_id: None, retry: None })
     }
 
+    /// Several servers' acknowledgements of one subscription as one; what is none of them is left out.
+    #[must_use]
+    pub fn acknowledged(id: &Id, parts: &[&Self], limits: &Limits) -> Self {
+        let read = Limits { bytes: usize::MAX, ..*limits };
+        let whole = parts.iter().filter(|part| part.kind == Some(Kind::Notification));
+        let params = whole.filter_map(|part| view_json(part.bytes(), &read).ok()?.get("params")).collect::<Vec<_>>();
+        let bytes = merge::acknowledged(id, &params);
+        Self { bytes, kind: Some(Kind::Notification), event_id: None, retry: None }
+    }
+
+    /// Something that the gateway tells the client's log. `data` is raw JSON of our own making.
+    #[must_use]
+    pub fn logged(level: &str, data: &str) -> Self {
+        let params = format!(r#"{{"level":{},"logger":"portcullis","data":{data}}}"#, own::quoted(level));
+        let bytes = own::notification("notifications/message", &params);
+        Self { bytes, kind: Some(Kind::Notification), event_id: None, retry: None }
+    }
+
     /// The exact JSON text to write; empty for an event that only primes the stream.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {

@@ -32,7 +32,7 @@ pub fn is_for(method: &str, capabilities: View<'_>) -> bool {
 }
 
 /// The members of all objects, in the order in which they occur first.
-fn object(objects: &[View<'_>], unite: impl Fn(&str, &[View<'_>]) -> String) -> String {
+pub(super) fn object(objects: &[View<'_>], unite: impl Fn(&str, &[View<'_>]) -> String) -> String {
     let mut members: Vec<(String, Vec<View<'_>>)> = Vec::new();
     for (key, value) in objects.iter().flat_map(|object| object.members()) {
         if value.is_null() {

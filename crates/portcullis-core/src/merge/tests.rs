@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Failed, MergeError, OwnHello, Part, is_for, merge};
+use super::{Failed, MergeError, OwnHello, Part, acknowledged, is_for, merge};
 use crate::version::Era;
 use crate::wire::{Direction, Id, Limits, Message, view_json};
 
@@ -229,4 +229,31 @@ fn twenty_servers_of_fifty_tools_are_one_list_of_a_thousand() {
     let bytes = merge("tools/list", &Id::number(1), &parts, &[], None, &own(Era::Legacy), &Limits::default()).unwrap();
     let whole: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(whole["result"]["tools"].as_array().unwrap().len(), 1000);
+}
+
+/// C70.
+#[test]
+fn what_any_server_honours_is_acknowledged_and_each_ones_own_beside_the_others() {
+    let limits = Limits::default();
+    let texts = [
+        r#"{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["a+file:///1"]},"_meta":{"x":1}}"#,
+        r#"{"notifications":{"toolsListChanged":false,"promptsListChanged":true,"resourceSubscriptions":["b+file:///2"]}}"#,
+        r#"{"notifications":{"taskIds":["b__1"]}}"#,
+    ];
+    let views: Vec<_> = texts.iter().map(|text| view_json(text.as_bytes(), &limits).unwrap()).collect();
+    let whole = tree(std::str::from_utf8(&acknowledged(&Id::number(7), &views)).unwrap());
+    let expected = json!({
+        "jsonrpc": "2.0",
+        "method": "notifications/subscriptions/acknowledged",
+        "params": {
+            "_meta": { "io.modelcontextprotocol/subscriptionId": 7 },
+            "notifications": {
+                "toolsListChanged": true,
+                "resourceSubscriptions": ["a+file:///1", "b+file:///2"],
+                "promptsListChanged": true,
+                "taskIds": ["b__1"],
+            },
+        },
+    });
+    assert_eq!(whole, expected);
 }

@@ -59,7 +59,15 @@ impl<'a> Request<'a> {
         let peer = Peer::new(&proxies, "127.0.0.1:1".parse().unwrap(), None);
         let via = proxies.via(&peer, &uri, &headers).unwrap();
         let Self { certificate, server, now, .. } = *self;
-        let asking = Asking { method: "POST", uri: &uri, headers: &headers, via: &via, certificate, servers: &[server.into()], now };
+        let asking = Asking {
+            method: "POST",
+            uri: &uri,
+            headers: &headers,
+            via: &via,
+            certificate,
+            servers: &[server.into()],
+            now,
+        };
         Arc::new(directory.clone()).at_once(&asking).map(|found| found.expect("known at once"))
     }
 }

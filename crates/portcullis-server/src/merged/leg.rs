@@ -20,6 +20,8 @@ type Sending = Pin<Box<dyn Future<Output = Result<Forwarded, Box<Unread>>> + Sen
 pub(super) struct Leg {
     pub(super) at: usize,
     pub(super) server: Arc<str>,
+    /// Its first message came.
+    pub(super) has_begun: bool,
     state: State,
 }
 
@@ -51,17 +53,32 @@ impl Leg {
     pub(super) fn new(gateway: &Arc<Gateway>, read: Read) -> Self {
         let (at, server) = (read.place.at, Arc::clone(read.place.server.name()));
         let gateway = Arc::clone(gateway);
-        Self { at, server, state: State::Sending(Box::pin(async move { forward(&gateway, read).await })) }
+        Self {
+            at,
+            server,
+            has_begun: false,
+            state: State::Sending(Box::pin(async move { forward(&gateway, read).await })),
+        }
+    }
+
+    /// Whether its reply has begun; `false` when it will not.
+    pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if let State::Sending(sending) = &mut self.state {
+            self.state = match ready!(sending.as_mut().poll(cx)) {
+                Ok(Forwarded { journey }) => State::Open(Box::new(journey)),
+                Err(unread) => State::Settled(Outcome::Refused(unread)),
+            };
+        }
+        Poll::Ready(self.outcome().is_none())
     }
 
     /// The next message that is not the end; `None` once the part has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inspected>> {
         loop {
             match &mut self.state {
-                State::Sending(sending) => match ready!(sending.as_mut().poll(cx)) {
-                    Ok(Forwarded { journey }) => self.state = State::Open(Box::new(journey)),
-                    Err(unread) => self.state = State::Settled(Outcome::Refused(unread)),
-                },
+                State::Sending(_) => {
+                    ready!(self.poll_open(cx));
+                }
                 State::Open(journey) => match ready!(journey.poll_next(cx)) {
                     Some(message) if message.is_response() => self.state = State::Settled(Outcome::Answered(message)),
                     Some(message) => return Poll::Ready(Some(message)),

@@ -30,12 +30,18 @@ fn a24_a27_a_session_is_found_only_by_the_caller_that_opened_it() {
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
     let session = sessions.open(&alice, &sealer, Timestamp(0), Declared::default(), &path()).unwrap();
     assert!(sessions.find(&alice, &sealer, &session.sealed, Timestamp(1), "/mcp").is_ok());
-    assert_eq!(sessions.find(&bob, &sealer, &session.sealed, Timestamp(1), "/mcp").unwrap_err(), Violation::SessionUnknown);
+    assert_eq!(
+        sessions.find(&bob, &sealer, &session.sealed, Timestamp(1), "/mcp").unwrap_err(),
+        Violation::SessionUnknown
+    );
     let elsewhere = sessions.find(&alice, &sealer, &session.sealed, Timestamp(1), "/mcp/other");
     assert_eq!(elsewhere.unwrap_err(), Violation::SessionUnknown, "nor at another endpoint");
     assert!(sessions.end(session.key));
     assert!(!sessions.end(session.key), "ends once");
-    assert_eq!(sessions.find(&alice, &sealer, &session.sealed, Timestamp(1), "/mcp").unwrap_err(), Violation::SessionUnknown);
+    assert_eq!(
+        sessions.find(&alice, &sealer, &session.sealed, Timestamp(1), "/mcp").unwrap_err(),
+        Violation::SessionUnknown
+    );
 }
 
 #[test]
@@ -43,7 +49,8 @@ fn a_flood_of_one_caller_cannot_push_out_another() {
     let (alice, bob) = callers();
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 4));
     let bobs = sessions.open(&bob, &sealer, Timestamp(0), Declared::default(), &path()).unwrap();
-    let opened = (0..100).filter(|_| sessions.open(&alice, &sealer, Timestamp(0), Declared::default(), &path()).is_ok()).count();
+    let opened =
+        (0..100).filter(|_| sessions.open(&alice, &sealer, Timestamp(0), Declared::default(), &path()).is_ok()).count();
     assert_eq!(opened, 4);
     assert_eq!(
         sessions.open(&alice, &sealer, Timestamp(0), Declared::default(), &path()).unwrap_err().code,
@@ -71,7 +78,10 @@ fn a34_a_request_id_in_progress_cannot_be_used_again() {
     let (sealer, sessions) = (Sealer::new().unwrap(), sessions(10, 10));
     let session = sessions.open(&alice, &sealer, Timestamp(0), Declared::default(), &path()).unwrap();
     let first = session.begin(&Id::string("a"), Targets::default()).unwrap();
-    assert_eq!(session.begin(&Id::from_text(r#""\u0061""#).unwrap(), Targets::default()).unwrap_err(), Violation::IdInUse);
+    assert_eq!(
+        session.begin(&Id::from_text(r#""\u0061""#).unwrap(), Targets::default()).unwrap_err(),
+        Violation::IdInUse
+    );
     drop(first);
     assert!(session.begin(&Id::string("a"), Targets::default()).is_ok());
 }

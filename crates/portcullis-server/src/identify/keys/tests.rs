@@ -36,12 +36,19 @@ fn a_key_for_some_servers_opens_no_other() {
         assert!(table.find("ana", &[server.into()], Timestamp(0)).unwrap().is_some(), "{server}");
     }
     for server in ["", "note", "notes2", "NOTES"] {
-        assert_eq!(table.find("ana", &[server.into()], Timestamp(0)).unwrap_err().0, ProofFailure::KeyElsewhere, "{server}");
+        assert_eq!(
+            table.find("ana", &[server.into()], Timestamp(0)).unwrap_err().0,
+            ProofFailure::KeyElsewhere,
+            "{server}"
+        );
         assert!(table.find("ben", &[server.into()], Timestamp(0)).unwrap().is_some(), "no servers named: all of them");
     }
     let both = ["other".into(), "mail".into()];
     let found = table.find("ana", &both, Timestamp(0)).unwrap().unwrap();
-    assert!(found.known.reaches("mail") && !found.known.reaches("other"), "one of several opens the endpoint, not the others");
+    assert!(
+        found.known.reaches("mail") && !found.known.reaches("other"),
+        "one of several opens the endpoint, not the others"
+    );
 }
 
 #[test]

@@ -55,7 +55,12 @@ fn merging(servers: &[Arc<CannedUpstream>], missing: Missing) -> Merging {
 }
 
 /// All of them at `/mcp`, and each alone at `/mcp/NAME`.
-async fn start(servers: &[Arc<CannedUpstream>], policy: DenyList, missing: Missing, settings: ServerSettings) -> Running {
+async fn start(
+    servers: &[Arc<CannedUpstream>],
+    policy: DenyList,
+    missing: Missing,
+    settings: ServerSettings,
+) -> Running {
     let policy = Arc::new(policy);
     let upstream = |server: &Arc<CannedUpstream>| Arc::clone(server) as Arc<dyn Upstream>;
     let mut endpoints = vec![EndpointParts {
@@ -111,7 +116,9 @@ async fn a_call_goes_to_the_one_server_that_its_name_names_and_in_that_servers_w
     assert!(notes.sent().is_empty());
     assert!(mail.sent()[0].contains(r#""name":"search""#), "{:?}", mail.sent());
     let uri = "notes+file:///notes.txt";
-    let read = modern(&running, "resources/read", Some(uri)).post(&request("resources/read", &format!(r#""uri":"{uri}""#))).await;
+    let read = modern(&running, "resources/read", Some(uri))
+        .post(&request("resources/read", &format!(r#""uri":"{uri}""#)))
+        .await;
     assert!(read.body.contains(r#""uri":"notes+file:///notes.txt","text":"notes""#), "{read:?}");
     let alone = modern(&running, "tools/call", Some("search"));
     let answer = alone.ask("POST", "/mcp/mail", &request("tools/call", r#""name":"search","arguments":{}"#)).await;
@@ -155,7 +162,8 @@ async fn a_strict_endpoint_answers_for_all_servers_or_for_none() {
 #[tokio::test]
 async fn what_policies_refuse_everywhere_is_refused_and_not_an_empty_list() {
     let servers = [server("notes"), server("mail")];
-    let running = start(&servers, DenyList(&[("tools/list", Manner::Plain)]), Missing::Partial, ServerSettings::default()).await;
+    let running =
+        start(&servers, DenyList(&[("tools/list", Manner::Plain)]), Missing::Partial, ServerSettings::default()).await;
     let answer = modern(&running, "tools/list", None).post(&request("tools/list", "")).await;
     assert!(answer.body.contains(r#""error""#), "{answer:?}");
 }
@@ -168,7 +176,10 @@ async fn a_cursor_leads_each_server_to_its_own_next_page_and_belongs_to_its_call
             let page = message.param("cursor").and_then(|cursor| cursor.as_str()?.parse().ok()).unwrap_or(1_usize);
             let next = if page < pages { format!(r#","nextCursor":"{}""#, page + 1) } else { String::new() };
             let tool = format!(r#"{{"name":"t{page}","inputSchema":{{"type":"object"}}}}"#);
-            Ok(reply(Media::Json, vec![result(call, &format!(r#"{{"resultType":"complete","tools":[{tool}]{next}}}"#))]))
+            Ok(reply(
+                Media::Json,
+                vec![result(call, &format!(r#"{{"resultType":"complete","tools":[{tool}]{next}}}"#))],
+            ))
         })
     };
     let (notes, mail) = (paged("notes", 3), paged("mail", 1));
@@ -262,7 +273,8 @@ async fn questions_of_several_servers_are_told_apart_and_answers_find_the_one_th
         CannedUpstream::named(name, move |call| match (call.method(), &call.subject) {
             ("tools/call", _) => {
                 let (feed, reply) = fed(Media::EventStream);
-                let question = r#"{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{"_meta":{"progressToken":5}}}"#;
+                let question =
+                    r#"{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{"_meta":{"progressToken":5}}}"#;
                 feed.try_send(Ok(from_server(question))).unwrap();
                 std::mem::forget(feed);
                 Ok(reply)
@@ -276,7 +288,9 @@ async fn questions_of_several_servers_are_told_apart_and_answers_find_the_one_th
     let running = start(&servers, DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
     let client = running.session().await;
     let call = |id: u8, name: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}__search","arguments":{{}}}}}}"#)
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}__search","arguments":{{}}}}}}"#
+        )
     };
     let mut first = client.open("POST", &call(11, "notes")).await.into_body();
     let mut second = client.open("POST", &call(12, "mail")).await.into_body();
@@ -311,8 +325,11 @@ async fn the_standing_streams_of_all_servers_are_one_and_each_is_resumed_at_its_
                 let text = format!(
                     r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":"{name} after [{from}]"}}}}"#
                 );
-                feed.try_send(Ok(portcullis_core::upstream::Arrived { event_id: Some(format!("{name}-1")), ..from_server(text) }))
-                    .unwrap();
+                feed.try_send(Ok(portcullis_core::upstream::Arrived {
+                    event_id: Some(format!("{name}-1")),
+                    ..from_server(text)
+                }))
+                .unwrap();
                 std::mem::forget(feed);
                 Ok(reply)
             }
@@ -333,4 +350,73 @@ async fn the_standing_streams_of_all_servers_are_one_and_each_is_resumed_at_its_
     while !(seen.contains("notes after []") && seen.contains("mail after [mail-1]")) {
         seen.push_str(&next_event(&mut resumed).await.unwrap());
     }
+}
+
+/// C70: one acknowledgement of what all honour, and nothing before it.
+#[tokio::test]
+async fn a_subscription_is_acknowledged_once_for_all_servers_and_carries_what_each_says() {
+    let subscribed = |name: &'static str| {
+        CannedUpstream::named(name, move |call| {
+            let (feed, reply) = fed(Media::EventStream);
+            let meta = r#""_meta":{"io.modelcontextprotocol/subscriptionId":7}"#;
+            let uri = call.message().unwrap().param("notifications").unwrap().get("resourceSubscriptions").unwrap();
+            for (method, params) in [
+                (
+                    "subscriptions/acknowledged",
+                    format!(r#""notifications":{{"resourceSubscriptions":{}}}"#, uri.text()),
+                ),
+                ("resources/updated", format!(r#""uri":"file:///{name}""#)),
+            ] {
+                let text =
+                    format!(r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{{params},{meta}}}}}"#);
+                feed.try_send(Ok(from_server(text))).unwrap();
+            }
+            std::mem::forget(feed);
+            Ok(reply)
+        })
+    };
+    let servers = [subscribed("notes"), subscribed("mail")];
+    let running = start(&servers, DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
+    let wanted = r#""notifications":{"resourceSubscriptions":["mail+file:///mail","notes+file:///notes","file:///x"]}"#;
+    let client = modern(&running, "subscriptions/listen", None);
+    let mut stream = client.open("POST", &request("subscriptions/listen", wanted)).await.into_body();
+    let mut seen = String::new();
+    while seen.matches("resources/updated").count() < 2 {
+        seen.push_str(&next_event(&mut stream).await.unwrap());
+    }
+    assert_eq!(seen.matches("acknowledged").count(), 1, "{seen}");
+    assert!(seen.find("acknowledged") < seen.find("resources/updated"), "{seen}");
+    assert!(seen.contains(r#"["notes+file:///notes","mail+file:///mail"]"#), "{seen}");
+    assert!(seen.contains(r#""uri":"mail+file:///mail""#) && seen.contains(r#""uri":"notes+file:///notes""#), "{seen}");
+    assert!(servers[1].sent()[0].contains(r#""resourceSubscriptions":["file:///mail"]"#), "{:?}", servers[1].sent());
+}
+
+#[tokio::test]
+async fn who_asks_for_warnings_is_told_of_a_missing_server_in_its_log_too() {
+    let servers = [down("notes"), server("mail")];
+    let running = start(&servers, DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
+    let ask = |level: &'static str| {
+        let meta = format!(r#"{{"io.modelcontextprotocol/logLevel":"{level}","#);
+        let body = request("tools/list", "").replace(r#""_meta":{"#, &format!(r#""_meta":{meta}"#).replace("{{", "{"));
+        let client = modern(&running, "tools/list", None);
+        async move { client.post(&body).await.body }
+    };
+    let told = ask("warning").await;
+    assert!(told.contains("notifications/message") && told.contains(r#""data":{"server":"notes""#), "{told}");
+    assert!(told.contains("mail__search"), "{told}");
+    assert!(!ask("error").await.contains("notifications/message"));
+}
+
+/// A11: no stream from anybody is our 405.
+#[tokio::test]
+async fn where_no_server_has_a_standing_stream_there_is_none() {
+    let silent = |name: &'static str| {
+        CannedUpstream::named(name, move |call| match &call.subject {
+            Subject::Stream { .. } => Err(Fault::new(FaultKind::NoStream, "405")),
+            _ => Ok(answer(name, call)),
+        })
+    };
+    let running =
+        start(&[silent("notes"), silent("mail")], DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
+    assert_eq!(running.session().await.get().await.status, 405);
 }
