@@ -83,7 +83,9 @@ pub(crate) fn saved_known(config: &Config, saved: &[Saved]) -> Result<Known, Fai
             return Err(no_server(config, &name));
         }
         if lists.insert(name.clone(), saved_catalogue(file)?).is_some() {
-            return Err(Failure::usage(format!("`--catalogue` names two lists of `{name}`")).help("give one for each server"));
+            return Err(
+                Failure::usage(format!("`--catalogue` names two lists of `{name}`")).help("give one for each server")
+            );
         }
     }
     if config.servers.is_empty() {

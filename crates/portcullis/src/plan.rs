@@ -101,13 +101,19 @@ pub(crate) fn load(config: &Config, chosen: &Chosen, known: &Known) -> Result<Lo
     let common = take(judged(config, &chosen.paths, known));
     let mut own = Vec::new();
     for endpoint in config.endpoints.iter().filter(|endpoint| !endpoint.policy.is_empty()) {
-        let here = |(name, _): &&(String, Arc<Catalogue>)| config.servers_of(endpoint).any(|server| server.name == *name);
+        let here =
+            |(name, _): &&(String, Arc<Catalogue>)| config.servers_of(endpoint).any(|server| server.name == *name);
         let here: Known = known.iter().filter(here).cloned().collect();
         own.extend(take(judged(config, &endpoint.policy, &here)).map(|judged| (endpoint.path.clone(), judged)));
     }
     // One text may be in force at several paths.
     let mut seen = Vec::with_capacity(findings.len());
-    findings.retain(|finding| !seen.contains(finding) && { seen.push(finding.clone()); true });
+    findings.retain(|finding| {
+        !seen.contains(finding) && {
+            seen.push(finding.clone());
+            true
+        }
+    });
     match common {
         Some(common) if !findings.iter().any(Finding::is_error) => {
             findings.extend(conflicts(config, known));
@@ -167,7 +173,9 @@ const fn way_out(kind: ConflictKind, prefix: PrefixWord) -> &'static str {
             "the prefix tells them apart; `endpoints` can leave one out"
         }
         (ConflictKind::Alike, _) => "make sure that none imitates another; `endpoints` can leave one out",
-        (ConflictKind::Long, _) => "clients see it shortened, always in the same way; policies and the log have its own name",
+        (ConflictKind::Long, _) => {
+            "clients see it shortened, always in the same way; policies and the log have its own name"
+        }
     }
 }
 

@@ -51,9 +51,7 @@ fn report(args: &CheckArgs, findings: &[Finding], plan: Option<(&Config, &Loaded
         out::line(finding)?;
     }
     match plan {
-        Some((config, loaded)) if errors == 0 => {
-            show(config, loaded, findings.len(), checked(config, args))?
-        }
+        Some((config, loaded)) if errors == 0 => show(config, loaded, findings.len(), checked(config, args))?,
         _ => out::line(format_args!("{errors} {}", plural(errors, "error", "errors")))?,
     }
     Ok(exit)

@@ -32,7 +32,8 @@ pub(crate) fn tools(args: &ToolsArgs) -> Result<Exit, Failure> {
         answer.answer.as_ref().ok().cloned()
     });
     let conflicts = plan::conflicts(&config, &known);
-    let shown = Shown { names: merged(&config), catalogues: known.into_iter().map(|(_, catalogue)| catalogue).collect() };
+    let shown =
+        Shown { names: merged(&config), catalogues: known.into_iter().map(|(_, catalogue)| catalogue).collect() };
     if args.json {
         out::line(document(&config, &answers, &shown, &conflicts)?)?;
     } else {

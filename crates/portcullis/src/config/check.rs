@@ -53,8 +53,7 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
     } else {
         overrides.policy.iter().map(|text| PolicyPath::new(text, Path::new(""))).collect()
     };
-    let (server_name, servers) =
-        servers::servers(file.upstream, file.upstreams, folder, overrides, &mut complaints);
+    let (server_name, servers) = servers::servers(file.upstream, file.upstreams, folder, overrides, &mut complaints);
     gateway(&file.gateway, &mut complaints);
     let parts = Parts { path: &server.path, gateway: &file.gateway, servers: &servers, folder };
     // Endpoints of servers that are wrong would be called wrong for that alone.

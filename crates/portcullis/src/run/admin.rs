@@ -146,7 +146,8 @@ fn health(views: &Views) -> Response<Full<Bytes>> {
     };
     let servers = servers::brief(&views.board);
     let mut text = json!({ "log": log, "servers": servers });
-    let of = |upstream: &Arc<dyn Upstream>| json!({ "name": &**upstream.name(), "reached": upstream.catalogue().is_read() });
+    let of =
+        |upstream: &Arc<dyn Upstream>| json!({ "name": &**upstream.name(), "reached": upstream.catalogue().is_read() });
     let all: Vec<_> = views.upstreams.iter().map(of).collect();
     // One server has stood under this name before there were several.
     if let (Some(members), [only]) = (text.as_object_mut(), all.as_slice()) {

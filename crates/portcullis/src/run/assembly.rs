@@ -76,8 +76,8 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
 
     // The plan without the servers' tools finds wrong files before a child is started; the sockets come next, so that a port in use
     // is told at once; the servers are asked last, because that can take a minute.
-    let blind = plan::load(config, &chosen, &plan::known(config, |_| None))
-        .map_err(|findings| said(&findings, Exit::Usage))?;
+    let blind =
+        plan::load(config, &chosen, &plan::known(config, |_| None)).map_err(|findings| said(&findings, Exit::Usage))?;
     let gateway = endpoints::gateway(config, &blind, &upstreams, record, clock)?;
     let bound = gateway.bind().await.map_err(|error| {
         Failure::new(format!("cannot listen on {}: {error}", config.server.listen))
@@ -131,7 +131,9 @@ async fn ask(config: &Config, upstreams: Vec<Arc<dyn Upstream>>) -> Vec<Guarded>
         let answer = match tokio::time::timeout(patience, answering).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(broken)) => Err(Fault::new(FaultKind::Died, broken.to_string())),
-            Err(_) => Err(Fault::new(FaultKind::TimedOut, format!("no answer within {} s; asked on", PATIENCE.as_secs()))),
+            Err(_) => {
+                Err(Fault::new(FaultKind::TimedOut, format!("no answer within {} s; asked on", PATIENCE.as_secs())))
+            }
         };
         Guarded { upstream, answer }
     });

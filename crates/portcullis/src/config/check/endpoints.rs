@@ -200,7 +200,8 @@ fn tools(
 /// How several servers are told apart. `None` when they cannot be, which was said then.
 fn names(parts: &Parts<'_>, servers: &[usize], key: &str, complaints: &mut Complaints<'_>) -> Option<Names> {
     let own = |index: &usize| parts.servers.get(*index).map(|server| Arc::from(server.name.as_str()));
-    let made = Names::new(servers.iter().filter_map(own).collect(), &parts.gateway.separator, parts.gateway.prefix.meant());
+    let made =
+        Names::new(servers.iter().filter_map(own).collect(), &parts.gateway.separator, parts.gateway.prefix.meant());
     match made {
         Ok(names) => Some(names),
         Err(why) => {

@@ -69,7 +69,11 @@ fn listed(
     for (index, written) in several.into_iter().enumerate() {
         let key = format!("upstreams.{index}");
         let Some(name) = written.name.clone() else {
-            complaints.add(&key, "`name` is missing", "add `name: …`: policies, the log and the path of the server refer to it");
+            complaints.add(
+                &key,
+                "`name` is missing",
+                "add `name: …`: policies, the log and the path of the server refer to it",
+            );
             continue;
         };
         check_name(&name, &key, complaints);

@@ -121,23 +121,59 @@ fn policies_of_the_command_line_are_those_of_every_path() {
 fn what_contradicts_itself_names_its_place_and_the_way_out() {
     let one = "http: { url: 'http://127.0.0.1:1/mcp' }";
     for (text, place, says) in [
-        (format!("upstream: {{ {one} }}\nupstreams: [{{ name: a, {one} }}]\n"), "p.yaml:2:1: error[upstreams]", "both `upstream` and `upstreams`"),
+        (
+            format!("upstream: {{ {one} }}\nupstreams: [{{ name: a, {one} }}]\n"),
+            "p.yaml:2:1: error[upstreams]",
+            "both `upstream` and `upstreams`",
+        ),
         (format!("upstreams:\n- {{ {one} }}\n"), "p.yaml:2:3: error[upstreams.0]", "`name` is missing"),
-        (format!("upstreams:\n- {{ name: a, {one} }}\n- {{ name: a, {one} }}\n"), "p.yaml:3:5: error[upstreams.1.name]", "is the name of `upstreams.0` too"),
-        (format!("upstreams:\n- {{ name: true, {one} }}\n"), "p.yaml:2:5: error[upstreams.0.name]", "cannot be the name"),
+        (
+            format!("upstreams:\n- {{ name: a, {one} }}\n- {{ name: a, {one} }}\n"),
+            "p.yaml:3:5: error[upstreams.1.name]",
+            "is the name of `upstreams.0` too",
+        ),
+        (
+            format!("upstreams:\n- {{ name: true, {one} }}\n"),
+            "p.yaml:2:5: error[upstreams.0.name]",
+            "cannot be the name",
+        ),
         ("upstreams: []\n".to_owned(), "p.yaml:1:1: error[upstreams]", "1 to 256"),
         ("upstreams:\n- { name: a }\n".to_owned(), "p.yaml:2:3: error[upstreams.0]", "neither `http` nor `stdio`"),
-        (format!("upstreams:\n- {{ name: a, {one}, transports: [{{ stdio: {{ command: a }} }}] }}\n"), "p.yaml:2:3: error[upstreams.0]", "both `http` and `transports`"),
-        ("upstream: { transports: [{ htp: { url: x } }] }\n".to_owned(), "p.yaml:1:28: error[upstream.transports.0", "did you mean `http`?"),
-        (format!("upstreams:\n- {{ name: a, {one} }}\n- {{ name: A, {one} }}\n"), "p.yaml:1:1: error[upstreams]", "cannot be told apart"),
+        (
+            format!("upstreams:\n- {{ name: a, {one}, transports: [{{ stdio: {{ command: a }} }}] }}\n"),
+            "p.yaml:2:3: error[upstreams.0]",
+            "both `http` and `transports`",
+        ),
+        (
+            "upstream: { transports: [{ htp: { url: x } }] }\n".to_owned(),
+            "p.yaml:1:28: error[upstream.transports.0",
+            "did you mean `http`?",
+        ),
+        (
+            format!("upstreams:\n- {{ name: a, {one} }}\n- {{ name: A, {one} }}\n"),
+            "p.yaml:1:1: error[upstreams]",
+            "cannot be told apart",
+        ),
         (two("gateway: { separator: ' ' }\n"), "p.yaml:4:12: error[gateway.separator]", "cannot stand in names"),
         (two("gateway: { deadline_ms: 0 }\n"), "p.yaml:4:12: error[gateway.deadline_ms]", "is not between"),
         (two("endpoints: [{ path: mcp }]\n"), "p.yaml:4:15: error[endpoints.0.path]", "is not a path"),
         (two("endpoints: [{ path: /.well-known/mcp }]\n"), "p.yaml:4:15: error[endpoints.0.path]", "metadata"),
         (two("endpoints: [{ path: /mcp/shop }]\n"), "p.yaml:4:15: error[endpoints.0.path]", "is there by itself"),
-        (two("endpoints: [{ path: /a }, { path: /a }]\n"), "p.yaml:4:29: error[endpoints.1.path]", "is that of `endpoints.0`"),
-        (two("endpoints: [{ path: /a, upstreams: [shpo] }]\n"), "p.yaml:4:37: error[endpoints.0.upstreams.0]", "did you mean `shop`?"),
-        (two("endpoints: [{ path: /a, upstreams: ['tag:x'] }]\n"), "p.yaml:4:37: error[endpoints.0.upstreams.0]", "no server has the tag `x`"),
+        (
+            two("endpoints: [{ path: /a }, { path: /a }]\n"),
+            "p.yaml:4:29: error[endpoints.1.path]",
+            "is that of `endpoints.0`",
+        ),
+        (
+            two("endpoints: [{ path: /a, upstreams: [shpo] }]\n"),
+            "p.yaml:4:37: error[endpoints.0.upstreams.0]",
+            "did you mean `shop`?",
+        ),
+        (
+            two("endpoints: [{ path: /a, upstreams: ['tag:x'] }]\n"),
+            "p.yaml:4:37: error[endpoints.0.upstreams.0]",
+            "no server has the tag `x`",
+        ),
         (two("endpoints: [{ path: /a, tools: [''] }]\n"), "p.yaml:4:33: error[endpoints.0.tools.0]", "is no pattern"),
     ] {
         let found = complaints(&text);
