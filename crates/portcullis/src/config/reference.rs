@@ -96,7 +96,7 @@ impl<'a> Page<'a> {
         }
         // Once is enough, wherever the type stands.
         if let Some((_, first)) = self.listed.iter().find(|(known, _)| std::ptr::eq(*known, schema)) {
-            let _ = writeln!(self.text, "- **`{path}.…`**: the keys of `{first}`.");
+            let _ = writeln!(self.text, "- **`{path}.…`** (the same again): the keys of `{first}`.");
             return;
         }
         self.listed.push((schema, path.to_owned()));
