@@ -11,6 +11,7 @@ use portcullis_core::naming::Names;
 use portcullis_core::upstream::Upstream;
 
 use crate::gateway::{Plan, SetupError};
+use crate::session::Home;
 
 /// Pause between two refreshes of a server's catalogue that callers can cause. A stdio server is started for each, so a second would be too
 /// little; a new tool that its server did not announce is known within this time. Unit: milliseconds.
@@ -125,6 +126,10 @@ impl Endpoint {
     pub(crate) fn reload(&self, plan: Plan) {
         plan.gate.inherit(&self.plan.load().gate);
         self.plan.store(Arc::new(plan));
+    }
+
+    pub(crate) fn home(&self) -> Home {
+        Home { path: Arc::clone(&self.path), several: self.merging.is_some() }
     }
 
     /// What every server offers now, in their order.

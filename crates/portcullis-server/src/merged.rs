@@ -1,6 +1,7 @@
 //! One answer from several servers. Each got the message as a call of its own, judged, inspected and recorded like any other; here what came
 //! back becomes one. A server that fails leaves the others working, unless the endpoint wants all or nothing.
 
+mod failures;
 mod leg;
 
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use portcullis_core::gate::Inspected;
-use portcullis_core::merge::{Failed, MergeError, OwnHello};
+use portcullis_core::merge::{MergeError, OwnHello};
 use portcullis_core::own::quoted;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Media;
@@ -21,6 +22,7 @@ use portcullis_core::wire::{Direction, Kind, Limits, Message, View};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::failures::Failures;
 use self::leg::{Leg, Outcome};
 use crate::answer::{Asked, Refusal, Unread};
 use crate::cursor::Cursor;
@@ -30,9 +32,6 @@ use crate::gateway::Gateway;
 use crate::journey::stands_for;
 use crate::read::{Many, Read};
 use crate::session::{InFlight, Opening, Session};
-
-/// JSON-RPC's "method not found": the server has no such list, and nobody misses it.
-const METHOD_NOT_FOUND: i64 = -32601;
 
 /// Levels (RFC 5424) at which warnings are heard.
 const WARNED: [&str; 4] = ["debug", "info", "notice", "warning"];
@@ -290,7 +289,7 @@ impl Merged {
 
     /// A merged list may be as large as its parts may be together.
     fn room(&self, parts: usize) -> Limits {
-        let limits = self.gateway.limits.clone();
+        let limits = self.gateway.limits;
         Limits {
             bytes: limits.bytes.saturating_mul(parts),
             keys: limits.keys.saturating_mul(parts),
@@ -404,38 +403,4 @@ fn wants_warnings(read: &Read) -> bool {
         session.tell_warnings(warns(level));
     }
     session.tells_warnings()
-}
-
-/// Why servers are missing in an answer.
-#[derive(Debug, Default)]
-struct Failures {
-    /// The first that was ours.
-    first: Option<Box<Unread>>,
-    /// The first that a server gave.
-    error: Option<Inspected>,
-    /// Server, code and sentence of each that its caller may know of: what policies hide is not missing.
-    missing: Vec<(Arc<str>, String, String)>,
-}
-
-impl Failures {
-    fn answered(&mut self, server: Arc<str>, error: Inspected) {
-        let read = Message::read(error.bytes().clone(), Direction::ToClient, &Limits::default()).ok();
-        let code = read.as_ref().and_then(Message::error_code);
-        if code != Some(METHOD_NOT_FOUND) {
-            let code = code.map_or_else(|| "error".to_owned(), |code| code.to_string());
-            self.missing.push((server, code, "the server answered with an error".to_owned()));
-        }
-        self.error.get_or_insert(error);
-    }
-
-    fn refused(&mut self, server: Arc<str>, unread: Box<Unread>) {
-        if let Refusal::Fault(fault) = &unread.refusal {
-            self.missing.push((server, fault.kind.code().to_owned(), fault.kind.public().to_owned()));
-        }
-        self.first.get_or_insert(unread);
-    }
-
-    fn named(&self) -> Vec<Failed<'_>> {
-        self.missing.iter().map(|(server, code, message)| Failed { server, code, message }).collect()
-    }
 }

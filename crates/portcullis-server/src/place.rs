@@ -126,7 +126,7 @@ impl Placing<'_> {
             server: at,
             answers: several.method.clone(),
             known: Arc::clone(&several.known),
-            limits: self.limits.clone(),
+            limits: *self.limits,
         };
         let facing = Some(Arc::new(Facing { facing, server: Arc::clone(server.name()) }));
         Some(Place { at, server: Arc::clone(server), facing })

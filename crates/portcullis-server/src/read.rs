@@ -1,19 +1,21 @@
 //! From bytes to [`Call`]s: the strict reader, the era (C22), the mirrored headers (C25–C31), the session (A23–A28), the trace.
 //! Nothing is judged here; what cannot be read one way only is refused.
 
+mod turn;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
-use portcullis_core::call::{Call, Context, Subject};
+use portcullis_core::call::{Call, Subject};
 use portcullis_core::capabilities::{self, Declared};
 use portcullis_core::classify::{self, Classified, Evidence, META_CAPABILITIES};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::mirror;
 use portcullis_core::own::push_string;
 use portcullis_core::refusal::{Denial, DenialCode, Violation};
-use portcullis_core::trace::{self, TraceContext};
+use portcullis_core::trace::TraceContext;
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
 
@@ -22,67 +24,12 @@ use crate::endpoint::{Endpoint, Server};
 use crate::event::Event;
 use crate::fields::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, TRACEPARENT, TRACESTATE};
 use crate::gateway::Gateway;
-use crate::identify::{Directory, Identified, Permit};
-use crate::place::{Leg, Legs, Place, Placing};
+use crate::identify::{Identified, Permit};
 use crate::random;
-use crate::session::{InFlight, Opening, Session};
+use crate::session::{Opening, Session};
 
-/// A call that was read, with what it holds while it is in progress.
-#[derive(Debug)]
-pub(crate) struct Read {
-    pub(crate) call: Call,
-    pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) place: Place,
-    pub(crate) session: Option<Arc<Session>>,
-    /// The session that this `initialize` opens; ends with the call unless the server agrees.
-    pub(crate) opening: Option<Opening>,
-    pub(crate) in_flight: Option<InFlight>,
-    pub(crate) permit: Arc<Permit>,
-    /// When what proved the caller ends.
-    pub(crate) until: Option<Timestamp>,
-    /// What the caller was found in.
-    pub(crate) directory: Arc<Directory>,
-}
-
-/// What one message became.
-#[derive(Debug)]
-pub(crate) enum Turn {
-    One(Box<Read>),
-    /// The same message for several servers, with one answer.
-    Many(Box<Many>),
-}
-
-/// A message for several servers.
-#[derive(Debug)]
-pub(crate) struct Many {
-    /// At least one, of different servers.
-    pub(crate) reads: Vec<Read>,
-    pub(crate) opening: Option<Opening>,
-    pub(crate) in_flight: Option<InFlight>,
-}
-
-impl Turn {
-    /// The first, which stands for all in everything but the server.
-    pub(crate) fn read(&self) -> Option<&Read> {
-        match self {
-            Self::One(read) => Some(read),
-            Self::Many(many) => many.reads.first(),
-        }
-    }
-
-    pub(crate) fn expects_response(&self) -> bool {
-        self.read().is_some_and(|read| read.call.expects_response())
-    }
-
-    /// The session id that an `initialize` gives the client.
-    pub(crate) fn opens(&self) -> Option<String> {
-        let opening = match self {
-            Self::One(read) => read.opening.is_some(),
-            Self::Many(many) => many.opening.is_some(),
-        };
-        self.read().filter(|_| opening)?.session.as_ref().map(|session| session.sealed.clone())
-    }
-}
+use self::turn::Exchange;
+pub(crate) use self::turn::{Many, Read, Turn};
 
 /// What a POST body holds.
 #[derive(Debug)]
@@ -302,7 +249,7 @@ impl<'a> Reader<'a> {
         let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
         let account = &self.identified.known.account;
         let session =
-            self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared, &self.endpoint.path)?;
+            self.gateway.sessions.open(account, &self.gateway.sealer, self.now, declared, self.endpoint.home())?;
         let opening = Opening::new(&self.gateway.sessions, &session);
         let legs = self.placing(None).place(message)?;
         let session = Some(session);
@@ -386,88 +333,6 @@ impl<'a> Reader<'a> {
         let fresh_span = random::id::<8>().ok_or_else(|| Refusal::Denial(no_entropy()))?;
         Ok(TraceContext::from_request(&values(&TRACEPARENT), &values(&TRACESTATE), message, fresh_trace, fresh_span))
     }
-
-    fn placing<'s>(&'s self, session: Option<&'s Session>) -> Placing<'s> {
-        Placing {
-            endpoint: self.endpoint,
-            caller: &self.identified.known,
-            session,
-            sealer: &self.gateway.sealer,
-            limits: &self.gateway.limits,
-        }
-    }
-
-    /// Each leg as a call of its own; what belongs to all of them once.
-    async fn turn(&self, legs: Legs, mut exchange: Exchange) -> Result<Turn, Refusal> {
-        let opening = exchange.opening.take();
-        let in_flight = match (&exchange.session, legs.request()) {
-            (Some(session), Some(id)) if opening.is_none() => Some(session.begin(id, legs.targets())?),
-            _ => None,
-        };
-        match legs {
-            Legs::One(leg) => {
-                let mut read = self.leg(leg, &exchange).await?;
-                (read.opening, read.in_flight) = (opening, in_flight);
-                Ok(Turn::One(Box::new(read)))
-            }
-            Legs::Many(legs) => {
-                let mut reads = Vec::with_capacity(legs.len());
-                for leg in legs {
-                    reads.push(self.leg(leg, &exchange).await?);
-                }
-                Ok(Turn::Many(Box::new(Many { reads, opening, in_flight })))
-            }
-        }
-    }
-
-    async fn leg(&self, leg: Leg, exchange: &Exchange) -> Result<Read, Refusal> {
-        let Leg { place, message } = leg;
-        self.know_tool(&place.server, &message).await;
-        let context = self.context(exchange, &place.server, self.trace(Some(&message))?);
-        let message = match message.kind() {
-            Kind::Request => trace::splice(message, &context.trace, &self.gateway.limits)?,
-            Kind::Notification | Kind::Result | Kind::Error => message,
-        };
-        Ok(self.read(place, Call { context: Arc::new(context), subject: Subject::Message(message) }, exchange))
-    }
-
-    fn context(&self, exchange: &Exchange, server: &Server, trace: TraceContext) -> Context {
-        Context {
-            caller: Arc::clone(&self.identified.known.caller),
-            proofs: Arc::clone(&self.identified.proofs),
-            version: exchange.version,
-            session: exchange.session.as_ref().map(|session| session.facts()),
-            server: Arc::clone(server.name()),
-            trace,
-            now: self.now,
-            catalogue: server.upstream.catalogue(),
-            param_headers: exchange.param_headers.clone(),
-            answers: exchange.answers.clone(),
-        }
-    }
-
-    fn read(&self, place: Place, call: Call, exchange: &Exchange) -> Read {
-        Read {
-            call,
-            endpoint: Arc::clone(self.endpoint),
-            place,
-            session: exchange.session.clone(),
-            opening: None,
-            in_flight: None,
-            permit: Arc::clone(&self.permit),
-            until: self.identified.until,
-            directory: Arc::clone(&self.identified.directory),
-        }
-    }
-}
-
-/// What all messages that one became have in common.
-struct Exchange {
-    version: Version,
-    session: Option<Arc<Session>>,
-    param_headers: Vec<(String, String)>,
-    answers: Option<Arc<str>>,
-    opening: Option<Opening>,
 }
 
 /// The trace a client names in its headers, for entries of requests that never became calls.

@@ -40,8 +40,8 @@ pub(crate) struct Session {
     /// The sealed id the client holds.
     pub(crate) sealed: String,
     owner: Arc<Account>,
-    /// Path of the endpoint that it was opened at; elsewhere it is unknown.
-    path: Arc<str>,
+    /// Where it was opened; elsewhere it is unknown.
+    home: Home,
     /// Set when the `initialize` result passes.
     version: OnceLock<Version>,
     /// What the client declared in `initialize`; holds for the session.
@@ -68,6 +68,14 @@ struct State {
 
 /// Places of servers in their endpoint. Nearly always one.
 pub(crate) type Targets = SmallVec<[usize; 2]>;
+
+/// The endpoint of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) path: Arc<str>,
+    /// Several servers are behind it.
+    pub(crate) several: bool,
+}
 
 /// All sessions of this process.
 #[derive(Debug)]
@@ -209,13 +217,13 @@ impl Session {
         let turn = if gate.heeds_tally() { Some(self.turn.lock().await) } else { None };
         // Nothing waits from here on.
         if turn.is_some() {
-            let tally = self.state().history.seen_by(called_tool(call).as_deref());
+            let tally = self.seen_from(call, self.state().history.seen_by(self.called_tool(call).as_deref()));
             if let Some(session) = &mut Arc::make_mut(&mut call.context).session {
                 session.tally = Some(tally);
             }
         }
         let judgement = gate.judge(call.clone());
-        if let (Verdict::Cleared(..), Some(tool)) = (&judgement.verdict, called_tool(call)) {
+        if let (Verdict::Cleared(..), Some(tool)) = (&judgement.verdict, self.called_tool(call)) {
             self.state().history.count(&tool);
         }
         judgement
@@ -223,7 +231,32 @@ impl Session {
 
     /// What was called by now, for what the server sends in reply to `call`.
     pub(crate) fn so_far(&self, call: &Call) -> Tally {
-        self.state().history.so_far(called_tool(call).as_deref())
+        self.seen_from(call, self.state().history.so_far(self.called_tool(call).as_deref()))
+    }
+
+    /// The tool that a message calls, with an id or without. Of several servers each has tools of its own, whatever they are called.
+    fn called_tool<'a>(&self, call: &'a Call) -> Option<Cow<'a, str>> {
+        let message = call.message().filter(|message| message.method() == Some("tools/call"))?;
+        let name = message.name().unwrap_or_default();
+        Some(if self.home.several { Cow::Owned(format!("{}:{name}", call.context.server)) } else { name })
+    }
+
+    /// The tools of the server that the call is for by their own names, those of others as `SERVER:TOOL`: policies about one server read the
+    /// same wherever it is reached, and no server's tool passes for another's. An own name with a colon in it keeps its server.
+    fn seen_from(&self, call: &Call, tally: Tally) -> Tally {
+        if !self.home.several {
+            return tally;
+        }
+        let server = &call.context.server;
+        let seen = |name: &Arc<str>| {
+            let own = name.strip_prefix(&**server).and_then(|rest| rest.strip_prefix(':'));
+            own.filter(|own| !own.contains(':')).map_or_else(|| Arc::clone(name), Arc::from)
+        };
+        Tally {
+            last_tools: tally.last_tools.iter().map(seen).collect(),
+            used_tools: tally.used_tools.map(|used| used.iter().map(seen).collect()),
+            ..tally
+        }
     }
 
     /// The session as guards see it, until its tally is known.
@@ -249,7 +282,7 @@ impl Sessions {
         sealer: &Sealer,
         now: Timestamp,
         declared: Declared,
-        path: &Arc<str>,
+        home: Home,
     ) -> Result<Arc<Session>, Denial> {
         let total = self.count.fetch_add(1, Ordering::AcqRel);
         let own = owner.sessions.fetch_add(1, Ordering::AcqRel);
@@ -259,7 +292,7 @@ impl Sessions {
             let (limit, name) = (self.settings.per_caller, owner.name());
             Err(too_many(format!("limit of {limit} sessions for `{name}`")))
         } else {
-            self.insert(owner, sealer, now, declared, path)
+            self.insert(owner, sealer, now, declared, home)
                 .ok_or_else(|| too_many("no entropy for a session id".to_owned()))
         };
         if opened.is_err() {
@@ -275,7 +308,7 @@ impl Sessions {
         sealer: &Sealer,
         now: Timestamp,
         declared: Declared,
-        path: &Arc<str>,
+        home: Home,
     ) -> Option<Arc<Session>> {
         let bytes = random::bytes::<16>()?;
         let key = SessionKey(u128::from_be_bytes(bytes));
@@ -286,7 +319,7 @@ impl Sessions {
             hash: Arc::from(hash),
             sealed,
             owner: Arc::clone(owner),
-            path: Arc::clone(path),
+            home,
             version: OnceLock::new(),
             declared,
             last_used: AtomicU64::new(now.0),
@@ -315,7 +348,7 @@ impl Sessions {
         let key = SessionKey(u128::from_be_bytes(bytes));
         let shard = self.shard(key).ok_or(Violation::SessionUnknown)?;
         let session = shard.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        let session = session.filter(|session| *session.path == *path).ok_or(Violation::SessionUnknown)?;
+        let session = session.filter(|session| *session.home.path == *path).ok_or(Violation::SessionUnknown)?;
         session.touch(now);
         Ok(session)
     }
@@ -376,12 +409,6 @@ impl Session {
             && self.state().in_flight.is_empty()
             && now.0.saturating_sub(self.last_used.load(Ordering::Relaxed)) >= idle_millis
     }
-}
-
-/// The tool that a message calls, with an id or without.
-fn called_tool(call: &Call) -> Option<Cow<'_, str>> {
-    let message = call.message().filter(|message| message.method() == Some("tools/call"))?;
-    Some(message.name().unwrap_or_default())
 }
 
 fn too_many(detail: String) -> Denial {

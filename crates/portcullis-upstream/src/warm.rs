@@ -20,9 +20,9 @@ use tokio::time::Instant;
 use crate::answers::at_hand;
 use crate::settings::WarmSettings;
 
-/// From a `list_changed` to the look whether somebody has read the lists since. 2 s: the transports ask a second after a change of tools; it is asked
-/// here only when they did not.
-const CHANGE_SETTLES: Duration = Duration::from_secs(2);
+/// From a `list_changed` to the look whether somebody has read the lists since. 8 s: the transports ask by themselves after a change of tools (1 s over
+/// HTTP, 5 s for a child process), and it is asked here only where they did not. Until then the server answers.
+const CHANGE_SETTLES: Duration = Duration::from_secs(8);
 /// Between two questions in the background. 1 s: a server that fails or has lists of no age is not asked with every request.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
 

@@ -1,17 +1,19 @@
 //! Several servers behind one endpoint.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use portcullis_core::call::{Call, Subject};
+use portcullis_core::guard::{About, Decision, Guard, Phase};
 use portcullis_core::naming::{Names, Prefix};
 use portcullis_core::refusal::{Fault, FaultKind, Manner};
-use portcullis_core::upstream::{Media, Reply, Upstream};
+use portcullis_core::upstream::{Arrived, Media, Reply, Upstream};
 
 use crate::endpoint::{EndpointParts, Merging, Missing};
 use crate::settings::{ApiKey, ServerSettings};
 use crate::testing::{
-    CannedUpstream, Client, DenyList, INITIALIZE, Running, api_key, fed, from_server, next_event, plan, reply, result,
+    CannedUpstream, Client, DenyList, INITIALIZE, Running, api_key, from_server, next_event, plan, reply, result,
     start_endpoints,
 };
 use crate::workers::Workers;
@@ -42,6 +44,12 @@ fn answer(name: &str, call: &Call) -> Reply {
         }
         _ => answered("{}".to_owned()),
     }
+}
+
+/// A stream that stays open after these.
+fn standing(said: Vec<Arrived>) -> Reply {
+    let arrivals = stream::iter(said.into_iter().map(Ok)).chain(stream::pending()).boxed();
+    Reply { media: Media::EventStream, status: None, arrivals }
 }
 
 fn down(name: &'static str) -> Arc<CannedUpstream> {
@@ -272,12 +280,9 @@ async fn questions_of_several_servers_are_told_apart_and_answers_find_the_one_th
     let asking = |name: &'static str| {
         CannedUpstream::named(name, move |call| match (call.method(), &call.subject) {
             ("tools/call", _) => {
-                let (feed, reply) = fed(Media::EventStream);
                 let question =
                     r#"{"jsonrpc":"2.0","id":1,"method":"roots/list","params":{"_meta":{"progressToken":5}}}"#;
-                feed.try_send(Ok(from_server(question))).unwrap();
-                std::mem::forget(feed);
-                Ok(reply)
+                Ok(standing(vec![from_server(question)]))
             }
             (_, Subject::Message(_)) => Ok(answer(name, call)),
             _ => Ok(reply(Media::Accepted, Vec::new())),
@@ -320,18 +325,11 @@ async fn the_standing_streams_of_all_servers_are_one_and_each_is_resumed_at_its_
     let streaming = |name: &'static str| {
         CannedUpstream::named(name, move |call| match &call.subject {
             Subject::Stream { last_event_id, .. } => {
-                let (feed, reply) = fed(Media::EventStream);
                 let from = last_event_id.clone().unwrap_or_default();
                 let text = format!(
                     r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":"{name} after [{from}]"}}}}"#
                 );
-                feed.try_send(Ok(portcullis_core::upstream::Arrived {
-                    event_id: Some(format!("{name}-1")),
-                    ..from_server(text)
-                }))
-                .unwrap();
-                std::mem::forget(feed);
-                Ok(reply)
+                Ok(standing(vec![Arrived { event_id: Some(format!("{name}-1")), ..from_server(text) }]))
             }
             _ => Ok(answer(name, call)),
         })
@@ -357,22 +355,21 @@ async fn the_standing_streams_of_all_servers_are_one_and_each_is_resumed_at_its_
 async fn a_subscription_is_acknowledged_once_for_all_servers_and_carries_what_each_says() {
     let subscribed = |name: &'static str| {
         CannedUpstream::named(name, move |call| {
-            let (feed, reply) = fed(Media::EventStream);
             let meta = r#""_meta":{"io.modelcontextprotocol/subscriptionId":7}"#;
             let uri = call.message().unwrap().param("notifications").unwrap().get("resourceSubscriptions").unwrap();
-            for (method, params) in [
+            let said = [
                 (
                     "subscriptions/acknowledged",
                     format!(r#""notifications":{{"resourceSubscriptions":{}}}"#, uri.text()),
                 ),
                 ("resources/updated", format!(r#""uri":"file:///{name}""#)),
-            ] {
-                let text =
-                    format!(r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{{params},{meta}}}}}"#);
-                feed.try_send(Ok(from_server(text))).unwrap();
-            }
-            std::mem::forget(feed);
-            Ok(reply)
+            ];
+            let said = said.map(|(method, params)| {
+                from_server(format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{{params},{meta}}}}}"#
+                ))
+            });
+            Ok(standing(said.to_vec()))
         })
     };
     let servers = [subscribed("notes"), subscribed("mail")];
@@ -419,4 +416,51 @@ async fn where_no_server_has_a_standing_stream_there_is_none() {
     let running =
         start(&[silent("notes"), silent("mail")], DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
     assert_eq!(running.session().await.get().await.status, 405);
+}
+
+/// A tool of one server must not be taken for another's by a policy that asks what was called before.
+#[tokio::test]
+async fn what_a_session_has_called_is_told_by_server_to_the_calls_of_others() {
+    #[derive(Debug, Default)]
+    struct Looks(Mutex<Vec<String>>);
+    impl Guard for Looks {
+        fn about(&self) -> &'static About {
+            &About { code: "G000", name: "policy", phase: Phase::Policy, purpose: "test" }
+        }
+        fn check(&self, call: &Call) -> Decision {
+            if let Some(tally) = call.context.session.as_ref().and_then(|session| session.tally.as_ref())
+                && call.method() == "tools/call"
+            {
+                let used = tally.used_tools.as_ref().unwrap().join(",");
+                self.0.lock().unwrap().push(format!("{}: {used} {}", call.context.server, tally.tool_calls));
+            }
+            Decision::pass()
+        }
+        fn heeds_tally(&self) -> bool {
+            true
+        }
+    }
+    let looks = Arc::new(Looks::default());
+    let servers = [server("notes"), server("mail")];
+    let endpoint = EndpointParts {
+        path: "/mcp".to_owned(),
+        servers: servers.iter().map(|server| Arc::clone(server) as Arc<dyn Upstream>).collect(),
+        merging: Some(merging(&servers, Missing::Partial)),
+        plan: plan(Arc::clone(&looks) as _),
+    };
+    let here = Workers::here();
+    let running = start_endpoints(here, Arc::clone(&servers[0]), vec![endpoint], ServerSettings::default()).await;
+    let client = running.session().await;
+    for (id, name) in ["notes__search", "mail__search", "mail__x:y", "mail__search"].into_iter().enumerate() {
+        let call = format!(
+            r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"{name}","arguments":{{}}}}}}"#,
+            id + 1
+        );
+        client.post(&call).await;
+    }
+    let seen = looks.0.lock().unwrap().clone();
+    assert_eq!(
+        seen,
+        ["notes:  1", "mail: notes:search 1", "mail: notes:search,search 1", "mail: notes:search,search,mail:x:y 2"]
+    );
 }
