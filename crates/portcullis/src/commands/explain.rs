@@ -195,6 +195,7 @@ fn call(
         now: SystemClock.now(),
         catalogue: Arc::clone(&place.catalogue),
         param_headers: Vec::new(),
+        transports: Vec::new(),
         answers: None,
     };
     Call { context: Arc::new(context), subject: Subject::Message(message) }

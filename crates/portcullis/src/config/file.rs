@@ -7,7 +7,7 @@ use portcullis_core::naming::Prefix;
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{
-    IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
+    Errors, IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
     TlsSettings,
 };
 use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, StdioSettings};
@@ -48,6 +48,12 @@ pub(crate) struct File {
     /// as their audience unless `identity.oauth.resource` says otherwise; DPoP proofs and signatures are made for it. Default: none; then
     /// tokens cannot be taken, and signatures only where `allowed_hosts` or a loopback listener leave no doubt about the host.
     pub(crate) public_url: Option<String>,
+    /// Whether `/.well-known/mcp-transport` lists the paths, transports and protocol versions of this gateway, to whoever may reach it and without a
+    /// proof. Default true: it says how to ask, and everything else still asks for a proof. Paths may hold names of servers; where those are nobody's
+    /// business, switch it off.
+    pub(crate) discovery: Option<bool>,
+    /// What a client is told of a failure beside what failed. Default `plain`.
+    pub(crate) errors: Errors,
     /// Who may call.
     pub(crate) identity: IdentitySettings,
     /// The server to guard, where it is one.
@@ -218,6 +224,8 @@ impl File {
             proxy_protocol: self.proxy_protocol,
             tls: self.tls.clone(),
             public_url: self.public_url.clone(),
+            discovery: self.discovery.unwrap_or(usual.discovery),
+            errors: self.errors,
             identity: self.identity.clone(),
             sessions: self.sessions.clone(),
             limits: self.limits.clone(),
