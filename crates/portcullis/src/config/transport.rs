@@ -1,61 +1,47 @@
-//! How a server is reached: one variant for each transport, each with the key that it has in the file.
+//! One variant for each way to a server. Adding a transport takes a variant here, a key in `upstream`, and an arm in `plan/upstream.rs`.
 
 use std::path::Path;
 
 use portcullis_upstream::{HttpSettings, HttpSseSettings, StdioSettings, WebSocketSettings};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-use super::file::UpstreamFile;
-
-/// How the server is reached.
-#[derive(Clone, Debug)]
+/// How a server is reached.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Transport {
+    /// Streamable HTTP, with the keys of `upstream.http`.
     Http(Box<HttpSettings>),
+    /// A child process, with the keys of `upstream.stdio`.
     Stdio(Box<StdioSettings>),
+    /// WebSocket, with the keys of `upstream.websocket`.
+    #[serde(rename = "websocket")]
     WebSocket(Box<WebSocketSettings>),
+    /// HTTP+SSE of 2024-11-05, with the keys of `upstream.http_sse`.
     HttpSse(Box<HttpSseSettings>),
 }
 
 impl Transport {
-    /// Every key, in the order of the file's own description.
-    pub(super) const KEYS: [&'static str; 4] = ["http", "stdio", "websocket", "http_sse"];
-
-    /// Its key in the file.
-    pub(crate) const fn key(&self) -> &'static str {
-        let [http, stdio, websocket, http_sse] = Self::KEYS;
+    /// Its key in the configuration.
+    pub(crate) const fn word(&self) -> &'static str {
         match self {
-            Self::Http(_) => http,
-            Self::Stdio(_) => stdio,
-            Self::WebSocket(_) => websocket,
-            Self::HttpSse(_) => http_sse,
+            Self::Http(_) => "http",
+            Self::Stdio(_) => "stdio",
+            Self::WebSocket(_) => "websocket",
+            Self::HttpSse(_) => "http_sse",
         }
     }
 
     /// What a URL alone means.
     pub(super) fn of_url(url: &str) -> Self {
-        let scheme = url.split(':').next().unwrap_or_default();
-        if matches!(scheme, "ws" | "wss") {
+        if matches!(url.split(':').next(), Some("ws" | "wss")) {
             return Self::WebSocket(Box::new(WebSocketSettings::of_url(url.to_owned())));
         }
         Self::Http(Box::new(HttpSettings::of_url(url.to_owned())))
     }
 
-    /// All that a server's entry says, with paths that start at `folder`.
-    pub(super) fn all_of(file: UpstreamFile, folder: &Path) -> Vec<Self> {
-        let UpstreamFile { http, stdio, websocket, http_sse, .. } = file;
-        let mut all: Vec<Self> = [
-            http.map(Box::new).map(Self::Http),
-            stdio.map(Box::new).map(Self::Stdio),
-            websocket.map(Box::new).map(Self::WebSocket),
-            http_sse.map(Box::new).map(Self::HttpSse),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        all.iter_mut().for_each(|transport| transport.relative_to(folder));
-        all
-    }
-
-    fn relative_to(&mut self, folder: &Path) {
+    /// Makes relative paths start at `folder`.
+    pub(super) fn relative_to(&mut self, folder: &Path) {
         let (headers, credentials) = match self {
             Self::Stdio(stdio) => return of_child(stdio, folder),
             Self::Http(http) => {
