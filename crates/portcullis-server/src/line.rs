@@ -109,6 +109,7 @@ impl Line {
             method: message.method().map(str::to_owned),
             modern: is_modern(&message),
             refusals: self.endpoint.plan.load().refusals,
+            ..Asked::default()
         };
         let unwrapped = self.unwrapped(identified, &message);
         let (message, session) = unwrapped.map_err(|refusal| Unread::new(refusal, asked()))?;
@@ -247,7 +248,8 @@ impl Line {
         let initialize = message.method() == Some("initialize");
         let turn = read::bare(&self.gateway, &self.endpoint, identified, message, session, permit).await?;
         let read = turn.read();
-        let asked = read.map(|read| forward::asked(&read.call, &self.endpoint.plan.load())).unwrap_or_default();
+        let asked =
+            read.map(|read| forward::asked(&self.gateway, &read.call, &self.endpoint.plan.load())).unwrap_or_default();
         let legacy = !asked.modern;
         let session = read.and_then(|read| read.session.clone()).filter(|_| legacy);
         let work: Work<_> = {

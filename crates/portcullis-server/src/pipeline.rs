@@ -24,6 +24,7 @@ use crate::batch::Batch;
 use crate::body::Body;
 use crate::cors::{self, Page};
 use crate::departure::Departure;
+use crate::discovery;
 use crate::endpoint::Endpoint;
 use crate::exchange::{self, early, in_time, shutting_down};
 use crate::fields::{ACCEL_BUFFERING, DPOP_NONCE, SESSION_ID};
@@ -71,6 +72,9 @@ async fn steps(
     if page.is_some() && cors::is_preflight(request.method(), request.headers()) {
         // On every path, so that the page can read the 404 of a wrong one; without a proof, because browsers send none.
         return Ok(cors::preflight(request.headers(), METHODS));
+    }
+    if let Some(told) = discovery::answer(gateway, &via, request.method(), request.uri(), request.headers()) {
+        return Ok(told);
     }
     if let Some(endpoint) = websocket::is_asked(gateway, &request) {
         return Box::pin(websocket::open(gateway, endpoint, request, peer, via, facts)).await;

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::frames::Ending;
-pub use self::settings::WebSocketSettings;
+pub use self::settings::WebSocketListener;
 use crate::answer::{Unread, gateway_denial};
 use crate::body::Body;
 use crate::endpoint::Endpoint;

@@ -11,15 +11,15 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Running;
 use crate::settings::ServerSettings;
-use crate::websocket::WebSocketSettings;
+use crate::websocket::WebSocketListener;
 
 /// Far longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Socket(pub(crate) WebSocketStream<TcpStream>);
 
-pub(crate) fn sockets(websocket: WebSocketSettings) -> ServerSettings {
-    ServerSettings { websocket: WebSocketSettings { enabled: true, ..websocket }, ..ServerSettings::default() }
+pub(crate) fn sockets(websocket: WebSocketListener) -> ServerSettings {
+    ServerSettings { websocket: WebSocketListener { enabled: true, ..websocket }, ..ServerSettings::default() }
 }
 
 impl Running {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// The WebSocket listener (a custom transport, after the draft SEP-1288): at its own path, and by upgrade at the endpoint.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct WebSocketSettings {
+pub struct WebSocketListener {
     /// Whether connections may be upgraded. Default false: no released revision of MCP has this transport.
     pub enabled: bool,
     /// A path of its own, for clients and proxies that want one. Default `/mcp/ws`; the endpoint's own `path` is upgraded, too.
@@ -30,7 +30,7 @@ pub struct WebSocketSettings {
     pub stall_seconds: u64,
 }
 
-impl Default for WebSocketSettings {
+impl Default for WebSocketListener {
     fn default() -> Self {
         Self {
             enabled: false,
@@ -52,7 +52,7 @@ pub(super) fn seconds(seconds: u64) -> Option<Duration> {
     (seconds != 0).then(|| Duration::from_secs(seconds.min(365 * 86_400)))
 }
 
-impl WebSocketSettings {
+impl WebSocketListener {
     /// What cannot work; begins with its key and a colon.
     pub(crate) fn contradiction(&self) -> Option<String> {
         let path = &self.path;

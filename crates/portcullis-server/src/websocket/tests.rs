@@ -6,18 +6,18 @@ mod sessions;
 use portcullis_core::upstream::Media;
 use portcullis_core::version::Era;
 
-use super::WebSocketSettings;
+use super::WebSocketListener;
 use crate::settings::{IdentitySettings, ServerSettings};
 use crate::testing::sockets::sockets;
 use crate::testing::{CannedUpstream, DenyList, Running, api_key, fed, from_server, ordinary, start, start_with};
 
 pub(super) async fn usual() -> Running {
-    start_with(CannedUpstream::new(ordinary), DenyList(&[]), sockets(WebSocketSettings::default())).await
+    start_with(CannedUpstream::new(ordinary), DenyList(&[]), sockets(WebSocketListener::default())).await
 }
 
 fn with_key() -> ServerSettings {
     let identity = IdentitySettings { keys: vec![api_key("ana")], ..IdentitySettings::default() };
-    ServerSettings { identity, ..sockets(WebSocketSettings::default()) }
+    ServerSettings { identity, ..sockets(WebSocketListener::default()) }
 }
 
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
@@ -84,7 +84,7 @@ async fn j14_a_key_is_shown_in_a_header_or_as_a_subprotocol_and_a_wrong_one_open
 
 #[tokio::test]
 async fn where_every_body_must_be_signed_or_chained_there_are_no_sockets() {
-    let mut signed = sockets(WebSocketSettings::default());
+    let mut signed = sockets(WebSocketListener::default());
     (signed.identity.chains.required, signed.identity.chains.gateway) = (true, Some("hub".into()));
     let running = start_with(CannedUpstream::new(ordinary), DenyList(&[]), signed).await;
     assert_eq!(running.unshaken("/mcp/ws", &[]).await.1, "chain_malformed");
@@ -120,7 +120,7 @@ async fn j15_a_modern_message_says_its_version_in_its_body_and_needs_no_headers(
         assert_eq!(call.era(), Era::Modern);
         ordinary(call)
     });
-    let running = start_with(upstream, DenyList(&[]), sockets(WebSocketSettings::default())).await;
+    let running = start_with(upstream, DenyList(&[]), sockets(WebSocketListener::default())).await;
     let mut socket = running.socket("mcp.version.2026-07-28").await;
     assert_eq!(socket.ask(MODERN).await, r#"{"jsonrpc":"2.0","id":"m","result":{}}"#);
     let unknown = MODERN.replace("2026-07-28", "2031-01-01");
@@ -137,7 +137,7 @@ async fn answers_come_when_they_are_there_and_requests_of_the_server_go_both_way
         Some("slow") => Ok(held.lock().unwrap().take().unwrap()),
         _ => ordinary(call),
     });
-    let running = start_with(upstream, DenyList(&[]), sockets(WebSocketSettings::default())).await;
+    let running = start_with(upstream, DenyList(&[]), sockets(WebSocketListener::default())).await;
     let mut socket = running.socket("mcp").await.initialized().await;
     socket.say(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow","arguments":{}}}"#).await;
     let quick = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"quick","arguments":{}}}"#;
@@ -156,7 +156,7 @@ async fn answers_come_when_they_are_there_and_requests_of_the_server_go_both_way
 #[tokio::test]
 async fn a_refused_message_is_answered_with_its_id_and_an_unreadable_one_without() {
     let policy = DenyList(&[("tools/list", portcullis_core::refusal::Manner::Plain)]);
-    let settings = sockets(WebSocketSettings::default());
+    let settings = sockets(WebSocketListener::default());
     let running = start_with(CannedUpstream::new(ordinary), policy, settings).await;
     let mut socket = running.socket("mcp").await.initialized().await;
     let denied = socket.ask(LIST).await;

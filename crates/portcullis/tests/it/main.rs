@@ -35,6 +35,7 @@ mod operator;
 mod policy;
 mod recipes;
 mod run;
+mod servers;
 mod sign;
 mod stdio;
 mod tls;

@@ -12,9 +12,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use super::{LIST, usual};
 use crate::testing::sockets::sockets;
 use crate::testing::{CannedUpstream, DenyList, Running, ordinary, reply, result, start_with};
-use crate::websocket::WebSocketSettings;
+use crate::websocket::WebSocketListener;
 
-async fn running(websocket: WebSocketSettings) -> Running {
+async fn running(websocket: WebSocketListener) -> Running {
     start_with(CannedUpstream::new(ordinary), DenyList(&[]), sockets(websocket)).await
 }
 
@@ -55,7 +55,7 @@ async fn j5_a_binary_frame_is_closed_with_1003() {
 
 #[tokio::test]
 async fn what_is_too_large_is_closed_with_1009_in_one_frame_or_in_many() {
-    let running = running(WebSocketSettings { message_bytes: 1000, ..WebSocketSettings::default() }).await;
+    let running = running(WebSocketListener { message_bytes: 1000, ..WebSocketListener::default() }).await;
     let mut socket = running.socket("mcp").await;
     socket.0.send(Message::text("x".repeat(1001))).await.unwrap();
     assert_eq!(socket.closed().await.0, 1009);
@@ -107,7 +107,7 @@ async fn unmasked_reserved_and_broken_frames_are_closed_with_1002_and_text_that_
 
 #[tokio::test]
 async fn who_sends_faster_than_allowed_is_slowed_and_then_closed_with_1008() {
-    let settings = WebSocketSettings { messages_per_second: 20, overrun_seconds: 1, ..WebSocketSettings::default() };
+    let settings = WebSocketListener { messages_per_second: 20, overrun_seconds: 1, ..WebSocketListener::default() };
     let running = running(settings).await;
     let mut socket = running.socket("mcp").await;
     let flood = async { while socket.0.send(Message::Ping(vec![1].into())).await.is_ok() {} };
@@ -125,7 +125,7 @@ async fn a_client_that_never_reads_is_closed_and_holds_up_nobody() {
         }
         _ => ordinary(call),
     });
-    let settings = WebSocketSettings { stall_seconds: 1, ..WebSocketSettings::default() };
+    let settings = WebSocketListener { stall_seconds: 1, ..WebSocketListener::default() };
     let running = start_with(upstream, DenyList(&[]), sockets(settings)).await;
     let mut deaf = running.socket("mcp").await.initialized().await;
     for id in 10..60 {
@@ -138,7 +138,7 @@ async fn a_client_that_never_reads_is_closed_and_holds_up_nobody() {
 
 #[tokio::test]
 async fn a_silent_client_is_pinged_and_one_that_does_not_answer_is_closed() {
-    let settings = WebSocketSettings { ping_seconds: 1, idle_seconds: 3, ..WebSocketSettings::default() };
+    let settings = WebSocketListener { ping_seconds: 1, idle_seconds: 3, ..WebSocketListener::default() };
     let running = running(settings).await;
     let mut stream = raw(&running).await;
     let mut ping = [0; 2];
@@ -153,7 +153,7 @@ async fn a_silent_client_is_pinged_and_one_that_does_not_answer_is_closed() {
 
 #[tokio::test]
 async fn a_connection_has_a_lifetime_and_an_abandoned_handshake_a_time() {
-    let running = running(WebSocketSettings { lifetime_seconds: 1, ..WebSocketSettings::default() }).await;
+    let running = running(WebSocketListener { lifetime_seconds: 1, ..WebSocketListener::default() }).await;
     let mut socket = running.socket("mcp").await;
     assert_eq!(socket.closed().await.0, 1001);
     let mut half = TcpStream::connect(running.addr).await.unwrap();

@@ -8,7 +8,7 @@ use super::{LIST, MODERN, with_key};
 use crate::settings::IdentitySettings;
 use crate::testing::sockets::{Socket, sockets};
 use crate::testing::{CannedUpstream, DenyList, INITIALIZE, Running, fed, from_server, ordinary, start_with};
-use crate::websocket::WebSocketSettings;
+use crate::websocket::WebSocketListener;
 
 const SLOW: &str = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"slow","arguments":{}}}"#;
 
@@ -20,7 +20,7 @@ async fn slow() -> (Running, crate::testing::Feed, Socket, String) {
         Some("slow") => Ok(held.lock().unwrap().take().unwrap()),
         _ => ordinary(call),
     });
-    let running = start_with(upstream, DenyList(&[]), sockets(WebSocketSettings::default())).await;
+    let running = start_with(upstream, DenyList(&[]), sockets(WebSocketListener::default())).await;
     let mut socket = running.socket("mcp.version.2025-11-25").await;
     let told = socket.ask(INITIALIZE).await;
     let session = told.split(r#""mcpSessionId":""#).nth(1).unwrap().split('"').next().unwrap().to_owned();
@@ -85,7 +85,7 @@ async fn j7_a_session_that_is_not_this_callers_or_not_this_connections_is_unknow
 
 #[tokio::test]
 async fn a_session_that_nobody_can_come_back_to_ends_with_its_connection() {
-    let mut settings = sockets(WebSocketSettings::default());
+    let mut settings = sockets(WebSocketListener::default());
     // Less than the clock shows, so that only who left for ever has been idle for so long.
     settings.sessions.idle_seconds = 500;
     let running = start_with(CannedUpstream::new(ordinary), DenyList(&[]), settings).await;
@@ -105,7 +105,7 @@ async fn c8_a_modern_request_is_cancelled_by_a_notification_and_by_the_end_of_it
         let (feed, held) = fed(Media::EventStream);
         let held = std::sync::Mutex::new(Some(held));
         let upstream = CannedUpstream::new(move |_| Ok(held.lock().unwrap().take().unwrap()));
-        let running = start_with(upstream, DenyList(&[]), sockets(WebSocketSettings::default())).await;
+        let running = start_with(upstream, DenyList(&[]), sockets(WebSocketListener::default())).await;
         let mut socket = running.socket("mcp").await;
         socket.say(MODERN).await;
         sent(&running, "tools/list").await;
