@@ -10,7 +10,9 @@ use portcullis_server::{
     Errors, IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
     TlsSettings,
 };
-use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, StdioSettings};
+use portcullis_upstream::{
+    BreakerSettings, BulkheadSettings, FallbackSettings, HealthSettings, HttpSettings, StdioSettings,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -112,6 +114,8 @@ pub(crate) struct UpstreamFile {
     pub(crate) health: HealthSettings,
     /// How much of the gateway it may hold.
     pub(crate) limits: BulkheadSettings,
+    /// Which of its `transports` a call takes, and when it takes another.
+    pub(crate) fallback: FallbackSettings,
 }
 
 /// How several servers appear behind one path.
@@ -131,6 +135,9 @@ pub(crate) struct GatewaySettings {
     /// Milliseconds for which a merged list is made of what is known of each server, without asking it; a `list_changed`, or a shorter `ttlMs` of
     /// a modern server, ends it sooner. Default 60 000: a change that nobody announced is seen within a minute. 0 asks always.
     pub(crate) catalogue_ttl_ms: u64,
+    /// Order in which transports are tried (`http`, `stdio`), for servers whose `fallback` has none of its own. Default none: as each server lists
+    /// its `transports`.
+    pub(crate) transport_order: Vec<String>,
     /// Serves nothing but `endpoints`: neither `path` nor `path/NAME` by itself. Default false. With `true` every path is one that you wrote,
     /// and `path` may be one of them.
     pub(crate) only_endpoints: bool,
@@ -144,6 +151,7 @@ impl Default for GatewaySettings {
             missing: MissingWord::default(),
             deadline_ms: 10_000,
             catalogue_ttl_ms: 60_000,
+            transport_order: Vec::new(),
             only_endpoints: false,
         }
     }
