@@ -1,7 +1,6 @@
 //! What is put around every server: breakers and health, the choice between its ways, limits. The only place that knows in which order.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use portcullis_core::clock::Clock;
 use portcullis_core::ledger::{Ledger, Notice, Record};
@@ -74,8 +73,10 @@ pub(super) fn care(
     let name: Arc<str> = Arc::from(server.name.as_str());
     let breaker = |upstream, word: &str| Breaker::new(upstream, board.track(&name, word, terms.clone()));
     let mut checked = Vec::with_capacity(ways.len());
-    let (mut several, mut last) = (Vec::with_capacity(ways.len()), None);
-    for ((word, way), replicas) in words(server).into_iter().zip(&server.ways).zip(ways) {
+    let words = words(server);
+    server.care.fallback.check(&words).map_err(wrong)?;
+    let mut several = Vec::with_capacity(ways.len());
+    for ((word, way), replicas) in words.into_iter().zip(&server.ways).zip(ways) {
         let child = matches!(way.transport, Transport::Stdio(_));
         let mut check = |guarded: &Arc<Breaker>| checked.push((Arc::clone(guarded), server.care.health.clone(), child));
         let guarded = match <[_; 1]>::try_from(replicas) {
@@ -91,20 +92,18 @@ pub(super) fn care(
                     check(&guarded);
                     Way::new(word.into(), guarded)
                 });
-                let deadline = Duration::from_millis(server.care.fallback.deadline_ms);
-                breaker(Fallback::replicas(apart.collect(), deadline).map_err(wrong)?, &word)
+                breaker(Fallback::replicas(apart.collect(), &server.care.fallback).map_err(wrong)?, &word)
             }
         };
-        last = Some(Arc::clone(&guarded));
-        several.push(Way::new(word.into(), guarded));
+        several.push((word, guarded));
     }
-    let single = several.len() == 1;
-    // Made for a single one too, since what its settings say is to be checked.
-    let chosen = Fallback::new(several, &server.care.fallback, &config.gateway.transport_order).map_err(wrong)?;
-    let upstream: Arc<dyn Upstream> = match last {
+    let upstream: Arc<dyn Upstream> = match <[_; 1]>::try_from(several) {
         // Nothing to choose: the transport's own deadlines are the only ones.
-        Some(only) if single => only,
-        _ => chosen,
+        Ok([(_, only)]) => only,
+        Err(several) => {
+            let ways = several.into_iter().map(|(word, guarded)| Way::new(word.into(), guarded)).collect();
+            Fallback::new(ways, &server.care.fallback, &config.gateway.transport_order).map_err(wrong)?
+        }
     };
     Ok(Cared { upstream: Bulkhead::new(upstream, board.room(&name, &walls)), checked })
 }
