@@ -53,6 +53,9 @@ pub struct Context {
     /// `Mcp-Param-*` headers of a modern request, lower-case name and exact value, validated against the body where the tool
     /// declares them and forwarded in any case (E2).
     pub param_headers: Vec<(String, String)>,
+    /// How the client would like the server to be reached (`MCP-Transport-Preference`), first choice first. A wish: heeded only where the operator
+    /// gives clients a say.
+    pub transports: Vec<Arc<str>>,
     /// For a client's answer to a server request: the method of that request.
     pub answers: Option<Arc<str>>,
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::attempt::Attempts;
 use crate::clock::{Clock, Timestamp};
 use crate::guard::{Effect, Finding};
 
@@ -122,6 +123,8 @@ pub struct Outcome {
     pub trace_id: Option<String>,
     /// How many notifications of the server were passed on, by method: they have no entries of their own.
     pub notifications: Vec<(String, u64)>,
+    /// What was tried, in order, where the server can be reached in more than one way.
+    pub attempts: Attempts,
 }
 
 /// Different findings of one reply. 31, so that the log, which writes 32, has room for the one that counts the rest.
@@ -262,6 +265,13 @@ impl Entry {
         match counts.iter_mut().find(|(known, _)| known == method) {
             Some((_, count)) => *count = count.saturating_add(1),
             None => counts.push((method.to_owned(), 1)),
+        }
+    }
+
+    /// Notes what was tried. What is known later says all that was known before.
+    pub fn attempted(&mut self, attempts: Attempts) {
+        if let (Some(outcome), Some(attempts)) = (self.outcome.as_deref_mut(), attempts) {
+            outcome.attempts = Some(attempts);
         }
     }
 

@@ -4,6 +4,7 @@
 //! an upstream accepts only [`gate::Cleared`], a listener writes only [`gate::Inspected`], and only
 //! [`gate::Gate`] makes either.
 
+pub mod attempt; // what was tried where there is a choice
 pub mod call; // caller + message + facts + now
 pub mod caller; // who is calling, and how that was proven
 pub mod capabilities; // what a client declared it can do

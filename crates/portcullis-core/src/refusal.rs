@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::proof::{Challenge, ProofFailure};
+use crate::attempt::Attempts;
 use crate::version::Era;
 
 /// Readable bytes, but not a message MCP allows here: wrong headers, era, session or HTTP form.
@@ -294,6 +295,8 @@ pub struct Fault {
     pub never_left: bool,
     /// For the log only.
     pub detail: String,
+    /// What was tried before, where there was a choice.
+    pub attempts: Attempts,
 }
 
 /// What failed; one per behaviour, stable.
@@ -404,13 +407,13 @@ impl Fault {
     /// A fault after the call may have reached the server.
     #[must_use]
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, never_left: false, detail: detail.into() }
+        Self { kind, never_left: false, detail: detail.into(), attempts: None }
     }
 
     /// A fault before a byte of the call left.
     #[must_use]
     pub fn before_sending(kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, never_left: true, detail: detail.into() }
+        Self { kind, never_left: true, detail: detail.into(), attempts: None }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
+use crate::attempt::Attempts;
 use crate::call::SessionKey;
 use crate::catalogue::Catalogue;
 use crate::gate::Cleared;
@@ -78,6 +79,16 @@ pub struct Reply {
     /// HTTP status of a JSON-RPC answer that came with one other than 200 (modern 400/404). Only a hint for our own status.
     pub status: Option<u16>,
     pub arrivals: Arrivals,
+    /// What was tried, where there was a choice.
+    pub attempts: Attempts,
+}
+
+impl Reply {
+    /// A reply without a status of its own, from the only way there is.
+    #[must_use]
+    pub fn new(media: Media, arrivals: Arrivals) -> Self {
+        Self { media, status: None, arrivals, attempts: None }
+    }
 }
 
 impl fmt::Debug for Reply {

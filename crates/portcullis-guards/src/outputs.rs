@@ -280,6 +280,7 @@ mod tests {
             now: Timestamp(0),
             catalogue: Arc::new(Catalogue::from_saved(tools.as_bytes(), &Limits::default()).unwrap()),
             param_headers: Vec::new(),
+            transports: Vec::new(),
             answers: None,
         };
         let request = Interrupted { id: Id::number(1), method: method.to_owned(), name: Some(name.to_owned()) };

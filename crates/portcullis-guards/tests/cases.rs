@@ -210,6 +210,7 @@ fn exchanged(gate: &Arc<Gate>, exchange: &Exchange, case: &Case) -> Outcome {
         now: Timestamp(0),
         catalogue: Arc::new(Catalogue::from_tools(tool).unwrap()),
         param_headers: Vec::new(),
+        transports: Vec::new(),
         answers: None,
     };
     let read =

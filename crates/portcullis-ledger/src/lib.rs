@@ -28,7 +28,7 @@ pub use layout::Layout;
 pub use log::AuditLog;
 pub use memory::MemoryLedger;
 pub use metrics::{Metrics, RoomNumbers, TransportNumbers};
-pub use rows::{Row, RowKind, StoredEntry, StoredFinding, table_header, table_row};
+pub use rows::{Row, RowKind, StoredAttempt, StoredEntry, StoredFinding, table_header, table_row};
 pub use settings::{AuditSettings, Content};
 pub use show::{find, show};
 pub use tail::Tail;

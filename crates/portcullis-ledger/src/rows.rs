@@ -52,6 +52,8 @@ pub struct StoredEntry {
     pub messages: Option<u64>,
     /// Of the server, passed on; how many by method.
     pub notifications: BTreeMap<String, u64>,
+    /// What was tried, in order, where there was a choice.
+    pub attempts: Vec<StoredAttempt>,
     pub latency_us: Option<u64>,
     pub http_status: Option<u16>,
     pub result: Option<String>,
@@ -78,6 +80,18 @@ pub struct StoredFinding {
     pub code: String,
     pub effect: String,
     pub detail: String,
+}
+
+/// One way that was tried, as stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct StoredAttempt {
+    pub transport: String,
+    pub outcome: String,
+    /// `perhaps` or `never`: whether the call may have reached the server.
+    pub left: String,
+    pub took_us: u64,
+    pub why: String,
 }
 
 impl StoredEntry {

@@ -117,6 +117,12 @@ fn entry_text(entry: &StoredEntry) -> String {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         text.push_str(&format!("  {:<16}  {}\n", escaped(name), escaped(&value)));
     }
+    for attempt in &entry.attempts {
+        let (transport, outcome) = (escaped(&attempt.transport), escaped(&attempt.outcome));
+        let (took, why) = (duration(attempt.took_us), escaped(&attempt.why));
+        let left = escaped(&attempt.left);
+        text.push_str(&format!("  {:<16}  {transport} {outcome} ({took}, left: {left}) {why}\n", "attempt"));
+    }
     for finding in &entry.findings {
         let (guard, code, effect) = (escaped(&finding.guard), escaped(&finding.code), escaped(&finding.effect));
         text.push_str(&format!("  {:<16}  {guard} {code} ({effect}) {}\n", "finding", escaped(&finding.detail)));

@@ -7,6 +7,7 @@ mod challenge;
 
 use http::StatusCode;
 use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
+use portcullis_core::attempt::Attempt;
 use portcullis_core::gate::Inspected;
 use portcullis_core::own::push_string;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, ProofFailure, Violation};
@@ -31,6 +32,8 @@ pub(crate) struct Asked {
     pub(crate) method: Option<String>,
     pub(crate) modern: bool,
     pub(crate) refusals: Refusals,
+    /// What was tried is said in an error's data.
+    pub(crate) tells_attempts: bool,
 }
 
 impl Asked {
@@ -136,6 +139,11 @@ impl Refusal {
         if let Some(extra) = extra {
             data.push(',');
             data.push_str(extra);
+        }
+        if let Self::Fault(fault) = self
+            && asked.tells_attempts
+        {
+            push_attempts(&mut data, fault.attempts.as_deref().unwrap_or_default());
         }
         data.push('}');
         let message = Inspected::refusal(asked.id.as_ref(), rpc, public, Some(&data));
@@ -299,6 +307,23 @@ impl Refusal {
     }
 }
 
+/// What was tried and what came of it. Why it failed stays in the log: it may name addresses, and every caller reads this.
+fn push_attempts(data: &mut String, attempts: &[Attempt]) {
+    for (index, attempt) in attempts.iter().enumerate() {
+        data.push_str(if index == 0 { r#","attempts":[{"transport":"# } else { r#",{"transport":"# });
+        push_string(data, &attempt.transport);
+        let left = if attempt.left { "perhaps" } else { "never" };
+        data.push_str(&format!(
+            r#","outcome":"{}","left":"{left}","ms":{}}}"#,
+            attempt.outcome,
+            attempt.took.as_millis()
+        ));
+    }
+    if !attempts.is_empty() {
+        data.push(']');
+    }
+}
+
 /// Whole seconds, as HTTP counts them; never zero, which would say at once.
 fn seconds(millis: u64) -> HeaderValue {
     HeaderValue::from(millis.div_ceil(1000).max(1))
@@ -373,6 +398,8 @@ impl From<Fault> for Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use portcullis_core::wire::{Direction, Limits, Message};
 
     use super::*;
@@ -427,6 +454,32 @@ mod tests {
             assert_eq!(body.contains("retryAfterMs"), said.is_some(), "{body}");
             assert!(said.is_none_or(|said| body.contains(&said)), "{body}");
         }
+    }
+
+    #[test]
+    fn what_was_tried_is_told_only_where_the_operator_wants_it_and_never_why_it_failed() {
+        let attempt = |transport: &str, outcome, left| Attempt {
+            transport: transport.into(),
+            outcome,
+            left,
+            took: Duration::from_millis(12),
+            why: "10.0.0.7 refused".to_owned(),
+        };
+        let attempts = [attempt("http", "circuit_open", false), attempt("stdio", "upstream_died", true)];
+        let fault = Fault { attempts: Some(attempts.into()), ..Fault::new(FaultKind::Died, "10.0.0.7 refused") };
+        let body = |fault: &Fault, tells_attempts| {
+            let asked = Asked { tells_attempts, ..Asked::default() };
+            let answer = Refusal::Fault(fault.clone()).answer(&asked);
+            String::from_utf8(answer.message.unwrap().bytes().to_vec()).unwrap()
+        };
+        let told = body(&fault, true);
+        let expected = concat!(
+            r#""data":{"code":"upstream_died","attempts":[{"transport":"http","outcome":"circuit_open","left":"never","ms":12},"#,
+            r#"{"transport":"stdio","outcome":"upstream_died","left":"perhaps","ms":12}]}"#,
+        );
+        assert!(told.contains(expected) && !told.contains("10.0.0.7"), "{told}");
+        assert!(!body(&fault, false).contains("attempts"));
+        assert!(!body(&Fault::new(FaultKind::Died, "d"), true).contains("attempts"));
     }
 
     /// F18: no further proof would help, and what is hidden is told from what does not exist by nothing.

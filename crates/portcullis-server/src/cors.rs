@@ -19,7 +19,7 @@ const EXPOSED: HeaderValue =
     HeaderValue::from_static("mcp-session-id, mcp-protocol-version, www-authenticate, dpop-nonce, retry-after");
 
 /// Request headers that mean something here, beside `mcp-param-*`.
-const HEADERS: [&str; 17] = [
+const HEADERS: [&str; 18] = [
     "accept",
     "authorization",
     "content-digest",
@@ -30,6 +30,7 @@ const HEADERS: [&str; 17] = [
     "mcp-name",
     "mcp-protocol-version",
     "mcp-session-id",
+    "mcp-transport-preference",
     "signature",
     "signature-input",
     "traceparent",

@@ -20,6 +20,7 @@ use crate::gateway::{Gateway, Plan};
 use crate::journey::{Baggage, Journey};
 use crate::read::Read;
 use crate::record;
+use crate::settings::Errors;
 
 /// A call whose reply has begun.
 #[derive(Debug)]
@@ -28,12 +29,13 @@ pub(crate) struct Forwarded {
 }
 
 /// What an answer to this call must know.
-pub(crate) fn asked(call: &Call, plan: &Plan) -> Asked {
+pub(crate) fn asked(gateway: &Gateway, call: &Call, plan: &Plan) -> Asked {
     Asked {
         id: call.message().filter(|_| call.expects_response()).and_then(|message| message.id().cloned()),
         method: Some(call.method().to_owned()),
         modern: call.era() == Era::Modern,
         refusals: plan.refusals,
+        tells_attempts: gateway.settings.errors == Errors::Attempts,
     }
 }
 
@@ -41,7 +43,7 @@ pub(crate) fn asked(call: &Call, plan: &Plan) -> Asked {
 pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwarded, Box<Unread>> {
     let Read { call, endpoint, place, session, opening, in_flight, permit, until, directory } = read;
     let plan = endpoint.plan.load_full();
-    let asked = asked(&call, &plan);
+    let asked = asked(gateway, &call, &plan);
 
     let (mut call, withheld) = match withhold(gateway, &plan, call) {
         Ok(told) => told,
@@ -98,6 +100,7 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
             }
             let refusal = Refusal::Fault(fault.clone());
             answered(&mut entry, &refusal, &asked);
+            entry.attempted(fault.attempts);
             entry.close(Status::Failed, Some(fault.kind.code().to_owned()), Some(fault.detail));
             Err(Unread::recorded(refusal, asked))
         }

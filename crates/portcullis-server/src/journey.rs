@@ -87,7 +87,9 @@ impl Journey {
         asked: Asked,
         baggage: Baggage,
     ) -> Self {
-        let Reply { media, status, arrivals } = reply;
+        let Reply { media, status, arrivals, attempts } = reply;
+        let mut entry = entry;
+        entry.attempted(attempts);
         let standing = gateway.standing.load().as_ref().clone();
         let stream = baggage.session.as_ref().map(|session| session.stream());
         Self {
@@ -270,6 +272,7 @@ impl Journey {
         if self.asked.id.is_some() {
             self.say(&Refusal::Fault(fault.clone()));
         }
+        self.entry.attempted(fault.attempts.clone());
         self.finish(Status::Failed, Some(fault.kind.code().to_owned()), Some(fault.detail.clone()));
     }
 

@@ -10,6 +10,7 @@ mod conversation; // one connection: PROXY header, TLS, HTTP
 mod cors; // what a web page must be told to be let in by its browser
 mod cursor; // how far merged lists have come, sealed for one caller
 mod departure; // the outgoing stream: SSE framing, keep-alive
+mod discovery; // how this gateway is reached
 mod endpoint; // the paths of a listener and the servers behind each
 mod event; // event ids, sealed for one session
 mod fields; // names of header fields
@@ -24,6 +25,7 @@ mod origin; // which Host and Origin values are ours
 mod peer; // the other end of a connection
 mod pipeline; // accept, identify, read, judge, forward, inspect, record
 mod place; // which servers a message is for
+mod preference; // which transports a client would rather use
 mod proxies; // trusted proxies and what they say of a request
 mod proxy_protocol; // what a load balancer says in front of a connection
 mod random; // the only source of randomness
@@ -48,7 +50,7 @@ pub use self::{
     origin::OriginRule,
     proxies::Via,
     proxy_protocol::ProxyProtocol,
-    settings::{ApiKey, IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings},
+    settings::{ApiKey, Errors, IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings},
     tls::{ClientCertificates, TlsSettings},
     workers::Workers,
 };

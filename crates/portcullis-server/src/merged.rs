@@ -83,7 +83,7 @@ impl Merged {
         let Many { reads, opening, in_flight } = many;
         let first = reads.first()?;
         let endpoint = Arc::clone(&first.endpoint);
-        let asked = asked(&first.call, &endpoint.plan.load());
+        let asked = asked(gateway, &first.call, &endpoint.plan.load());
         let (standing, subscribes) = (asked.is_standing(), asked.id.is_some() && asked.is_standing());
         let deadline = endpoint.merging.as_ref().map(|merging| merging.deadline).filter(|_| asked.id.is_some());
         let streams = asked.id.is_none();

@@ -24,6 +24,7 @@ use crate::batch::Batch;
 use crate::body::Body;
 use crate::cors::{self, Page};
 use crate::departure::Departure;
+use crate::discovery;
 use crate::endpoint::Endpoint;
 use crate::fields::{ACCEL_BUFFERING, DPOP_NONCE, SESSION_ID};
 
@@ -72,6 +73,9 @@ async fn steps(
     if page.is_some() && cors::is_preflight(request.method(), request.headers()) {
         // On every path, so that the page can read the 404 of a wrong one; without a proof, because browsers send none.
         return Ok(cors::preflight(request.headers(), METHODS));
+    }
+    if let Some(told) = discovery::answer(gateway, &via, request.method(), request.uri(), request.headers()) {
+        return Ok(told);
     }
     let arrival = Arrival::new(gateway, request).map_err(early)?;
     if gateway.draining.is_said() {

@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         let modern =
             self.versions.iter().any(|version| Version::parse(version).is_some_and(|v| v.era() == Era::Modern));
         let refusals = self.endpoint.plan.load().refusals;
-        Asked { id, method: method.map(str::to_owned), modern, refusals }
+        Asked { id, method: method.map(str::to_owned), modern, refusals, ..Asked::default() }
     }
 
     /// The session that `Mcp-Session-Id` names: `None` when the header is absent.

@@ -45,6 +45,12 @@ pub struct ServerSettings {
     pub tls: Option<TlsSettings>,
     /// URL of the MCP endpoint as clients write it. Default: whatever host trusted hops tell.
     pub public_url: Option<String>,
+    /// Whether `/.well-known/mcp-transport` lists the paths, transports and protocol versions of this gateway, to whoever may reach it and without a
+    /// proof. Default true: it says how to ask, and everything else still asks for a proof. Paths may hold names of servers; where those are nobody's
+    /// business, switch it off.
+    pub discovery: bool,
+    /// What a client is told of a failure beside what failed. Default `plain`.
+    pub errors: Errors,
     /// Who may call.
     pub identity: IdentitySettings,
     /// Legacy sessions.
@@ -66,6 +72,8 @@ impl Default for ServerSettings {
             proxy_protocol: ProxyProtocol::Off,
             tls: None,
             public_url: None,
+            discovery: true,
+            errors: Errors::Plain,
             identity: IdentitySettings::default(),
             sessions: SessionSettings::default(),
             limits: LimitSettings::default(),
@@ -110,6 +118,18 @@ pub enum Refusals {
     Result,
     /// A JSON-RPC error.
     Error,
+}
+
+/// How much errors tell of a server that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Errors {
+    /// What failed, in one sentence and a code. The default: how a server is reached is nobody's business but the operator's, who has it in the log.
+    #[default]
+    Plain,
+    /// For servers with several transports, each attempt too: which transport, what came of it, how long it took. For gateways whose callers
+    /// are their operators.
+    Attempts,
 }
 
 /// Who may call.

@@ -53,6 +53,7 @@ type Script = Box<dyn Fn(&Call) -> Result<Reply, Fault> + Send + Sync>;
 pub(crate) struct CannedUpstream {
     name: Arc<str>,
     script: Script,
+    pub(crate) catalogue: Mutex<Arc<Catalogue>>,
     pub(crate) sent: Mutex<Vec<Bytes>>,
     pub(crate) forgotten: Mutex<Vec<SessionKey>>,
     pub(crate) observed: Mutex<Vec<Bytes>>,
@@ -77,6 +78,7 @@ impl CannedUpstream {
         Arc::new(Self {
             name: name.into(),
             script: Box::new(script),
+            catalogue: Mutex::default(),
             sent: Mutex::default(),
             forgotten: Mutex::default(),
             observed: Mutex::default(),
@@ -107,7 +109,7 @@ impl Upstream for CannedUpstream {
     }
 
     fn catalogue(&self) -> Arc<Catalogue> {
-        Arc::default()
+        Arc::clone(&self.catalogue.lock().unwrap())
     }
 
     fn observe(&self, listed: &Message) {
@@ -143,14 +145,14 @@ pub(crate) fn result(call: &Call, result: &str) -> Arrived {
 
 pub(crate) fn reply(media: Media, arrivals: Vec<Arrived>) -> Reply {
     let arrivals = futures_util::stream::iter(arrivals.into_iter().map(Ok)).boxed();
-    Reply { media, status: None, arrivals }
+    Reply::new(media, arrivals)
 }
 
 /// A reply that the test feeds through the returned sender; bounded like a socket.
 pub(crate) fn fed(media: Media) -> (Feed, Reply) {
     let (feed, mut items) = mpsc::channel(4);
     let arrivals = futures_util::stream::poll_fn(move |cx| items.poll_recv(cx)).boxed();
-    (feed, Reply { media, status: None, arrivals })
+    (feed, Reply::new(media, arrivals))
 }
 
 /// What most tests need: `initialize` answered, notifications accepted, every other request answered `{}`.

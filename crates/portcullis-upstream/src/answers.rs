@@ -21,13 +21,13 @@ pub(crate) async fn answer_of(mut reply: Reply) -> Result<Message, Fault> {
 
 /// What has no answer was taken.
 pub(crate) fn accepted() -> Reply {
-    Reply { media: Media::Accepted, status: None, arrivals: Box::pin(futures_util::stream::empty()) }
+    Reply::new(Media::Accepted, Box::pin(futures_util::stream::empty()))
 }
 
 /// A reply of one message.
 pub(crate) fn one(message: Message) -> Reply {
     let only = futures_util::stream::iter([Ok(Arrived { message: Some(message), event_id: None, retry: None })]);
-    Reply { media: Media::Json, status: None, arrivals: Box::pin(only) }
+    Reply::new(Media::Json, Box::pin(only))
 }
 
 /// A reply made of what we know of a server: raw JSON for the result. `None` when it is larger than a server's own answer may be.

@@ -30,7 +30,7 @@ pub(crate) use self::dice::Dice;
 pub(crate) use self::tools::Tools;
 pub(crate) use self::window::{Window, reaches};
 use crate::bulkhead::stands;
-use crate::health::{Leave, Track};
+use crate::health::{Health, Leave, Track};
 
 /// One transport of one server, guarded.
 #[derive(Debug)]
@@ -60,6 +60,11 @@ impl Breaker {
             Ok(()) => ticket.answered(Duration::ZERO),
             Err(fault) => ticket.settle(verdict::of_fault(&fault), verdict::of_check(&fault), Some(&fault)),
         }
+    }
+
+    /// Whether calls would be refused, or fail.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.track.pulse().0 == Health::Unhealthy
     }
 
     fn begin(&self, tool: Option<Arc<str>>) -> Result<Ticket, Fault> {
@@ -106,9 +111,9 @@ impl Upstream for Breaker {
                     Ok(reply)
                 }
                 Ok(reply) => {
-                    let Reply { media, status, arrivals } = reply;
-                    let counted = Counted { arrivals, ticket: Some(ticket), asked: false, resumable: false };
-                    Ok(Reply { media, status, arrivals: Box::pin(counted) })
+                    let counted =
+                        Counted { arrivals: reply.arrivals, ticket: Some(ticket), asked: false, resumable: false };
+                    Ok(Reply { arrivals: Box::pin(counted), ..reply })
                 }
             }
         })

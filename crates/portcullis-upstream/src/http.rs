@@ -69,7 +69,7 @@ impl std::fmt::Debug for Inner {
 }
 
 impl HttpUpstream {
-    /// Checks the settings; opens no connection. `limits` bound each message the server sends. `chain` signs our entry in the call chain of each
+    /// Checks the settings, which are those of one replica; opens no connection. `limits` bound each message the server sends. `chain` signs our entry in the call chain of each
     /// request; without it none is sent.
     ///
     /// # Errors
@@ -81,6 +81,9 @@ impl HttpUpstream {
         clock: Arc<dyn Clock>,
         chain: Option<Arc<ChainSigner>>,
     ) -> Result<Arc<Self>, SettingsError> {
+        if !settings.urls.is_empty() {
+            return Err(SettingsError::OutOfRange { key: "urls", reason: "is for several upstreams, and this is one" });
+        }
         let inner = Inner {
             site: Site::new(name, settings, clock, chain)?,
             limits,

@@ -322,7 +322,7 @@ impl Inner {
             }
         };
         let arrivals = futures_util::stream::once(stream).flatten().boxed();
-        Reply { media: Media::EventStream, status: None, arrivals }
+        Reply::new(Media::EventStream, arrivals)
     }
 
     /// Has the server asked what it offers, unless that is under way.
@@ -365,9 +365,11 @@ fn one_fault(fault: Fault) -> portcullis_core::upstream::Arrivals {
 
 /// Whether a server that may have carried this out may be asked for it once more. Of a tool it says so itself: whoever lies there doubles its own work.
 fn may_be_repeated(call: &Call) -> bool {
-    if call.method() != "tools/call" {
-        return true;
-    }
+    call.method() != "tools/call" || is_harmless(call)
+}
+
+/// Whether the server says that the tool that is called changes nothing, or nothing more the second time.
+pub(crate) fn is_harmless(call: &Call) -> bool {
     let annotations = call.tool().map(|tool| tool.annotations).unwrap_or_default();
     annotations.read_only == Some(true) || annotations.idempotent == Some(true)
 }

@@ -8,6 +8,7 @@ mod answers; // one response to one request
 pub mod breaker; // a server that keeps failing is left alone
 pub mod bulkhead; // a slow server holds no more than its share
 mod door; // opening connections: TLS, Unix sockets, time limits
+pub mod fallback; // several ways to one server
 pub mod health; // how every server is
 pub mod http; // Streamable HTTP
 pub mod http_sse; // HTTP+SSE of 2024-11-05
@@ -15,6 +16,7 @@ pub mod lazy; // sessions opened at first need
 pub mod pattern; // names with `*` and `?`
 mod pipe; // what stdio, WebSocket and HTTP+SSE have in common
 mod probe; // what the gateway itself asks
+mod replicas; // which of several has the least to do
 pub mod selected; // a server of which only some tools are shown
 pub mod settings; // what an operator may set
 pub mod sse; // chunks -> events
@@ -27,6 +29,7 @@ pub mod websocket; // WebSocket
 
 pub use self::breaker::Breaker;
 pub use self::bulkhead::Bulkhead;
+pub use self::fallback::{Fallback, Way};
 pub use self::health::HealthBoard;
 pub use self::http::HttpUpstream;
 pub use self::http_sse::EventStreams;
@@ -35,8 +38,8 @@ pub use self::pattern::Pattern;
 pub use self::pipe::{PipeUpstream, StderrSink};
 pub use self::selected::{Choice, Selected};
 pub use self::settings::{
-    BreakerSettings, BulkheadSettings, EraSetting, HealthSettings, HttpSettings, HttpSseSettings, LazySettings, Secret,
-    SettingsError, StdioSettings, WarmSettings, WebSocketSettings,
+    BreakerSettings, BulkheadSettings, EraSetting, FallbackSettings, HealthSettings, HttpSettings, HttpSseSettings,
+    LazySettings, Secret, SettingsError, StdioSettings, WarmSettings, WebSocketSettings,
 };
 pub use self::stdio::Children;
 pub use self::stdio::guardian::{GUARDIAN_WORD, exec_child};

@@ -219,7 +219,7 @@ impl<S: Source> PipeUpstream<S> {
             (Subject::Message(message), Era::Modern) => self.say_modern(call, message).await,
             (Subject::Stream { last_event_id: None, .. }, Era::Legacy) => {
                 let inlet = self.session(call)?.session.stand()?;
-                Ok(Reply { media: Media::EventStream, status: None, arrivals: inlet.arrivals() })
+                Ok(Reply::new(Media::EventStream, inlet.arrivals()))
             }
             // A pipe has no event ids, so there is nothing to resume.
             (Subject::Stream { .. }, _) => {
@@ -377,5 +377,5 @@ impl<S: Source> PipeUpstream<S> {
 }
 
 fn unframed(arrivals: Arrivals) -> Reply {
-    Reply { media: Media::Unframed, status: None, arrivals }
+    Reply::new(Media::Unframed, arrivals)
 }

@@ -77,10 +77,9 @@ impl Selected {
             return None;
         }
         let text = own::error(message.id(), INVALID_PARAMS, "Unknown tool", None);
-        let answer = Message::read(text, Direction::ToClient, &self.limits).map(|message| Reply {
-            media: Media::Json,
-            status: None,
-            arrivals: Box::pin(stream::iter([Ok(Arrived { message: Some(message), ..Arrived::default() })])),
+        let answer = Message::read(text, Direction::ToClient, &self.limits).map(|message| {
+            let arrived = Arrived { message: Some(message), ..Arrived::default() };
+            Reply::new(Media::Json, Box::pin(stream::iter([Ok(arrived)])))
         });
         Some(answer.map_err(|malformed| unwritten(&malformed)))
     }

@@ -12,6 +12,7 @@ pub use portcullis_identity::Secret;
 
 mod breaker; // when a server is left alone
 mod bulkhead; // how much of us it may hold
+mod fallback; // which of several ways a call takes
 mod health; // when it counts as healthy
 mod http_sse; // a server of 2024-11-05
 mod warm; // what is answered without it
@@ -19,6 +20,7 @@ mod websocket; // a server on a socket
 
 pub use self::breaker::{BreakerSettings, ToolBreakerSettings};
 pub use self::bulkhead::BulkheadSettings;
+pub use self::fallback::{FallbackSettings, Repeat, ToolOrder};
 pub use self::health::HealthSettings;
 pub use self::http_sse::HttpSseSettings;
 pub use self::warm::{LazySettings, WarmSettings};
@@ -44,7 +46,12 @@ pub enum EraSetting {
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// The server's MCP endpoint. Plain `http` only to loopback addresses, unless `allow_plain_http` is set.
+    #[serde(default)]
     pub url: String,
+    /// Endpoints of replicas of the server, in place of `url`: servers that any client may be sent to. Each call goes to the one with the least under
+    /// way, a session stays where it was opened, and a call goes to another only if it provably never left. Default none; at most 16.
+    #[serde(default)]
+    pub urls: Vec<String>,
     /// Path of a Unix socket that the server listens on. `url` then says only what the request names, as with curl's `--unix-socket`: host and
     /// path, such as `http://localhost/mcp`. No TLS: nothing leaves this machine. Default none: the host of `url` is connected to.
     #[serde(default)]
@@ -149,6 +156,7 @@ impl HttpSettings {
     pub fn of_url(url: String) -> Self {
         Self {
             url,
+            urls: Vec::new(),
             socket: None,
             era: EraSetting::Auto,
             headers: BTreeMap::new(),
@@ -160,6 +168,36 @@ impl HttpSettings {
             idle_timeout_ms: None,
             probe_timeout_ms: probe_timeout_ms(),
         }
+    }
+}
+
+/// Replicas of one server. 16: more are behind a load balancer of their own.
+const MOST_REPLICAS: usize = 16;
+
+impl HttpSettings {
+    /// The same settings for each address alone; one for a server without replicas.
+    ///
+    /// # Errors
+    /// Both `url` and `urls`, one address twice, or too many.
+    pub fn replicas(&self) -> Result<Vec<Self>, SettingsError> {
+        let wrong = |reason| Err(SettingsError::OutOfRange { key: "urls", reason });
+        if self.urls.is_empty() {
+            return Ok(vec![self.clone()]);
+        }
+        if !self.url.is_empty() {
+            return wrong("stands beside `url`; keep one of them");
+        }
+        if self.socket.is_some() {
+            return wrong("a Unix socket is one place; use `url` with it");
+        }
+        if self.urls.len() > MOST_REPLICAS {
+            return wrong("names more than 16 replicas; put a load balancer in front of them");
+        }
+        if self.urls.iter().enumerate().any(|(at, url)| self.urls.iter().take(at).any(|other| other == url)) {
+            return wrong("names one address twice");
+        }
+        let alone = |url: &String| Self { url: url.clone(), urls: Vec::new(), ..self.clone() };
+        Ok(self.urls.iter().map(alone).collect())
     }
 }
 
@@ -214,6 +252,8 @@ pub enum SettingsError {
     Zero { key: &'static str },
     /// A number that cannot be meant.
     OutOfRange { key: &'static str, reason: &'static str },
+    /// A transport that the server does not have.
+    NoSuchTransport { key: &'static str, word: String, known: Vec<String> },
 }
 
 /// Refuses zeros.
@@ -246,6 +286,9 @@ impl fmt::Display for SettingsError {
             Self::Tls { reason } => write!(f, "TLS cannot be set up: {reason}"),
             Self::Zero { key } => write!(f, "`{key}`: must be at least 1"),
             Self::OutOfRange { key, reason } => write!(f, "`{key}`: {reason}"),
+            Self::NoSuchTransport { key, word, known } => {
+                write!(f, "`{key}`: this server has no transport `{word}`; it has `{}`", known.join("`, `"))
+            }
         }
     }
 }

@@ -275,8 +275,8 @@ impl Standing {
             Err(Fault::new(FaultKind::TimedOut, "the server did not answer `initialize` in time"))
         })?;
         self.proven(Served { legacy: true, modern: true });
-        let Reply { media, status, arrivals } = reply;
-        Ok(Reply { media, status, arrivals: Box::pin(futures_util::stream::iter(items).chain(arrivals)) })
+        let arrivals = Box::pin(futures_util::stream::iter(items).chain(reply.arrivals));
+        Ok(Reply { arrivals, ..reply })
     }
 }
 

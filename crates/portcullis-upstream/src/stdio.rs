@@ -80,4 +80,4 @@ impl Source for Children {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,7 +17,7 @@ use portcullis_core::trace::TraceContext;
 use portcullis_core::upstream::{Arrived, Pending, Reply, Upstream};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Direction, Limits, Message};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) mod scripted; // an upstream that does what a test says
@@ -41,6 +41,7 @@ pub(crate) struct Facts {
     pub(crate) session: Option<u128>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) param_headers: Vec<(String, String)>,
+    pub(crate) transports: Vec<Arc<str>>,
     pub(crate) caller: Caller,
     pub(crate) proofs: Proofs,
     pub(crate) now: Timestamp,
@@ -56,6 +57,7 @@ pub(crate) fn modern() -> Facts {
         session: None,
         catalogue: Arc::default(),
         param_headers: Vec::new(),
+        transports: Vec::new(),
         caller: Caller::anonymous(),
         proofs: Proofs::default(),
         now: Timestamp(0),
@@ -82,6 +84,7 @@ impl Facts {
             now: self.now,
             catalogue: self.catalogue,
             param_headers: self.param_headers,
+            transports: self.transports,
             answers: None,
         };
         let gate = Arc::new(Gate::new(Arc::new(Permissive), Vec::new()));
@@ -200,7 +203,8 @@ impl Canned {
     }
 }
 
-async fn hear(socket: &mut TcpStream) -> Option<Heard> {
+/// One request to its end; `None` when there is none.
+pub(crate) async fn hear(socket: &mut (impl AsyncRead + Unpin)) -> Option<Heard> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -218,6 +222,9 @@ async fn hear(socket: &mut TcpStream) -> Option<Heard> {
     while bytes.len() < end + length {
         let mut piece = [0; 4096];
         let count = socket.read(&mut piece).await.ok()?;
+        if count == 0 {
+            return None;
+        }
         bytes.extend_from_slice(&piece[..count]);
     }
     heard.body = String::from_utf8(bytes[end..end + length].to_vec()).unwrap();

@@ -152,15 +152,14 @@ impl Inner {
             return reply;
         }
         let inner = Arc::clone(self);
-        let Reply { media, status, arrivals } = reply;
-        let heard = arrivals.inspect(move |item| {
+        let heard = reply.arrivals.inspect(move |item| {
             if let Ok(arrived) = item
                 && let Some(message) = &arrived.message
             {
                 inner.notice(message);
             }
         });
-        Reply { media, status, arrivals: Box::pin(heard) }
+        Reply { arrivals: Box::pin(heard), ..reply }
     }
 
     fn notice(self: &Arc<Self>, message: &Message) {

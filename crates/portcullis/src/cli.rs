@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::audit::{AuditCommand, LogArgs, TailArgs, VerifyArgs};
 pub(crate) use self::keys::{KeyStoreArgs, KeysCommand, KeysListArgs, KeysNewArgs, KeysRevokeArgs};
-pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, OfflineArgs, RunArgs, SourceArgs};
+pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, OfflineArgs, RunArgs, Saved, SourceArgs};
 pub(crate) use self::policy::{PolicyCommand, PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
 pub(crate) use self::sign::SignArgs;
 pub(crate) use self::status::StatusArgs;
@@ -44,7 +44,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Guard one MCP server.
+    /// Guard one MCP server, or several.
     Run(RunArgs),
     /// Show the gateway at work on a sample server; needs nothing but this program.
     Demo(DemoArgs),
@@ -58,6 +58,8 @@ enum Command {
     /// Save what a server offers, for offline checks.
     #[command(subcommand)]
     Catalogue(CatalogueCommand),
+    /// List what every server offers, and which names could be mistaken for each other.
+    Tools(ToolsArgs),
     /// Show how the servers of a running gateway are, and reset their breakers.
     Status(StatusArgs),
     /// Read and verify the log of decisions.
@@ -78,7 +80,8 @@ enum Command {
 pub(crate) enum CatalogueCommand {
     /// Ask a server for its tools and save the list.
     #[command(
-        after_help = "Example:\n  portcullis catalogue save -o tools.json -- npx -y @modelcontextprotocol/server-everything\n\n\
+        after_help = "Examples:\n  portcullis catalogue save -o tools.json -- npx -y @modelcontextprotocol/server-everything\n  \
+        portcullis catalogue save -o notes.json --config gateway.yaml --server notes\n\n\
         The file serves `check`, `explain`, `policy init`, `policy schema` and `policy test` in place of the server."
     )]
     Save(CatalogueSaveArgs),
@@ -92,6 +95,27 @@ pub(crate) struct CatalogueSaveArgs {
     /// File to write; standard output when left out.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<std::path::PathBuf>,
+}
+
+const TOOLS_EXAMPLES: &str = "\
+Examples:
+  portcullis tools --config gateway.yaml
+  portcullis tools --config gateway.yaml --server notes --json
+  portcullis tools -- npx -y @modelcontextprotocol/server-everything
+
+Every server is asked, all at once; those that do not answer are said and do not keep the others from being listed.
+
+Exit codes: 0 all answered, 1 some did not, 2 the command line or a file it names cannot be used.";
+
+/// Options of `portcullis tools`.
+#[derive(Debug, Args)]
+#[command(after_help = TOOLS_EXAMPLES)]
+pub(crate) struct ToolsArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `portcullis config …`
@@ -159,6 +183,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Policy(PolicyCommand::Schema(args)) => commands::policy::schema(&args),
         Command::Policy(PolicyCommand::Test(args)) => commands::policy::test(&args),
         Command::Catalogue(CatalogueCommand::Save(args)) => commands::catalogue::save(&args),
+        Command::Tools(args) => commands::tools::tools(&args),
         Command::Audit(AuditCommand::Tail(args)) => commands::audit::tail(&args),
         Command::Audit(AuditCommand::Verify(args)) => commands::audit::verify(&args),
         Command::Audit(AuditCommand::Show { id, log }) => commands::audit::show(&id, &log),

@@ -8,21 +8,24 @@ mod one_or_many;
 mod paths;
 pub(crate) mod reference;
 mod suggest;
+mod transport;
 pub(crate) mod yaml;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use portcullis_core::naming::Names;
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{IdentitySettings, Refusals, ServerSettings};
-use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, StdioSettings};
+use portcullis_upstream::{BreakerSettings, BulkheadSettings, Choice, HealthSettings};
 
 use crate::finding::Finding;
 
-pub(crate) use self::file::File;
+pub(crate) use self::file::{File, GatewaySettings, MissingWord, PrefixWord};
 pub(crate) use self::paths::{PolicyPath, default_audit_folder};
 pub(crate) use self::suggest::nearest;
+pub(crate) use self::transport::Transport;
 
 /// Name of the server where nobody chose one. Fixed, so that a policy keeps matching when the command or address changes.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "server";
@@ -35,9 +38,13 @@ const COMMAND_LINE: &str = "command line";
 pub(crate) struct Config {
     pub(crate) server: ServerSettings,
     pub(crate) refusals: Refusals,
-    /// A Cedar identifier.
+    /// Name of the only server, if there is at most one. A Cedar identifier.
     pub(crate) server_name: String,
-    pub(crate) upstream: Option<UpstreamConfig>,
+    /// In the order of the file; each has a name of its own.
+    pub(crate) servers: Vec<UpstreamConfig>,
+    pub(crate) gateway: GatewaySettings,
+    /// Every path that is served, each once; none only where there is no server. The first is the one that clients are told of.
+    pub(crate) endpoints: Vec<EndpointConfig>,
     /// In the order given. Empty: nobody chose a policy.
     pub(crate) policy: Vec<PolicyPath>,
     pub(crate) guards: GuardsSettings,
@@ -47,13 +54,26 @@ pub(crate) struct Config {
     pub(crate) origin: Option<Origin>,
 }
 
-/// The one server this gateway guards.
+/// A server that this gateway guards.
 #[derive(Clone, Debug)]
 pub(crate) struct UpstreamConfig {
-    /// Same as [`Config::server_name`].
+    /// A Cedar identifier.
     pub(crate) name: String,
-    pub(crate) transport: Transport,
+    /// Where it stands in the file: `upstream`, `upstreams.2`.
+    pub(crate) key: String,
+    pub(crate) tags: Vec<String>,
+    /// At least one; the preferred one first.
+    pub(crate) ways: Vec<Way>,
+    pub(crate) catalogue_ttl_ms: Option<u64>,
     pub(crate) care: Care,
+}
+
+/// One of the ways to a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    /// Where it stands in the file: `upstream.http`, `upstreams.2.transports.0.stdio`.
+    pub(crate) key: String,
+    pub(crate) transport: Transport,
 }
 
 /// What keeps a bad server from being everybody's problem.
@@ -64,11 +84,20 @@ pub(crate) struct Care {
     pub(crate) limits: BulkheadSettings,
 }
 
-/// How the server is reached.
+/// A path and what it serves.
 #[derive(Clone, Debug)]
-pub(crate) enum Transport {
-    Http(Box<HttpSettings>),
-    Stdio(Box<StdioSettings>),
+pub(crate) struct EndpointConfig {
+    pub(crate) path: String,
+    /// Places in [`Config::servers`], ascending; at least one.
+    pub(crate) servers: Vec<usize>,
+    /// Which tools of each, in the same order.
+    pub(crate) tools: Vec<Choice>,
+    /// How they are told apart. `None`: one server under its own names.
+    pub(crate) names: Option<Names>,
+    /// Policies of its own. Empty: the common ones.
+    pub(crate) policy: Vec<PolicyPath>,
+    /// Where it stands in the file. `None`: it is there by itself.
+    pub(crate) key: Option<String>,
 }
 
 /// What the command line says; it wins over the file.
@@ -122,6 +151,21 @@ impl Config {
             Some(origin) => Finding::error(&origin.name, key, text).at(yaml::locate(&origin.text, key)),
             None => Finding::error(COMMAND_LINE, key, text),
         }
+    }
+
+    /// The servers of an endpoint.
+    pub(crate) fn servers_of(&self, endpoint: &EndpointConfig) -> impl Iterator<Item = &UpstreamConfig> {
+        endpoint.servers.iter().filter_map(|index| self.servers.get(*index))
+    }
+
+    /// The server of this name.
+    pub(crate) fn server(&self, name: &str) -> Option<&UpstreamConfig> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
+    /// The path that clients are told of.
+    pub(crate) fn path(&self) -> &str {
+        self.endpoints.first().map_or(&self.server.path, |endpoint| &endpoint.path)
     }
 
     /// From a file (or none: all defaults) and what the command line says.

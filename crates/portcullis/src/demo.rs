@@ -68,9 +68,11 @@ fn config(args: DemoArgs, folder: &Folder, server: SocketAddr) -> Result<Config,
 
 async fn perform(args: DemoArgs, stage: Stage) -> Result<Exit, Failure> {
     let Stage { config, assembly, sample, server } = stage;
-    let Assembly { bound, ledger, reached, .. } = assembly;
+    let Assembly { bound, ledger, servers, .. } = assembly;
     let gateway = bound.local_addr;
-    reached.map_err(|fault| Failure::new(format!("the sample server does not answer: {fault}")))?;
+    if let Some(fault) = servers.iter().find_map(|server| server.answer.as_ref().err()) {
+        return Err(Failure::new(format!("the sample server does not answer: {fault}")));
+    }
     let stop = CancellationToken::new();
     let serving = tokio::spawn(bound.serve(run::workers()?, stop.clone()));
 

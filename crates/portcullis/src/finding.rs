@@ -49,6 +49,18 @@ impl Finding {
         }
     }
 
+    /// Something that starts all the same.
+    #[must_use]
+    pub(crate) fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
+    /// The rule that was broken, in place of the key that the place was found by.
+    #[must_use]
+    pub(crate) fn named(self, rule: &str) -> Self {
+        Self { key: rule.to_owned(), ..self }
+    }
+
     #[must_use]
     pub(crate) fn at(mut self, position: Option<(u64, u64)>) -> Self {
         if let Some((line, column)) = position {

@@ -18,9 +18,10 @@ use portcullis_server::Workers;
 use portcullis_upstream::health;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::assembly::{Assembly, assemble};
+pub(crate) use self::assembly::{Assembly, Guarded, assemble};
 use self::changes::Watched;
 use self::signals::{Asked, Signals};
+use self::watchman::Watch;
 use crate::config::{Config, Overrides};
 use crate::exit::{Exit, Failure};
 use crate::out;
@@ -60,16 +61,21 @@ async fn stop_asked(signals: &mut Signals) {
 }
 
 async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signals: Signals) -> Result<Exit, Failure> {
-    let Assembly { gateway, bound, upstream, board, checked, ledger, metrics, admin, chosen, reached, .. } = assembly;
+    let Assembly { gateway, bound, servers, board, checked, ledger, metrics, admin, chosen, loaded } = assembly;
+    let upstreams: Vec<_> = servers.iter().map(|server| Arc::clone(&server.upstream)).collect();
     let stop = CancellationToken::new();
     if let Some(listener) = admin {
-        let views = admin::Views { metrics, log: Arc::clone(&ledger), upstream: Arc::clone(&upstream), board };
+        let views = admin::Views { metrics, log: Arc::clone(&ledger), upstreams: upstreams.clone(), board };
         drop(tokio::spawn(admin::serve(listener, views, stop.clone())));
     }
     let asked = stop.clone();
     drop(tokio::spawn(async move { asked.run_until_cancelled(health::watch(checked)).await }));
-    if reached.is_err() {
-        drop(tokio::spawn(watchman::recover(config.clone(), chosen, Arc::clone(&upstream), stop.clone())));
+    let missing = servers.iter().filter(|server| server.answer.is_err());
+    let missing: Vec<_> = missing.map(|server| Arc::clone(&server.upstream)).collect();
+    if !missing.is_empty() {
+        let (servers, told) = (upstreams.clone(), loaded.warnings);
+        let watch = Watch { config: config.clone(), chosen, servers, missing, told };
+        drop(tokio::spawn(watchman::recover(watch, stop.clone())));
     }
     let mut identity = config.server.identity.clone();
     let mut watched = Watched::default();
@@ -80,7 +86,7 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
             () = &mut serving => break,
             asked = signals.next() => match asked {
                 Asked::Reload => {
-                    reload::reload(config, &mut identity, sources, &gateway, upstream.as_ref(), ledger.as_ref());
+                    reload::reload(config, &mut identity, sources, &gateway, &upstreams, ledger.as_ref());
                 }
                 Asked::Stop if stop.is_cancelled() => {
                     tracing::warn!("stopping at once");
@@ -98,7 +104,7 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
     }
     drop(serving);
     // Already done after a drain; after a second Ctrl-C this is what ends the children.
-    let _late = tokio::time::timeout(LAST_WAIT, upstream.shut_down()).await;
+    let _late = tokio::time::timeout(LAST_WAIT, assembly::shut_down(&servers)).await;
     finish(&ledger).await
 }
 

@@ -68,6 +68,7 @@ fn inspector() -> Inspector {
         now: Timestamp(0),
         catalogue: Arc::new(Catalogue::default()),
         param_headers: Vec::new(),
+        transports: Vec::new(),
         answers: None,
     };
     let message = read(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, Direction::ToServer);

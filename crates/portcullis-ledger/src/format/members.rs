@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use portcullis_core::attempt::Attempt;
 use portcullis_core::guard::Finding;
 use portcullis_core::ledger::{Intent, Notice, Outcome, Record, Refused};
 use portcullis_core::own;
@@ -27,6 +28,9 @@ const HOP_TEXT: usize = 1024;
 /// Methods of notifications per entry, one more than are counted apart, and bytes of each.
 const METHODS: usize = 17;
 const METHOD_TEXT: usize = 256;
+/// Attempts per entry and bytes of their texts: four times as many as a server has ways, usually.
+const ATTEMPTS: usize = 16;
+const ATTEMPT_TEXT: usize = 512;
 
 /// Appends members to an entry that is open.
 pub(super) struct Members<'a>(pub(super) &'a mut String);
@@ -111,6 +115,25 @@ impl Members<'_> {
         self.0.push(']');
     }
 
+    fn attempts(&mut self, attempts: &[Attempt]) {
+        self.key("attempts");
+        let mut opens = '[';
+        for attempt in attempts.iter().take(ATTEMPTS) {
+            self.0.push(opens);
+            opens = ',';
+            self.0.push_str("{\"transport\":");
+            push_clipped(self.0, &attempt.transport, ATTEMPT_TEXT);
+            self.word("outcome", attempt.outcome);
+            self.word("left", if attempt.left { "perhaps" } else { "never" });
+            self.number("took_us", u64::try_from(attempt.took.as_micros()).unwrap_or(u64::MAX));
+            if !attempt.why.is_empty() {
+                self.text("why", redact::line(&attempt.why), ATTEMPT_TEXT);
+            }
+            self.0.push('}');
+        }
+        self.0.push(']');
+    }
+
     pub(super) fn record(&mut self, record: &Record, content: Content) {
         match record {
             Record::Intent(intent) => self.intent(intent, content),
@@ -182,6 +205,9 @@ impl Members<'_> {
                 own::push_number(self.0, *count);
             }
             self.0.push('}');
+        }
+        if let Some(attempts) = outcome.attempts.as_deref().filter(|attempts| !attempts.is_empty()) {
+            self.attempts(attempts);
         }
     }
 

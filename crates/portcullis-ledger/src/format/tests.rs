@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::attempt::{ANSWERED, Attempt};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::guard::{Effect, Finding};
 use portcullis_core::ledger::{Intent, Outcome, Record, Status};
@@ -140,14 +141,38 @@ fn the_worst_record_still_fits_the_longest_line() {
         findings: vec![finding; 1000],
         result: Some(format!("\"{}\"", "\\u0001".repeat(1 << 18))),
         notifications: vec![(long(), u64::MAX); 1000],
+        attempts: Some(vec![attempt(&long()); 1000].into()),
         ..Outcome::default()
     };
     let (text, _) = line(&Item::Record(Record::Outcome(Box::new(worst))), Content::Full);
     assert!(text.len() <= MAX_LINE, "{}", text.len());
 }
 
+fn attempt(why: &str) -> Attempt {
+    let took = Duration::from_millis(2);
+    Attempt { transport: why.into(), outcome: "upstream_unreachable", left: false, took, why: why.to_owned() }
+}
+
 #[test]
-fn notifications_stand_last_counted_by_method_and_only_if_there_were_any() {
+fn attempts_stand_last_in_order_and_only_where_there_was_a_choice() {
+    let with = |attempts| Item::Record(Record::Outcome(Box::new(Outcome { attempts, ..Outcome::default() })));
+    let answered = Attempt { outcome: ANSWERED, left: true, why: String::new(), ..attempt("stdio") };
+    let (text, _) = line(&with(Some(vec![attempt("http"), answered].into())), Content::None);
+    let expected = concat!(
+        r#","attempts":[{"transport":"http","outcome":"upstream_unreachable","left":"never","took_us":2000,"why":"http"},"#,
+        r#"{"transport":"stdio","outcome":"answered","left":"perhaps","took_us":2000}],"hash":"#,
+    );
+    assert!(text.contains(expected), "{text}");
+    for none in [None, Some(Vec::new().into())] {
+        assert!(!line(&with(none), Content::None).0.contains("attempts"));
+    }
+    let secret = attempt("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLWJ5dGVz");
+    let (text, _) = line(&with(Some(vec![Attempt { transport: "http".into(), ..secret }].into())), Content::None);
+    assert!(text.contains(r#""why":"[redacted]""#), "{text}");
+}
+
+#[test]
+fn notifications_are_counted_by_method_and_only_if_there_were_any() {
     let counts = [("notifications/progress", 3), ("notifications/message", 1)];
     let notifications = counts.map(|(method, count)| (method.to_owned(), count)).to_vec();
     let with = |notifications| Item::Record(Record::Outcome(Box::new(Outcome { notifications, ..Outcome::default() })));

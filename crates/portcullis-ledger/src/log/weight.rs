@@ -1,5 +1,6 @@
 //! About how much memory a waiting record holds. Exactness does not matter; that large texts count does.
 
+use portcullis_core::attempt::{Attempt, Attempts};
 use portcullis_core::guard::Finding;
 use portcullis_core::ledger::Record;
 
@@ -24,7 +25,7 @@ pub(super) fn of(record: &Record) -> usize {
         }
         Record::Outcome(outcome) => {
             let texts = [&outcome.code, &outcome.detail, &outcome.result, &outcome.trace_id];
-            outcome.call.len() + sum(texts) + findings(&outcome.findings)
+            outcome.call.len() + sum(texts) + findings(&outcome.findings) + attempts(&outcome.attempts)
         }
         Record::Refused(refused) => {
             sum([&refused.detail, &refused.peer, &refused.via, &refused.caller, &refused.trace_id])
@@ -40,4 +41,9 @@ fn sum<const N: usize>(texts: [&Option<String>; N]) -> usize {
 
 fn findings(findings: &[Finding]) -> usize {
     findings.iter().map(|finding| size_of::<Finding>() + finding.detail.len()).sum()
+}
+
+fn attempts(attempts: &Attempts) -> usize {
+    let all = attempts.iter().flat_map(|attempts| attempts.iter());
+    all.map(|attempt| size_of::<Attempt>() + attempt.why.len()).sum()
 }

@@ -69,6 +69,7 @@ fn context(file: &TestFile, case: &Case, servers: &Servers) -> Result<Context, S
         now,
         catalogue: catalogue.cloned().unwrap_or_default(),
         param_headers: Vec::new(),
+        transports: Vec::new(),
         answers: None,
     })
 }

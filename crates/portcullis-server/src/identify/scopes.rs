@@ -99,6 +99,7 @@ mod tests {
             now: Timestamp(0),
             catalogue: Arc::default(),
             param_headers: Vec::new(),
+            transports: Vec::new(),
             answers: None,
         };
         let request = tool.map(|tool| {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod certificates;
+mod discovery;
 mod legacy;
 mod merged;
 mod modern;

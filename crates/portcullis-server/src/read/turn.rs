@@ -13,6 +13,7 @@ use crate::answer::Refusal;
 use crate::endpoint::{Endpoint, Server};
 use crate::identify::{Directory, Permit};
 use crate::place::{Leg, Legs, Place, Placing};
+use crate::preference::preferred;
 use crate::session::{InFlight, Opening, Session};
 
 /// A call that was read, with what it holds while it is in progress.
@@ -137,6 +138,7 @@ impl Reader<'_> {
             now: self.now,
             catalogue: server.upstream.catalogue(),
             param_headers: exchange.param_headers.clone(),
+            transports: preferred(self.headers),
             answers: exchange.answers.clone(),
         }
     }

@@ -76,7 +76,7 @@ impl Inner {
             }
             Form::EventStream => {
                 let events = Events::of_reply(Arc::clone(self), body, awaiting, expecting);
-                Ok(Reply { media: Media::EventStream, status: None, arrivals: events.arrivals() })
+                Ok(Reply::new(Media::EventStream, events.arrivals()))
             }
             form @ Form::Other(_) => Err(unexpected(head.status, &form)),
         }
@@ -99,7 +99,7 @@ impl Inner {
         match form(&head.headers)? {
             Form::EventStream if head.status.is_success() => {
                 let events = Events::standing(Arc::clone(self), body, resumes, batches);
-                Ok(Reply { media: Media::EventStream, status: None, arrivals: events.arrivals() })
+                Ok(Reply::new(Media::EventStream, events.arrivals()))
             }
             form => Err(unexpected(head.status, &form)),
         }
@@ -176,7 +176,7 @@ impl Inner {
         if !awaiting.is_answered() {
             return Err(Fault::new(FaultKind::Garbage, "a JSON answer without the response"));
         }
-        Ok(Reply { media: Media::Json, status: None, arrivals: Box::pin(futures_util::stream::iter(arrivals)) })
+        Ok(Reply::new(Media::Json, Box::pin(futures_util::stream::iter(arrivals))))
     }
 
     /// An answered `initialize` opens the session; one in a version we do not speak does not (B4).

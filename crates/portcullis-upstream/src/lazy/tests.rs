@@ -275,7 +275,7 @@ fn forgetful(method: &'static str, times: u32, never_left: bool) -> impl Fn(&Cal
         if call.method() == method
             && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
         {
-            return Err(Fault { kind: FaultKind::SessionLost, never_left, detail: "x".into() });
+            return Err(Fault { never_left, ..Fault::new(FaultKind::SessionLost, "x") });
         }
         well(call)
     }

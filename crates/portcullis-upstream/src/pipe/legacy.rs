@@ -136,7 +136,7 @@ impl Desk {
     fn check(&self) -> Result<(), Fault> {
         match &self.ended {
             None => Ok(()),
-            Some(fault) => Err(Fault { never_left: true, kind: FaultKind::SessionLost, detail: fault.detail.clone() }),
+            Some(fault) => Err(Fault::before_sending(FaultKind::SessionLost, fault.detail.clone())),
         }
     }
 

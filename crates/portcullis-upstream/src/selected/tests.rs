@@ -43,7 +43,7 @@ impl Upstream for Shelf {
         let message = Message::read(Bytes::from(answer), Direction::ToClient, &Limits::default()).unwrap();
         let arrived = Arrived { message: Some(message), event_id: Some("e".to_owned()), retry: None };
         let arrivals = Box::pin(stream::iter([Ok(arrived)]));
-        Box::pin(async { Ok(Reply { media: Media::Json, status: None, arrivals }) })
+        Box::pin(async { Ok(Reply::new(Media::Json, arrivals)) })
     }
 
     fn catalogue(&self) -> Arc<Catalogue> {

@@ -25,7 +25,7 @@ pub(super) struct Fixture {
 }
 
 /// The interpreter itself: what `python3` names may be a script that sets up an environment of its own.
-fn python() -> String {
+pub(crate) fn python() -> String {
     static PATH: OnceLock<String> = OnceLock::new();
     let asked =
         || std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();

@@ -98,12 +98,12 @@ impl Upstream for Scripted {
                 Act::Hangs => std::future::pending().await,
                 Act::Fails(kind) => return Err(fault(kind)),
                 Act::Waits(signal) => {
-                    return Ok(Reply { media: Media::Json, status: None, arrivals: later(signal).boxed() });
+                    return Ok(Reply::new(Media::Json, later(signal).boxed()));
                 }
                 Act::Asks(signal) => {
                     let first = futures_util::stream::iter([said(QUESTION)]);
                     let arrivals = first.chain(later(signal)).boxed();
-                    return Ok(Reply { media: Media::EventStream, status: None, arrivals });
+                    return Ok(Reply::new(Media::EventStream, arrivals));
                 }
                 Act::Answers => vec![said(ANSWER)],
                 Act::SaysNo => vec![said(NO)],
@@ -113,7 +113,7 @@ impl Upstream for Scripted {
                     vec![Ok(Arrived { message: None, event_id, retry: None })]
                 }
             };
-            Ok(Reply { media: Media::Json, status: None, arrivals: futures_util::stream::iter(items).boxed() })
+            Ok(Reply::new(Media::Json, futures_util::stream::iter(items).boxed()))
         })
     }
 

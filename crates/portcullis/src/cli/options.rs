@@ -1,7 +1,9 @@
 //! Options of the commands that work with a server or a plan: `run`, `demo`, `check`, `explain`, and where a catalogue comes from.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 use http::{HeaderName, HeaderValue};
@@ -38,10 +40,11 @@ pub(crate) struct PlanArgs {
 pub(crate) struct OfflineArgs {
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
-    /// Saved `tools/list` result (see `portcullis catalogue save`): what the server offers.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) catalogue: Option<PathBuf>,
-    /// Name of the server in policies [default: server].
+    /// Saved `tools/list` result (see `portcullis catalogue save`): what the server offers. Where there are several servers, `NAME=FILE`
+    /// for each.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub(crate) catalogue: Vec<Saved>,
+    /// Name of the server in policies, where there is one [default: server].
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 }
@@ -65,13 +68,33 @@ pub(crate) struct RunArgs {
     pub(crate) server: ServerArgs,
 }
 
+/// A saved list of tools, and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    pub(crate) server: Option<String>,
+    pub(crate) file: PathBuf,
+}
+
+/// `FILE` or `NAME=FILE`. What stands before the first `=` is a name only if servers can be called that, so that most odd paths are paths.
+impl FromStr for Saved {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let named = text.split_once('=').filter(|(name, _)| portcullis_policy::is_server_name(name));
+        Ok(match named {
+            Some((name, file)) => Self { server: Some(name.to_owned()), file: PathBuf::from(file) },
+            None => Self { server: None, file: PathBuf::from(text) },
+        })
+    }
+}
+
 /// Which server to guard or to ask.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ServerArgs {
     /// Address of an MCP server that speaks Streamable HTTP.
     #[arg(short, long, value_name = "URL", conflicts_with = "command")]
     pub(crate) upstream: Option<String>,
-    /// Name of the server in policies and in the log [default: server].
+    /// Name of the server in policies and in the log, where there is one [default: server].
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Command that starts an MCP server that speaks stdio.
@@ -85,9 +108,12 @@ pub(crate) struct SourceArgs {
     /// Configuration file that says which server to ask.
     #[arg(short, long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Saved `tools/list` result (see `portcullis catalogue save`) in place of a running server.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["upstream", "command"])]
-    pub(crate) catalogue: Option<PathBuf>,
+    /// Saved `tools/list` result (see `portcullis catalogue save`) in place of a running server; `NAME=FILE` for each of several.
+    #[arg(long, value_name = "[NAME=]FILE", conflicts_with_all = ["upstream", "command"])]
+    pub(crate) catalogue: Vec<Saved>,
+    /// Only this one of the configuration's servers.
+    #[arg(long = "server", value_name = "NAME", conflicts_with_all = ["upstream", "command", "name"])]
+    pub(crate) only: Option<String>,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }
@@ -110,6 +136,7 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   portcullis check --config portcullis.yaml
   portcullis check --policy policy.cedar --catalogue tools.json
+  portcullis check --config gateway.yaml --catalogue notes=notes.json --catalogue shop=shop.json
 
 With a catalogue, policies are checked against the tools' own argument types: a field that a tool does not have, a \
 comparison of wrong types, or a rule that can never match is found before it is deployed.
@@ -154,6 +181,12 @@ pub(crate) struct ExplainArgs {
     /// Group of the caller; may be repeated.
     #[arg(long = "group", value_name = "GROUP")]
     pub(crate) groups: Vec<String>,
+    /// Server the message is for; needed where there are several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+    /// Path the client would use, where several have policies of their own [default: the first that leads to the server].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) endpoint: Option<String>,
     /// Protocol revision to assume where the message does not say [default: 2025-11-25].
     #[arg(long = "protocol", value_name = "REVISION")]
     pub(crate) version: Option<String>,

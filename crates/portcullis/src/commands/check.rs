@@ -1,12 +1,13 @@
 //! `portcullis check`: everything that can be told about a configuration and its policies without opening a socket.
 
 use crate::cli::CheckArgs;
-use crate::commands::{config_failure, offline_config, saved_catalogue};
+use crate::commands::{config_failure, offline_config, saved_known};
 use crate::config::{Config, ConfigError};
 use crate::exit::{Exit, Failure};
 use crate::finding::Finding;
 use crate::out::{self, GOOD, STRONG, Styled};
 use crate::plan::{self, Loaded};
+use crate::run::banner;
 
 /// Prints findings, and the plan when there is one.
 pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
@@ -19,14 +20,14 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         Err(ConfigError::Wrong(findings)) => return report(args, &findings, None),
         Err(unreadable @ ConfigError::Unreadable { .. }) => return Err(config_failure(unreadable)),
     };
-    let catalogue = args.offline.catalogue.as_deref().map(saved_catalogue).transpose()?;
-    let mut findings: Vec<_> = plan::check_upstream(&config).into_iter().chain(plan::check_care(&config)).collect();
+    let known = saved_known(&config, &args.offline.catalogue)?;
+    let mut findings = plan::check_upstreams(&config);
     let Some(chosen) = plan::choose(&config) else {
         let open = format!("no policy, and `{}` is reachable from the network", config.server.listen);
         findings.push(config.finding("policy", open).help("name policies: Cedar files, folders, or a preset"));
         return report(args, &findings, None);
     };
-    match plan::load(&config, &chosen, catalogue.as_deref()) {
+    match plan::load(&config, &chosen, &known) {
         Ok(loaded) => {
             findings.extend(loaded.warnings.iter().cloned());
             report(args, &findings, Some((&config, &loaded)))
@@ -50,17 +51,24 @@ fn report(args: &CheckArgs, findings: &[Finding], plan: Option<(&Config, &Loaded
         out::line(finding)?;
     }
     match plan {
-        Some((config, loaded)) if errors == 0 => {
-            show(config, loaded, findings.len(), args.offline.catalogue.is_some())?
-        }
+        Some((config, loaded)) if errors == 0 => show(config, loaded, findings.len(), checked(config, args))?,
         _ => out::line(format_args!("{errors} {}", plural(errors, "error", "errors")))?,
     }
     Ok(exit)
 }
 
+/// How far the policies were held against tools.
+fn checked(config: &Config, args: &CheckArgs) -> &'static str {
+    match args.offline.catalogue.len() {
+        0 => "not checked against tools: give --catalogue",
+        count if count < config.servers.len() => "checked against the tools of some servers",
+        _ => "checked against the tools",
+    }
+}
+
 /// The plan in a few lines: what would run.
-fn show(config: &Config, loaded: &Loaded, warnings: usize, with_catalogue: bool) -> Result<(), Failure> {
-    let summary = &loaded.summary;
+fn show(config: &Config, loaded: &Loaded, warnings: usize, types: &str) -> Result<(), Failure> {
+    let summary = &loaded.common.summary;
     let state = match warnings {
         0 => "ok".to_owned(),
         count => format!("ok, {count} {}", plural(count, "warning", "warnings")),
@@ -68,12 +76,13 @@ fn show(config: &Config, loaded: &Loaded, warnings: usize, with_catalogue: bool)
     out::line(Styled(GOOD, state))?;
     let row =
         |name: &str, text: String| out::line(format_args!("  {} {text}", Styled(STRONG, format_args!("{name:<8}"))));
-    row("listen", format!("{}{}", config.server.listen, config.server.path))?;
-    if let Some(upstream) = &config.upstream {
-        row("upstream", format!("`{}`: {}", config.server_name, plan::describe_upstream(upstream)))?;
+    row("listen", format!("{}{}", config.server.listen, config.path()))?;
+    for server in &config.servers {
+        row("upstream", format!("`{}`: {}", server.name, plan::describe_upstream(server)))?;
     }
-    let types =
-        if with_catalogue { "checked against the tools" } else { "not checked against tools: give --catalogue" };
+    for endpoint in config.endpoints.iter().filter(|endpoint| endpoint.key.is_some() || endpoint.names.is_some()) {
+        row("path", banner::of_path(config, endpoint))?;
+    }
     row(
         "policy",
         format!(
@@ -90,7 +99,7 @@ fn show(config: &Config, loaded: &Loaded, warnings: usize, with_catalogue: bool)
     if let Some(path) = &config.audit.path {
         row("log", path.display().to_string())?;
     }
-    row("plan", loaded.plan.digest.to_string())?;
+    row("plan", loaded.common.plan.digest.to_string())?;
     Ok(())
 }
 

@@ -24,20 +24,21 @@ use portcullis_server::{Examined, SystemClock};
 
 use self::identify::Identified;
 use crate::cli::ExplainArgs;
-use crate::commands::{config_failure, given, offline_config, said, saved_catalogue};
-use crate::config::Config;
+use crate::commands::{config_failure, given, no_server, offline_config, said, saved_known};
+use crate::config::{Config, EndpointConfig};
 use crate::exit::{Exit, Failure};
 use crate::out::{self, BAD, DIM, GOOD, NAME, STRONG, Styled, WARN, escaped};
-use crate::plan::{self, Loaded};
+use crate::plan::{self, Judged, Known};
 
 /// Shows what would happen to a message.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     let config = offline_config(&args.offline).map_err(config_failure)?;
-    let catalogue = args.offline.catalogue.as_deref().map(saved_catalogue).transpose()?;
+    let known = saved_known(&config, &args.offline.catalogue)?;
+    let place = Place::find(args, &config, &known)?;
     let chosen = plan::choose(&config).ok_or_else(|| Failure::usage("no policy").help("name one with `--policy`"))?;
-    let loaded = plan::load(&config, &chosen, catalogue.as_deref()).map_err(|findings| said(&findings, Exit::Usage))?;
+    let loaded = plan::load(&config, &chosen, &known).map_err(|findings| said(&findings, Exit::Usage))?;
     let bytes = text(&args.message)?;
-    let examined = match identify::examined(args, &config, &bytes)? {
+    let examined = match identify::examined(args, &config, &place.server, &bytes)? {
         Some(Identified::Refused) => return Ok(Exit::Failure),
         Some(Identified::Proven(examined)) => Some(*examined),
         None => None,
@@ -56,7 +57,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     };
     step("read", GOOD, format_args!("{}, {size} bytes", describe(&message)))?;
     let Some(version) = era(args, &message)? else { return Ok(Exit::Failure) };
-    let call = call(args, &config, message, version, catalogue.unwrap_or_default(), examined.as_ref());
+    let call = call(args, &config, message, version, &place, examined.as_ref());
     identify::show(&call, examined.as_ref())?;
     if let Some(denial) = examined.and_then(|examined| examined.lacks_scope(&call)) {
         return identify::refused("scope", &denial);
@@ -73,7 +74,49 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     if call.method() == "tools/call" && call.tool().is_none() {
         step("facts", WARN, "the tool is not in the catalogue; give one with --catalogue to judge with its types")?;
     }
-    judge(&loaded, &call)
+    judge(place.path.map_or(&loaded.common, |path| loaded.at(path)), &call)
+}
+
+/// Where the message goes: a server, by way of a path.
+struct Place<'a> {
+    server: Arc<str>,
+    /// `None` where nothing is served, because no server was named.
+    path: Option<&'a str>,
+    /// What the path shows of the server's tools.
+    catalogue: Arc<Catalogue>,
+}
+
+impl<'a> Place<'a> {
+    fn find(args: &ExplainArgs, config: &'a Config, known: &Known) -> Result<Self, Failure> {
+        let name = match (&args.server, config.servers.as_slice()) {
+            (Some(name), []) if *name == config.server_name => name,
+            (Some(name), _) => config.server(name).map(|server| &server.name).ok_or_else(|| no_server(config, name))?,
+            (None, []) => &config.server_name,
+            (None, [one]) => &one.name,
+            (None, several) => {
+                let names: Vec<_> = several.iter().map(|server| server.name.as_str()).collect();
+                return Err(Failure::usage("which server is the message for?")
+                    .help(format!("say it with `--server NAME`: {}", names.join(", "))));
+            }
+        };
+        let catalogue = known.iter().find(|(known, _)| known == name).map(|(_, catalogue)| Arc::clone(catalogue));
+        let catalogue = catalogue.unwrap_or_default();
+        let server = Arc::from(name.as_str());
+        let leads = |endpoint: &&EndpointConfig| config.servers_of(endpoint).any(|server| server.name == *name);
+        let wanted = |endpoint: &&EndpointConfig| args.endpoint.as_ref().is_none_or(|path| *path == endpoint.path);
+        let Some(endpoint) = config.endpoints.iter().filter(leads).find(wanted) else {
+            let Some(path) = &args.endpoint else { return Ok(Self { server, path: None, catalogue }) };
+            let paths: Vec<_> = config.endpoints.iter().filter(leads).map(|endpoint| endpoint.path.as_str()).collect();
+            return Err(Failure::usage(format!("`{}` does not lead to `{name}`", escaped(path)))
+                .help(format!("these do: {}", paths.join(", "))));
+        };
+        let shown = config.servers_of(endpoint).zip(&endpoint.tools).find(|(server, _)| server.name == *name);
+        let catalogue = match shown {
+            Some((_, choice)) if !choice.is_all() => Arc::new(catalogue.only(&|tool| choice.has(tool))),
+            _ => catalogue,
+        };
+        Ok(Self { server, path: Some(&endpoint.path), catalogue })
+    }
 }
 
 fn text(path: &Path) -> Result<Bytes, Failure> {
@@ -131,7 +174,7 @@ fn call(
     config: &Config,
     message: Message,
     version: Version,
-    catalogue: Arc<Catalogue>,
+    place: &Place<'_>,
     examined: Option<&Examined>,
 ) -> Call {
     let caller = args
@@ -147,11 +190,12 @@ fn call(
         proofs,
         version,
         session: session(args, &message, version),
-        server: Arc::from(config.server_name.as_str()),
+        server: Arc::clone(&place.server),
         trace: TraceContext::from_request(&[], &[], Some(&message), [1; 16], [1; 8]),
         now: SystemClock.now(),
-        catalogue,
+        catalogue: Arc::clone(&place.catalogue),
         param_headers: Vec::new(),
+        transports: Vec::new(),
         answers: None,
     };
     Call { context: Arc::new(context), subject: Subject::Message(message) }
@@ -176,14 +220,14 @@ fn groups(args: &ExplainArgs, config: &Config, name: &str) -> Vec<String> {
     known.map(|key| key.groups.clone()).unwrap_or_default()
 }
 
-fn judge(loaded: &Loaded, call: &Call) -> Result<Exit, Failure> {
+fn judge(judged: &Judged, call: &Call) -> Result<Exit, Failure> {
     out::line(Styled(STRONG, "judge"))?;
     let mut refused: Option<Denial> = None;
-    for answer in loaded.plan.gate.explain(call) {
+    for answer in judged.plan.gate.explain(call) {
         show_guard(&answer)?;
         if answer.guard == "policy" {
-            show_policies(&each_policy(&loaded.policy, call))?;
-            for (agent, policies) in explain_agents(&loaded.policy, call) {
+            show_policies(&each_policy(&judged.policy, call))?;
+            for (agent, policies) in explain_agents(&judged.policy, call) {
                 out::line(format_args!("  for `{}` of the chain", escaped(&agent)))?;
                 show_policies(&policies)?;
             }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use portcullis_core::catalogue::Catalogue;
 use portcullis_policy::{PRESETS, Policies, Servers, TestFile, init_text, preset, run_tests, schema_text};
 
 use crate::cli::{PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
@@ -11,7 +12,7 @@ use crate::commands::{said, saved_catalogue};
 use crate::config::{PolicyPath, yaml};
 use crate::exit::{Exit, Failure};
 use crate::out::{self, BAD, GOOD, Styled};
-use crate::plan;
+use crate::plan::{self, Known};
 
 /// Prints a preset.
 pub(crate) fn show(name: &str) -> Result<Exit, Failure> {
@@ -20,14 +21,17 @@ pub(crate) fn show(name: &str) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
+fn named(known: &Known) -> impl Iterator<Item = (&str, &Catalogue)> {
+    known.iter().map(|(server, catalogue)| (server.as_str(), &**catalogue))
+}
+
 /// Writes a policy to start from.
 pub(crate) fn init(args: &PolicyInitArgs) -> Result<Exit, Failure> {
     if preset(&args.preset).is_none() {
         return Err(no_preset(&args.preset));
     }
     let known = find(&args.source)?;
-    let text =
-        init_text(&args.preset, [(known.server.as_str(), &*known.catalogue)]).ok_or_else(|| no_preset(&args.preset))?;
+    let text = init_text(&args.preset, named(&known)).ok_or_else(|| no_preset(&args.preset))?;
     write(args.output.as_deref(), &text, false)?;
     if let Some(path) = &args.output {
         out::note(format_args!(
@@ -38,10 +42,10 @@ pub(crate) fn init(args: &PolicyInitArgs) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Writes the Cedar schema of a server.
+/// Writes the Cedar schema of the servers.
 pub(crate) fn schema(args: &PolicySchemaArgs) -> Result<Exit, Failure> {
     let known = find(&args.source)?;
-    write(args.output.as_deref(), &schema_text([(known.server.as_str(), &*known.catalogue)]), true)?;
+    write(args.output.as_deref(), &schema_text(named(&known)), true)?;
     Ok(Exit::Success)
 }
 

@@ -1,16 +1,17 @@
 //! From what is written to what is meant: defaults filled in, paths resolved, and everything that is wrong found at once.
 
+mod endpoints;
+mod servers;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use portcullis_ledger::AuditError;
 use portcullis_server::ServerSettings;
-use portcullis_upstream::{HttpSettings, StdioSettings};
 
-use super::file::UpstreamFile;
+use self::endpoints::Parts;
 use super::{
-    COMMAND_LINE, Care, Config, DEFAULT_SERVER_NAME, File, Origin, Overrides, PolicyPath, Transport, UpstreamConfig,
-    default_audit_folder, key_file, yaml,
+    COMMAND_LINE, Config, File, GatewaySettings, Origin, Overrides, PolicyPath, default_audit_folder, key_file, yaml,
 };
 use crate::finding::Finding;
 
@@ -25,6 +26,11 @@ impl Complaints<'_> {
         let (file, place) =
             self.origin.map_or((COMMAND_LINE, None), |origin| (origin.name.as_str(), yaml::locate(&origin.text, key)));
         self.findings.push(Finding::error(file, key, text).at(place).help(help));
+    }
+
+    /// Whether this was said already.
+    fn has(&self, text: &str) -> bool {
+        self.findings.iter().any(|finding| finding.text == text)
     }
 }
 
@@ -42,13 +48,24 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
     times(&server, &mut complaints);
     identity(&mut server, folder, &mut complaints);
 
-    let policy = if overrides.policy.is_empty() {
+    let policy: Vec<_> = if overrides.policy.is_empty() {
         file.policy.0.iter().map(|text| PolicyPath::new(text, folder)).collect()
     } else {
         overrides.policy.iter().map(|text| PolicyPath::new(text, Path::new(""))).collect()
     };
-    let server_name = server_name(file.upstream.as_ref(), overrides, &mut complaints);
-    let upstream = upstream(file.upstream, &server_name, folder, overrides, &mut complaints);
+    let (server_name, servers) = servers::servers(file.upstream, file.upstreams, folder, overrides, &mut complaints);
+    gateway(&file.gateway, &mut complaints);
+    let parts = Parts { path: &server.path, gateway: &file.gateway, servers: &servers, folder };
+    // Endpoints of servers that are wrong would be called wrong for that alone.
+    let mut endpoints = if complaints.findings.is_empty() {
+        endpoints::endpoints(&parts, &file.endpoints, &mut complaints)
+    } else {
+        Vec::new()
+    };
+    if !overrides.policy.is_empty() {
+        // Whoever gives policies on the command line means everything that is served.
+        endpoints.iter_mut().for_each(|endpoint| endpoint.policy.clear());
+    }
     let admin = overrides.admin.or(file.admin.listen);
     loopback_admin(admin, &mut complaints);
     let mut audit = file.audit;
@@ -64,7 +81,9 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
         server,
         refusals: file.refusals,
         server_name,
-        upstream,
+        servers,
+        gateway: file.gateway,
+        endpoints,
         policy,
         guards: file.guards,
         audit,
@@ -74,9 +93,8 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
 }
 
 fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {
-    let path = &server.path;
-    if !path.starts_with('/') || path.contains(['?', '#']) || path.chars().any(char::is_whitespace) {
-        complaints.add("path", format!("`{path}` is not a path"), "write something like `/mcp`");
+    if let Err(why) = check_path(&server.path) {
+        complaints.add("path", why, "write something like `/mcp`");
     }
     for contradiction in server.contradictions() {
         // They begin with the name of their key.
@@ -114,6 +132,27 @@ fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {
                 "raise it, or lower `limits.message_bytes`",
             );
         }
+    }
+}
+
+/// Whether clients can ask for this path and get MCP.
+fn check_path(path: &str) -> Result<(), String> {
+    if !path.starts_with('/') || path.contains(['?', '#']) || path.chars().any(char::is_whitespace) {
+        return Err(format!("`{path}` is not a path"));
+    }
+    if path.starts_with("/.well-known") {
+        return Err(format!("`{path}` is where clients look for metadata"));
+    }
+    Ok(())
+}
+
+fn gateway(gateway: &GatewaySettings, complaints: &mut Complaints<'_>) {
+    if gateway.deadline_ms == 0 || gateway.deadline_ms > LONGEST_SECONDS * 1000 {
+        complaints.add(
+            "gateway.deadline_ms",
+            format!("`{}` is not between 1 and {} milliseconds (a year)", gateway.deadline_ms, LONGEST_SECONDS * 1000),
+            "remove the key to get its default",
+        );
     }
 }
 
@@ -180,76 +219,4 @@ fn loopback_admin(admin: Option<SocketAddr>, complaints: &mut Complaints<'_>) {
 /// `None` without a home: only commands that write a log need one, and they say so.
 fn audit_folder(written: Option<&Path>, folder: &Path, overrides: &Overrides) -> Option<PathBuf> {
     overrides.audit_log.clone().or_else(|| written.map(|path| folder.join(path))).or_else(default_audit_folder)
-}
-
-fn server_name(written: Option<&UpstreamFile>, overrides: &Overrides, complaints: &mut Complaints<'_>) -> String {
-    let named = overrides.name.clone().or_else(|| written.and_then(|upstream| upstream.name.clone()));
-    let name = named.unwrap_or_else(|| DEFAULT_SERVER_NAME.to_owned());
-    if !portcullis_policy::is_server_name(&name) {
-        complaints.add(
-            "upstream.name",
-            format!("`{name}` cannot be the name of a server"),
-            "use letters, digits and `_`, not starting with a digit, and no word of Cedar itself: policies refer to it",
-        );
-    }
-    name
-}
-
-fn upstream(
-    written: Option<UpstreamFile>,
-    name: &str,
-    folder: &Path,
-    overrides: &Overrides,
-    complaints: &mut Complaints<'_>,
-) -> Option<UpstreamConfig> {
-    let care = written.as_ref().map(|file| Care {
-        breaker: file.breaker.clone(),
-        health: file.health.clone(),
-        limits: file.limits.clone(),
-    });
-    let transport = from_command_line(overrides).or_else(|| from_file(written?, folder, complaints))?;
-    Some(UpstreamConfig { name: name.to_owned(), transport, care: care.unwrap_or_default() })
-}
-
-fn from_command_line(overrides: &Overrides) -> Option<Transport> {
-    if let Some(url) = &overrides.upstream {
-        return Some(Transport::Http(Box::new(HttpSettings::of_url(url.clone()))));
-    }
-    let (command, args) = overrides.command.split_first()?;
-    Some(Transport::Stdio(Box::new(StdioSettings::of_command(command.clone(), args.to_vec()))))
-}
-
-fn from_file(upstream: UpstreamFile, folder: &Path, complaints: &mut Complaints<'_>) -> Option<Transport> {
-    match (upstream.http, upstream.stdio) {
-        (Some(mut http), None) => {
-            http.headers.values_mut().for_each(|secret| secret.relative_to(folder));
-            if let Some(credentials) = &mut http.credentials {
-                credentials.relative_to(folder);
-            }
-            Some(Transport::Http(Box::new(http)))
-        }
-        (None, Some(mut stdio)) => {
-            stdio.env.values_mut().for_each(|secret| secret.relative_to(folder));
-            stdio.cwd = stdio.cwd.map(|cwd| folder.join(cwd));
-            if stdio.command.contains('/') {
-                let command = folder.join(&stdio.command);
-                // A child with a folder of its own would look for a relative program there.
-                let command = std::path::absolute(&command).unwrap_or(command);
-                stdio.command = command.to_string_lossy().into_owned();
-            }
-            Some(Transport::Stdio(Box::new(stdio)))
-        }
-        (Some(_), Some(_)) => {
-            complaints.add("upstream", "both `http` and `stdio` are given", "keep one: a gateway guards one server");
-            None
-        }
-        (None, None) => {
-            complaints.add(
-                "upstream",
-                "neither `http` nor `stdio` is given",
-                "add `http: { url: … }` or `stdio: { command: … }`",
-            );
-            None
-        }
-    }
 }

@@ -37,7 +37,7 @@ pub(crate) fn schema() -> Value {
 /// The reference page, as Markdown.
 pub(crate) fn markdown() -> String {
     let root = schema();
-    let mut page = Page { root: &root, text: HEAD.to_owned() };
+    let mut page = Page { root: &root, text: HEAD.to_owned(), listed: Vec::new() };
     for (name, schema) in properties(&root) {
         let node = page.resolve(schema);
         page.text.push_str(&format!("\n## `{name}`\n\n"));
@@ -45,6 +45,9 @@ pub(crate) fn markdown() -> String {
         if properties(node).next().is_some() {
             page.text.push_str(&format!("{about}\n\n"));
             page.members(name, node, 1);
+        } else if let Some(items) = page.items(node) {
+            page.text.push_str(&format!("{}. {about}\n\n", capital(&page.kind(schema))));
+            page.members(&format!("{name}[]"), items, 1);
         } else {
             page.text.push_str(&format!("{}. {about}\n", capital(&page.kind(schema))));
             page.words(node);
@@ -56,6 +59,8 @@ pub(crate) fn markdown() -> String {
 struct Page<'a> {
     root: &'a Value,
     text: String,
+    /// Types with members of their own that were described, and where.
+    listed: Vec<(&'a Value, String)>,
 }
 
 /// Deeper than any settings type nests; stops a schema that would refer to itself.
@@ -79,10 +84,22 @@ impl<'a> Page<'a> {
         some.map_or(schema, |some| self.resolve(some))
     }
 
+    /// What a list holds, if that has members of its own.
+    fn items(&self, schema: &'a Value) -> Option<&'a Value> {
+        let items = self.resolve(schema.get("items")?);
+        properties(items).next().is_some().then_some(items)
+    }
+
     fn members(&mut self, path: &str, schema: &'a Value, depth: usize) {
         if depth > MOST_DEPTH {
             return;
         }
+        // Once is enough, wherever the type stands.
+        if let Some((_, first)) = self.listed.iter().find(|(known, _)| std::ptr::eq(*known, schema)) {
+            let _ = writeln!(self.text, "- **`{path}.…`** (the same again): the keys of `{first}`.");
+            return;
+        }
+        self.listed.push((schema, path.to_owned()));
         let required: Vec<&str> =
             schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         for (name, member) in properties(schema) {
@@ -95,8 +112,10 @@ impl<'a> Page<'a> {
             self.words(node);
             if properties(node).next().is_some() {
                 self.members(&path, node, depth + 1);
+            } else if let Some(items) = self.items(node) {
+                self.members(&format!("{path}[]"), items, depth + 1);
             } else if let Some(items) = node.get("items") {
-                self.members(&format!("{path}[]"), self.resolve(items), depth + 1);
+                self.words(self.resolve(items));
             }
         }
     }

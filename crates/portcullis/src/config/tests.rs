@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, Overrides, PolicyPath, Transport, reference};
+mod servers;
+
+use super::{Config, ConfigError, EndpointConfig, Overrides, PolicyPath, Transport, reference};
 
 struct Folder(tempfile::TempDir);
 
@@ -46,7 +48,7 @@ fn nothing_configured_means_the_documented_defaults() {
     assert_eq!(config.server.path, "/mcp");
     assert!(config.policy.is_empty());
     assert!(config.admin.is_none());
-    assert!(config.upstream.is_none());
+    assert!(config.servers.is_empty() && config.endpoints.is_empty());
 }
 
 #[test]
@@ -62,11 +64,10 @@ fn the_command_line_wins_over_the_file() {
     let config = load(text, &overrides);
     assert_eq!(config.server.listen.port(), 2);
     assert_eq!(config.policy, [PolicyPath::Preset("observe")]);
-    let upstream = config.upstream.unwrap();
-    assert_eq!(upstream.name, "notes");
-    assert!(
-        matches!(upstream.transport, Transport::Stdio(stdio) if stdio.command == "server" && stdio.args == ["--fast"])
-    );
+    let [server] = config.servers.as_slice() else { panic!("{:?}", config.servers) };
+    assert_eq!((server.name.as_str(), server.ways.len()), ("notes", 1));
+    let Transport::Stdio(stdio) = &server.ways[0].transport else { panic!("not stdio") };
+    assert!(stdio.command == "server" && stdio.args == ["--fast"]);
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn relative_paths_start_at_the_folder_of_the_file() {
     let config = Config::load(Some(&folder.path()), &logged()).unwrap();
     let inside = |name: &str| folder.0.path().join(name);
     assert_eq!(config.policy, [PolicyPath::Path(inside("policies")), PolicyPath::Preset("read-only")]);
-    let Transport::Stdio(stdio) = config.upstream.unwrap().transport else { panic!("not stdio") };
+    let Transport::Stdio(stdio) = &config.servers[0].ways[0].transport else { panic!("not stdio") };
     assert_eq!(stdio.cwd, Some(inside("work")));
     assert_eq!(Path::new(&stdio.command), inside("server"));
 }
@@ -107,8 +108,8 @@ fn an_open_port_without_callers_is_refused() {
 
 #[test]
 fn a_key_that_this_build_does_not_have_is_an_error() {
-    let found = complaints("upstreams: {}\n");
-    assert_eq!(found, ["p.yaml:1:1: error[upstreams]: unknown key `upstreams`\n  help: did you mean `upstream`?"]);
+    let found = complaints("uptream: {}\n");
+    assert_eq!(found, ["p.yaml:1:1: error[uptream]: unknown key `uptream`\n  help: did you mean `upstream`?"]);
 }
 
 #[test]

@@ -17,9 +17,11 @@ use crate::finding::Finding;
 #[derive(Clone, Debug)]
 pub(crate) struct Cared {
     pub(crate) upstream: Arc<dyn Upstream>,
-    /// What is asked for its health, how often, and whether it is a child of ours.
-    pub(crate) checked: (Arc<Breaker>, HealthSettings, bool),
+    pub(crate) checked: Vec<Checked>,
 }
+
+/// What is asked for its health, how often, and whether it is a child of ours.
+pub(crate) type Checked = (Arc<Breaker>, HealthSettings, bool);
 
 /// A board that writes every change of a breaker into the log, and says it.
 pub(crate) fn board(ledger: Arc<dyn Ledger>, clock: Arc<dyn Clock>) -> HealthBoard {
@@ -54,46 +56,69 @@ fn told(changed: &Changed<'_>) -> String {
     format!("{whose} is {to}: {why}{}", time.unwrap_or_default())
 }
 
-/// Puts breaker, health and limits around a server. What `board` knows of it already is kept.
+/// Puts breaker, health and limits around a server. `ways`: one for each of its transports. What `board` knows of it already is kept.
 ///
 /// # Errors
-/// A setting that cannot work, with its section.
-pub(crate) fn care(
-    config: &UpstreamConfig,
-    upstream: Arc<dyn Upstream>,
+/// Settings that cannot work, with their places.
+pub(super) fn care(
+    config: &Config,
+    server: &UpstreamConfig,
+    ways: Vec<Arc<dyn Upstream>>,
     board: &HealthBoard,
-) -> Result<Cared, (&'static str, SettingsError)> {
-    let (terms, walls) = checked(config)?;
-    let name: Arc<str> = Arc::clone(upstream.name());
-    let (transport, child) = match config.transport {
-        Transport::Http(_) => ("http", false),
-        Transport::Stdio(_) => ("stdio", true),
+) -> Result<Cared, Vec<Finding>> {
+    let (terms, walls) = terms(config, server).map_err(|finding| vec![*finding])?;
+    let name: Arc<str> = Arc::from(server.name.as_str());
+    let mut checked = Vec::with_capacity(ways.len());
+    let mut guarded: Vec<Arc<dyn Upstream>> = Vec::with_capacity(ways.len());
+    for ((word, way), upstream) in words(server).into_iter().zip(&server.ways).zip(ways) {
+        let breaker = Breaker::new(upstream, board.track(&name, &word, terms.clone()));
+        let child = matches!(way.transport, Transport::Stdio(_));
+        checked.push((Arc::clone(&breaker), server.care.health.clone(), child));
+        guarded.push(breaker);
+    }
+    let one = match (guarded.pop(), guarded.is_empty()) {
+        (Some(only), true) => only,
+        _ => return Err(vec![only_one(config, server)]),
     };
-    let breaker = Breaker::new(upstream, board.track(&name, transport, terms));
-    let guarded = Arc::clone(&breaker) as Arc<dyn Upstream>;
-    let upstream = Bulkhead::new(guarded, board.room(&name, &walls));
-    Ok(Cared { upstream, checked: (breaker, config.care.health.clone(), child) })
+    Ok(Cared { upstream: Bulkhead::new(one, board.room(&name, &walls)), checked })
 }
 
 /// Whether the settings can work.
-pub(crate) fn check(config: &Config) -> Option<Finding> {
-    let (section, error) = checked(config.upstream.as_ref()?).err()?;
-    Some(complaint(config, section, &error))
+pub(super) fn check(config: &Config, server: &UpstreamConfig) -> Option<Finding> {
+    match terms(config, server) {
+        Err(finding) => Some(*finding),
+        Ok(_) if server.ways.len() > 1 => Some(only_one(config, server)),
+        Ok(_) => None,
+    }
 }
 
-/// A setting that cannot work, with its place.
-pub(crate) fn complaint(config: &Config, section: &'static str, error: &SettingsError) -> Finding {
-    super::upstream::complaint_in(config, section, error)
+fn only_one(config: &Config, server: &UpstreamConfig) -> Finding {
+    let key = format!("{}.transports", server.key);
+    config.finding(&key, "more than one way to a server is not supported yet").help("keep the preferred one")
 }
 
-fn checked(config: &UpstreamConfig) -> Result<(Terms, Walls), (&'static str, SettingsError)> {
-    let care = &config.care;
-    let of_breaker = |error| ("upstream.breaker", error);
-    let terms = Terms {
-        breaker: care.breaker.rules().map_err(of_breaker)?,
-        tools: care.breaker.tool_rules().map_err(of_breaker)?,
-        health: care.health.thresholds().map_err(|error| ("upstream.health", error))?,
+/// Names of a server's transports on the board: what they are, and which where it has several alike.
+fn words(server: &UpstreamConfig) -> Vec<String> {
+    let mut words: Vec<String> = Vec::with_capacity(server.ways.len());
+    for way in &server.ways {
+        let word = way.transport.word();
+        let alike = words.iter().filter(|other| other.split('-').next() == Some(word)).count();
+        words.push(if alike == 0 { word.to_owned() } else { format!("{word}-{}", alike + 1) });
+    }
+    words
+}
+
+fn terms(config: &Config, server: &UpstreamConfig) -> Result<(Terms, Walls), Box<Finding>> {
+    let care = &server.care;
+    let of = |section: &'static str| {
+        let key = format!("{}.{section}", server.key);
+        move |error: SettingsError| Box::new(super::upstream::complaint(config, &key, &error))
     };
-    let walls = care.limits.walls().map_err(|error| ("upstream.limits", error))?;
+    let terms = Terms {
+        breaker: care.breaker.rules().map_err(of("breaker"))?,
+        tools: care.breaker.tool_rules().map_err(of("breaker"))?,
+        health: care.health.thresholds().map_err(of("health"))?,
+    };
+    let walls = care.limits.walls().map_err(of("limits"))?;
     Ok((terms, walls))
 }

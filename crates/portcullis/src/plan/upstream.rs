@@ -6,26 +6,28 @@ use std::sync::Arc;
 use portcullis_core::clock::Clock;
 use portcullis_core::ledger::{Ledger, Notice, Record};
 use portcullis_core::upstream::Upstream;
-use portcullis_core::wire::Limits;
 use portcullis_identity::chain::{ChainSigner, Direction};
 use portcullis_server::SystemClock;
-use portcullis_upstream::{Children, HttpUpstream, PipeUpstream, SettingsError, StderrSink};
+use portcullis_upstream::{Children, HealthBoard, HttpUpstream, PipeUpstream, SettingsError, StderrSink};
 
+use super::care::{self, Cared};
 use crate::config::{Config, Transport, UpstreamConfig};
 use crate::finding::Finding;
 use crate::out;
 
-/// Makes the upstream; opens no connection and starts no child. `chain` signs what call chains tell the next gateway.
+/// Makes the upstream of one server with everything around it; opens no connection and starts no child. `chain` signs what call chains tell
+/// the next gateway.
 ///
 /// # Errors
-/// A setting that cannot work, naming its key.
+/// Everything that cannot work, with its place.
 pub(crate) fn make(
-    config: &UpstreamConfig,
-    limits: Limits,
+    config: &Config,
+    server: &UpstreamConfig,
+    board: &HealthBoard,
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
     chain: Option<Arc<ChainSigner>>,
-) -> Result<Arc<dyn Upstream>, SettingsError> {
+) -> Result<Cared, Vec<Finding>> {
     let told = Arc::clone(&clock);
     let sink = StderrSink::new(move |server, line| {
         tracing::info!(%server, "{}", out::escaped(line));
@@ -33,19 +35,25 @@ pub(crate) fn make(
         // What cannot be written is counted by the ledger, like everything it loses.
         let _lost = ledger.append(Record::Notice(Box::new(Notice { at, code: "child_stderr", server, detail })));
     });
-    build(config, limits, clock, chain, sink, true)
+    let ways = Maker { config, server, clock, chain, sink, here: true }.ways()?;
+    care::care(config, server, ways, board)
 }
 
-/// Whether the settings can work, as far as that can be told without contacting anyone.
-pub(crate) fn check(config: &Config) -> Option<Finding> {
-    let upstream = config.upstream.as_ref()?;
-    let (limits, sink) = (config.server.limits.reader(), StderrSink::new(|_, _| {}));
+/// What cannot work, as far as that can be told without contacting anyone.
+pub(crate) fn check(config: &Config) -> Vec<Finding> {
+    let (clock, sink): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), StderrSink::new(|_, _| {}));
     let chain = match chain_signer(config) {
         Ok(chain) => chain,
-        Err(finding) => return Some(*finding),
+        Err(finding) => return vec![*finding],
     };
-    let error = build(upstream, limits, Arc::new(SystemClock), chain, sink, false).err()?;
-    Some(complaint(config, upstream, &error))
+    let of = |server| {
+        let (clock, chain, sink) = (Arc::clone(&clock), chain.clone(), sink.clone());
+        let ways = Maker { config, server, clock, chain, sink, here: false }.ways();
+        let mut findings = ways.err().unwrap_or_default();
+        findings.extend(care::check(config, server));
+        findings
+    };
+    config.servers.iter().flat_map(of).collect()
 }
 
 /// What signs our entry in call chains, if there is a key to sign with. Its keys are read once: the upstream is made at the start.
@@ -57,16 +65,7 @@ pub(crate) fn chain_signer(config: &Config) -> Result<Option<Arc<ChainSigner>>, 
 }
 
 /// A setting that cannot work, with its place. The settings' own errors begin with the name of the key.
-pub(crate) fn complaint(config: &Config, upstream: &UpstreamConfig, error: &SettingsError) -> Finding {
-    let section = match &upstream.transport {
-        Transport::Http(_) => "upstream.http",
-        Transport::Stdio(_) => "upstream.stdio",
-    };
-    complaint_in(config, section, error)
-}
-
-/// The same in a section that is known.
-pub(super) fn complaint_in(config: &Config, section: &str, error: &SettingsError) -> Finding {
+pub(super) fn complaint(config: &Config, section: &str, error: &SettingsError) -> Finding {
     let text = error.to_string();
     let named = text.strip_prefix('`').and_then(|rest| rest.split_once("`: "));
     match named {
@@ -81,26 +80,47 @@ fn colon(text: &str) -> String {
     if verb { text.to_owned() } else { format!("cannot work: {text}") }
 }
 
-/// `here`: the server is to be started on this machine, so its program must exist; a check may run elsewhere.
-fn build(
-    config: &UpstreamConfig,
-    limits: Limits,
+/// What the upstream of one server is made of.
+struct Maker<'a> {
+    config: &'a Config,
+    server: &'a UpstreamConfig,
     clock: Arc<dyn Clock>,
     chain: Option<Arc<ChainSigner>>,
     sink: StderrSink,
+    /// The server is to be started on this machine, so its program must exist; a check may run elsewhere.
     here: bool,
-) -> Result<Arc<dyn Upstream>, SettingsError> {
-    let name = Arc::from(config.name.as_str());
-    Ok(match &config.transport {
-        Transport::Http(settings) => HttpUpstream::new(name, settings, limits, clock, chain)?,
-        Transport::Stdio(settings) => {
-            let upstream = PipeUpstream::<Children>::new(name, settings, limits, guardian(), sink)?;
-            if here {
-                upstream.find_program()?;
+}
+
+impl Maker<'_> {
+    /// One upstream for each way, in their order.
+    fn ways(&self) -> Result<Vec<Arc<dyn Upstream>>, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut ways = Vec::with_capacity(self.server.ways.len());
+        for way in &self.server.ways {
+            match self.transport(&way.transport) {
+                Ok(upstream) => ways.push(upstream),
+                Err(error) => findings.push(complaint(self.config, &way.key, &error)),
             }
-            upstream
         }
-    })
+        if findings.is_empty() { Ok(ways) } else { Err(findings) }
+    }
+
+    fn transport(&self, transport: &Transport) -> Result<Arc<dyn Upstream>, SettingsError> {
+        let name = Arc::from(self.server.name.as_str());
+        let limits = self.config.server.limits.reader();
+        Ok(match transport {
+            Transport::Http(settings) => {
+                HttpUpstream::new(name, settings, limits, Arc::clone(&self.clock), self.chain.clone())?
+            }
+            Transport::Stdio(settings) => {
+                let upstream = PipeUpstream::<Children>::new(name, settings, limits, guardian(), self.sink.clone())?;
+                if self.here {
+                    upstream.find_program()?;
+                }
+                upstream
+            }
+        })
+    }
 }
 
 /// Our own program, which ties the life of a child to ours. The kernel's name for it stays right when the file is replaced by an upgrade.
@@ -109,9 +129,13 @@ fn guardian() -> Option<PathBuf> {
     if own.exists() { Some(own) } else { std::env::current_exe().ok() }
 }
 
-/// What the server is, for a person. Shows no secret: headers and environment are left out.
+/// What the server is, for a person: its first way. Shows no secret: headers and environment are left out.
 pub(crate) fn describe(config: &UpstreamConfig) -> String {
-    match &config.transport {
+    config.ways.first().map(|way| describe_transport(&way.transport)).unwrap_or_default()
+}
+
+fn describe_transport(transport: &Transport) -> String {
+    match transport {
         Transport::Http(settings) => out::clipped(&settings.url, 100),
         Transport::Stdio(settings) => {
             // The end of a long path says more than its beginning.

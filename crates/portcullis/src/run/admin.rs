@@ -42,7 +42,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(crate) struct Views {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: Arc<AuditLog>,
-    pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) upstreams: Vec<Arc<dyn Upstream>>,
     pub(crate) board: Arc<HealthBoard>,
 }
 
@@ -144,9 +144,18 @@ fn health(views: &Views) -> Response<Full<Bytes>> {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };
-    let server = json!({ "name": &**views.upstream.name(), "reached": views.upstream.catalogue().is_read() });
     let servers = servers::brief(&views.board);
-    page(status, JSON, format!("{}\n", json!({ "log": log, "server": server, "servers": servers })))
+    let mut text = json!({ "log": log, "servers": servers });
+    let of =
+        |upstream: &Arc<dyn Upstream>| json!({ "name": &**upstream.name(), "reached": upstream.catalogue().is_read() });
+    let all: Vec<_> = views.upstreams.iter().map(of).collect();
+    // One server has stood under this name before there were several.
+    if let (Some(members), [only]) = (text.as_object_mut(), all.as_slice()) {
+        members.insert("server".to_owned(), only.clone());
+    } else if let Some(members) = text.as_object_mut() {
+        members.insert("reached".to_owned(), all.into());
+    }
+    page(status, JSON, format!("{text}\n"))
 }
 
 fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {

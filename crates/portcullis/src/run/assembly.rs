@@ -1,41 +1,56 @@
 //! Putting the parts together, in the order in which each can refuse to start: policy, log, upstream, socket, and last the server itself.
 
-use std::sync::Arc;
+mod endpoints;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::clock::Clock;
 use portcullis_core::ledger::Ledger;
-use portcullis_core::refusal::Fault;
+use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Upstream;
 use portcullis_ledger::{AuditError, AuditLog, Metrics};
 use portcullis_server::{Bound, Gateway, SystemClock};
-use portcullis_upstream::{Breaker, HealthBoard, HealthSettings};
+use portcullis_upstream::HealthBoard;
 use tokio::net::TcpListener;
 
 use super::{admin, notice};
 use crate::commands::said;
-use crate::config::{Config, UpstreamConfig};
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::out;
-use crate::plan::{self, Cared, Chosen, Loaded};
+use crate::plan::{self, Checked, Chosen, Known, Loaded};
 
 /// Everything of a gateway that is ready to serve.
 #[derive(Debug)]
 pub(crate) struct Assembly {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) bound: Bound,
-    pub(crate) upstream: Arc<dyn Upstream>,
+    /// In the order of the configuration.
+    pub(crate) servers: Vec<Guarded>,
     pub(crate) board: Arc<HealthBoard>,
     /// What is asked for its health.
-    pub(crate) checked: Vec<(Arc<Breaker>, HealthSettings, bool)>,
+    pub(crate) checked: Vec<Checked>,
     pub(crate) ledger: Arc<AuditLog>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin: Option<TcpListener>,
     pub(crate) chosen: Chosen,
     pub(crate) loaded: Loaded,
-    /// What the server offers, or why it could not be asked.
-    pub(crate) reached: Result<Arc<Catalogue>, Fault>,
 }
+
+/// A server that was asked what it offers.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    pub(crate) upstream: Arc<dyn Upstream>,
+    /// What it offers, or why that is not known yet.
+    pub(crate) answer: Result<Arc<Catalogue>, Fault>,
+}
+
+/// How long the start waits for the slowest of several servers. 10 s: those that are up have answered, and a child that must be downloaded
+/// first does not hold up the others; it is asked on in the background.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Puts a gateway together and opens its sockets.
 pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
@@ -44,77 +59,120 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
             "give one with `--policy` (the preset `observe` permits and records everything), or listen on 127.0.0.1",
         )
     })?;
-    let server = config.upstream.as_ref().ok_or_else(|| {
-        Failure::usage("no server to guard")
-            .help("name one: `--upstream URL`, or `-- COMMAND ARGS…`, or `upstream:` in the configuration")
-    })?;
+    if config.servers.is_empty() {
+        return Err(Failure::usage("no server to guard")
+            .help("name one: `--upstream URL`, or `-- COMMAND ARGS…`, or `upstream:` in the configuration"));
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new());
     let ledger = open_log(config, Arc::clone(&clock), Arc::clone(&metrics))?;
     let record: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
-    let chain = plan::chain_signer(config).map_err(|finding| said(&[*finding], Exit::Usage))?;
-    let upstream =
-        plan::make_upstream(server, config.server.limits.reader(), Arc::clone(&record), Arc::clone(&clock), chain)
-            .map_err(|error| said(&[plan::upstream_complaint(config, server, &error)], Exit::Usage))?;
     let board = Arc::new(plan::health_board(Arc::clone(&record), Arc::clone(&clock)));
-    let Cared { upstream, checked } = plan::care(server, upstream, &board)
-        .map_err(|(section, error)| said(&[plan::care_complaint(config, section, &error)], Exit::Usage))?;
+    let (upstreams, checked) = upstreams(config, &board, &record, &clock)?;
     let admin = match config.admin {
         Some(address) => Some(admin::bind(address).await?),
         None => None,
     };
 
-    // The plan without the server's tools finds wrong files before a child is started; the sockets come next, so that a port in use
-    // is told at once; the server is asked last, because that can take a minute.
-    let blind = plan::load(config, &chosen, None).map_err(|findings| said(&findings, Exit::Usage))?;
-    let gateway = Gateway::new(config.server.clone(), blind.plan.clone(), Arc::clone(&upstream), record, clock)
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    // The plan without the servers' tools finds wrong files before a child is started; the sockets come next, so that a port in use
+    // is told at once; the servers are asked last, because that can take a minute.
+    let blind =
+        plan::load(config, &chosen, &plan::known(config, |_| None)).map_err(|findings| said(&findings, Exit::Usage))?;
+    let gateway = endpoints::gateway(config, &blind, &upstreams, record, clock)?;
     let bound = gateway.bind().await.map_err(|error| {
         Failure::new(format!("cannot listen on {}: {error}", config.server.listen))
             .help("choose another address with `--listen`")
     })?;
-    tracing::info!(server = %server.name, "asking for its tools: {}", plan::describe_upstream(server));
-    let reached = upstream.refresh().await;
-    let loaded = match against(config, &chosen, server, &reached, blind) {
+    let servers = ask(config, upstreams).await;
+    let loaded = match against(config, &chosen, &servers, blind) {
         Ok(loaded) => loaded,
         Err(failure) => {
-            upstream.shut_down().await;
+            shut_down(&servers).await;
             return Err(failure);
         }
     };
-    gateway.reload(&loaded.plan);
+    gateway.reload_plans(loaded.plans(config));
     notice(ledger.as_ref(), "started", format!("listening on {}", bound.local_addr));
-    notice(ledger.as_ref(), "plan", format!("plan {} in force", loaded.plan.digest));
-    let checked = vec![checked];
-    Ok(Assembly { gateway, bound, upstream, board, checked, ledger, metrics, admin, chosen, loaded, reached })
+    notice(ledger.as_ref(), "plan", format!("plan {} in force", loaded.common.plan.digest));
+    Ok(Assembly { gateway, bound, servers, board, checked, ledger, metrics, admin, chosen, loaded })
 }
 
-/// The plan checked against what the server really offers; the unchecked one when the server cannot be asked.
-fn against(
+/// The upstream of every server, in the order of the configuration, and what is asked for its health.
+fn upstreams(
     config: &Config,
-    chosen: &Chosen,
-    server: &UpstreamConfig,
-    reached: &Result<Arc<Catalogue>, Fault>,
-    blind: Loaded,
-) -> Result<Loaded, Failure> {
-    match reached {
-        Ok(catalogue) => {
-            let loaded = plan::load(config, chosen, Some(catalogue)).map_err(|findings| {
-                let failure = said(&findings, Exit::Usage);
-                out::note(format_args!(
-                    "the policy does not fit the tools of {}; nothing was started",
-                    plan::describe_upstream(server)
-                ));
-                failure
-            })?;
-            loaded.warnings.iter().for_each(out::note);
-            Ok(loaded)
-        }
-        Err(fault) => {
-            tracing::warn!(server = %server.name, %fault, "the server cannot be asked for its tools; starting anyway, and trying again");
-            Ok(blind)
+    board: &HealthBoard,
+    record: &Arc<dyn Ledger>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Vec<Arc<dyn Upstream>>, Vec<Checked>), Failure> {
+    let chain = plan::chain_signer(config).map_err(|finding| said(&[*finding], Exit::Usage))?;
+    let (mut findings, mut checked) = (Vec::new(), Vec::new());
+    let mut upstreams = Vec::with_capacity(config.servers.len());
+    for server in &config.servers {
+        match plan::make_upstream(config, server, board, Arc::clone(record), Arc::clone(clock), chain.clone()) {
+            Ok(cared) => {
+                upstreams.push(cared.upstream);
+                checked.extend(cared.checked);
+            }
+            Err(found) => findings.extend(found),
         }
     }
+    if findings.is_empty() { Ok((upstreams, checked)) } else { Err(said(&findings, Exit::Usage)) }
+}
+
+/// Asks all servers at once. Each has its own deadline; several are waited for together only for as long as is good for those that answer.
+async fn ask(config: &Config, upstreams: Vec<Arc<dyn Upstream>>) -> Vec<Guarded> {
+    let several = upstreams.len() > 1;
+    let asking = config.servers.iter().zip(upstreams).map(|(server, upstream)| async move {
+        tracing::info!(server = %server.name, "asking for its tools: {}", plan::describe_upstream(server));
+        let asked = Arc::clone(&upstream);
+        // A task of its own: what is not waited for goes on, and whoever asks next joins it.
+        let answering = tokio::spawn(async move { asked.refresh().await });
+        let patience = if several { PATIENCE } else { Duration::MAX };
+        let answer = match tokio::time::timeout(patience, answering).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(broken)) => Err(Fault::new(FaultKind::Died, broken.to_string())),
+            Err(_) => {
+                Err(Fault::new(FaultKind::TimedOut, format!("no answer within {} s; asked on", PATIENCE.as_secs())))
+            }
+        };
+        Guarded { upstream, answer }
+    });
+    join_all(asking).await
+}
+
+/// Ends all servers, together.
+pub(crate) async fn shut_down(servers: &[Guarded]) {
+    join_all(servers.iter().map(|server| server.upstream.shut_down())).await;
+}
+
+/// What the servers offer now, as the plan takes it.
+pub(crate) fn offered(config: &Config, servers: &[Arc<dyn Upstream>]) -> Known {
+    let of = |name: &str| servers.iter().find(|upstream| **upstream.name() == *name);
+    plan::known(config, |name| of(name).map(|upstream| upstream.catalogue()))
+}
+
+/// The plan checked against what the servers really offer; of one that cannot be asked, nothing is checked.
+fn against(config: &Config, chosen: &Chosen, servers: &[Guarded], blind: Loaded) -> Result<Loaded, Failure> {
+    for Guarded { upstream, answer } in servers {
+        if let Err(fault) = answer {
+            tracing::warn!(server = %upstream.name(), %fault, "the server cannot be asked for its tools; starting anyway, and trying again");
+        }
+    }
+    if servers.iter().all(|server| server.answer.is_err()) {
+        return Ok(blind);
+    }
+    let answers = |name: &str| {
+        let server = servers.iter().find(|server| **server.upstream.name() == *name)?;
+        server.answer.as_ref().ok().cloned()
+    };
+    let loaded = plan::load(config, chosen, &plan::known(config, answers)).map_err(|findings| {
+        let failure = said(&findings, Exit::Usage);
+        let whose: Vec<_> = config.servers.iter().map(plan::describe_upstream).collect();
+        out::note(format_args!("the policy does not fit the tools of {}; nothing was started", whose.join(", ")));
+        failure
+    })?;
+    loaded.warnings.iter().for_each(out::note);
+    Ok(loaded)
 }
 
 fn open_log(config: &Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Arc<AuditLog>, Failure> {

@@ -5,9 +5,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use portcullis_policy::Summary;
+use portcullis_upstream::Choice;
 
-use super::Assembly;
-use crate::config::Config;
+use super::{Assembly, Guarded};
+use crate::config::{Config, EndpointConfig, UpstreamConfig};
 use crate::exit::Failure;
 use crate::out::{self, DIM, NAME, STRONG, Styled, WARN};
 use crate::plan::{Chosen, describe_upstream};
@@ -15,10 +16,15 @@ use crate::plan::{Chosen, describe_upstream};
 /// Prints the banner.
 pub(crate) fn show(config: &Config, assembly: &Assembly) -> Result<(), Failure> {
     let address = assembly.bound.local_addr;
-    let url = format!("{}://{address}{}", scheme(config), config.server.path);
+    let url = format!("{}://{address}{}", scheme(config), config.path());
     out::line(format_args!("{} listens on {}", Styled(STRONG, "Portcullis"), Styled(NAME, &url)))?;
-    out::line(format_args!("  guards   {}", guarded(config, assembly)))?;
-    out::line(format_args!("  policy   {}", policy(&assembly.chosen, &assembly.loaded.summary)))?;
+    for (index, text) in guarded(config, &assembly.servers).iter().enumerate() {
+        out::line(format_args!("  {:<8} {text}", if index == 0 { "guards" } else { "" }))?;
+    }
+    for (index, text) in paths(config).iter().enumerate() {
+        out::line(format_args!("  {:<8} {text}", if index == 0 { "paths" } else { "" }))?;
+    }
+    out::line(format_args!("  policy   {}", policy(&assembly.chosen, &assembly.loaded.common.summary)))?;
     out::line(format_args!("  callers  {}", callers(config)))?;
     out::line(format_args!("  log      {}", assembly.ledger.layout().folder().display()))?;
     if let Some(admin) = assembly.admin.as_ref().and_then(|listener| listener.local_addr().ok()) {
@@ -34,12 +40,16 @@ const fn scheme(config: &Config) -> &'static str {
     if config.server.tls.is_some() { "https" } else { "http" }
 }
 
-fn guarded(config: &Config, assembly: &Assembly) -> String {
-    let name = Styled(NAME, &config.server_name);
-    let what = config.upstream.as_ref().map(describe_upstream).unwrap_or_default();
-    match &assembly.reached {
+/// One line for each server.
+fn guarded(config: &Config, servers: &[Guarded]) -> Vec<String> {
+    config.servers.iter().zip(servers).map(|(server, guarded)| of_server(server, guarded)).collect()
+}
+
+fn of_server(server: &UpstreamConfig, guarded: &Guarded) -> String {
+    let (name, what) = (Styled(NAME, &server.name), describe_upstream(server));
+    match &guarded.answer {
         Ok(catalogue) => {
-            let era = assembly.upstream.era().map_or("unknown", |era| era.as_str());
+            let era = guarded.upstream.era().map_or("unknown", |era| era.as_str());
             let count = catalogue.tools().len();
             let tools = if count == 1 { "tool" } else { "tools" };
             format!("{name} ({count} {tools}, {era} era): {what}")
@@ -49,6 +59,30 @@ fn guarded(config: &Config, assembly: &Assembly) -> String {
             Styled(WARN, format!("– does not answer yet: {}", out::escaped(&fault.to_string())))
         ),
     }
+}
+
+/// What is served where, unless it is one server at one path. The paths of single servers are one line: they follow from the names.
+fn paths(config: &Config) -> Vec<String> {
+    let (alone, others): (Vec<_>, Vec<_>) =
+        config.endpoints.iter().partition(|endpoint| endpoint.key.is_none() && endpoint.names.is_none());
+    if others.is_empty() && config.servers.len() < 2 {
+        return Vec::new();
+    }
+    let mut lines: Vec<_> = others.iter().map(|endpoint| of_path(config, endpoint)).collect();
+    if let Some(first) = alone.last() {
+        let parent = first.path.rsplit_once('/').map(|(parent, _)| parent).unwrap_or_default();
+        lines.push(format!("{}: each of them alone, under its own names", Styled(NAME, format!("{parent}/NAME"))));
+    }
+    lines
+}
+
+/// One path, for a person.
+pub(crate) fn of_path(config: &Config, endpoint: &EndpointConfig) -> String {
+    let names: Vec<_> = config.servers_of(endpoint).map(|server| server.name.as_str()).collect();
+    let how = if endpoint.names.is_some() { ", merged" } else { ", alone" };
+    let chosen = if endpoint.tools.iter().all(Choice::is_all) { "" } else { ", chosen tools" };
+    let own = if endpoint.policy.is_empty() { "" } else { ", policy of its own" };
+    format!("{}: {}{how}{chosen}{own}", Styled(NAME, &endpoint.path), names.join(", "))
 }
 
 fn policy(chosen: &Chosen, summary: &Summary) -> String {
@@ -102,7 +136,7 @@ fn callers(config: &Config) -> String {
 
 /// The entry of `mcpServers` that most clients take.
 pub(crate) fn snippet(config: &Config, address: SocketAddr) -> String {
-    let here = || format!("{}://{}{}", scheme(config), reachable(address), config.server.path);
+    let here = || format!("{}://{}{}", scheme(config), reachable(address), config.path());
     let url = config.server.public_url.clone().unwrap_or_else(here);
     let mut entry = serde_json::json!({ "type": "http", "url": url });
     let identity = &config.server.identity;
@@ -113,7 +147,13 @@ pub(crate) fn snippet(config: &Config, address: SocketAddr) -> String {
         entry.insert("headers".to_owned(), serde_json::json!({ "Authorization": "Bearer YOUR-KEY" }));
     }
     let mut servers = serde_json::Map::new();
-    servers.insert(config.server_name.clone(), entry);
+    // For several the name of what stands in front of them.
+    let name = match config.servers.as_slice() {
+        [] => &config.server_name,
+        [one] => &one.name,
+        [_, _, ..] => "portcullis",
+    };
+    servers.insert(name.to_owned(), entry);
     serde_json::json!({ "mcpServers": servers }).to_string()
 }
 

@@ -1,12 +1,15 @@
 //! SIGHUP: configuration, policies and callers read again. The new plan is whole or it is not used: the old one stays in force and says so.
 //! A changed key file: its keys alone, whatever state the rest is in, because taking back a key must not wait for a policy to be right.
 
+use std::sync::Arc;
+
 use portcullis_core::ledger::Ledger;
 use portcullis_core::upstream::Upstream;
 use portcullis_server::{Gateway, IdentitySettings};
 
+use super::assembly::offered;
 use super::{Sources, notice};
-use crate::config::{Config, key_file};
+use crate::config::{Config, EndpointConfig, key_file};
 use crate::exit::Exit;
 use crate::{commands, out, plan};
 
@@ -16,12 +19,11 @@ pub(crate) fn reload(
     identity: &mut IdentitySettings,
     sources: &Sources,
     gateway: &Gateway,
-    upstream: &dyn Upstream,
+    upstreams: &[Arc<dyn Upstream>],
     ledger: &dyn Ledger,
 ) {
     // On its own: certificates that cannot be used say nothing about the rest, nor the rest about them.
     gateway.refresh_tls(true);
-    let catalogue = upstream.catalogue();
     let kept = |why: &str| {
         tracing::error!("the old plan stays in force: {why}");
         notice(ledger, "plan_kept", format!("reload failed, the old plan stays in force: {why}"));
@@ -34,12 +36,16 @@ pub(crate) fn reload(
             return kept(if failure.text.is_empty() { "the configuration is wrong" } else { &failure.text });
         }
     };
-    if config.server_name != running.server_name {
+    if names(&config) != names(running) {
         // Policies name tools by their server; under another name they would match nothing that is called.
-        return kept("`upstream.name` has changed; that takes a restart");
+        return kept("the names of the servers have changed; that takes a restart");
+    }
+    if paths(&config) != paths(running) {
+        // A plan is made for a path, its servers and their tools; what was opened or closed with them stays as it is until then.
+        return kept("`endpoints` have changed in more than their policies; that takes a restart");
     }
     let Some(chosen) = plan::choose(&config) else { return kept("there is no policy any more") };
-    match plan::load(&config, &chosen, Some(&catalogue)) {
+    match plan::load(&config, &chosen, &offered(&config, upstreams)) {
         Ok(loaded) => {
             loaded.warnings.iter().for_each(out::note);
             for section in fixed(running, &config) {
@@ -49,9 +55,9 @@ pub(crate) fn reload(
             if let Err(error) = gateway.reload_identity(&config.server.identity) {
                 return kept(&error.to_string());
             }
-            *identity = config.server.identity;
-            let digest = loaded.plan.digest.clone();
-            gateway.reload(&loaded.plan);
+            *identity = config.server.identity.clone();
+            let digest = loaded.common.plan.digest.clone();
+            gateway.reload_plans(loaded.plans(&config));
             tracing::info!(plan = %digest, "policies, guards and callers reloaded");
             notice(ledger, "plan", format!("plan {digest} in force after a reload"));
         }
@@ -90,6 +96,18 @@ pub(crate) fn keys(identity: &mut IdentitySettings, gateway: &Gateway, ledger: &
     }
 }
 
+fn names(config: &Config) -> Vec<&str> {
+    config.servers.iter().map(|server| server.name.as_str()).collect()
+}
+
+/// The endpoints but for their policies.
+fn paths(config: &Config) -> Vec<String> {
+    let of = |EndpointConfig { path, servers, tools, names, policy: _, key: _ }: &EndpointConfig| {
+        format!("{path:?} {servers:?} {tools:?} {names:?}")
+    };
+    config.endpoints.iter().map(of).collect()
+}
+
 /// Sections that are read only at start and differ now.
 fn fixed(running: &Config, new: &Config) -> Vec<&'static str> {
     let differs = |old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| format!("{old:?}") != format!("{new:?}");
@@ -108,7 +126,8 @@ fn fixed(running: &Config, new: &Config) -> Vec<&'static str> {
         ("sessions", differs(&old.sessions, &server.sessions)),
         ("limits", differs(&old.limits, &server.limits)),
         ("timeouts", differs(&old.timeouts, &server.timeouts)),
-        ("upstream", differs(&running.upstream, &new.upstream)),
+        (if new.servers.len() == 1 { "upstream" } else { "upstreams" }, differs(&running.servers, &new.servers)),
+        ("gateway", differs(&running.gateway, &new.gateway)),
         ("audit", differs(&running.audit, &new.audit)),
         ("admin", differs(&running.admin, &new.admin)),
     ];

@@ -1,11 +1,14 @@
-//! What happens when the server was down at start: it is asked again until it answers, and the policy is then checked against its tools.
+//! What happens when servers were down at start: each is asked again until it answers, and the policy is then checked against its tools.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use portcullis_core::upstream::Upstream;
 use tokio_util::sync::CancellationToken;
 
+use super::assembly::offered;
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::plan::{self, Chosen};
@@ -14,23 +17,45 @@ use crate::plan::{self, Chosen};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Asks the server until it answers, then says how the policy fits. Calls meanwhile go through as they come: each tries the server itself.
-pub(crate) async fn recover(config: Config, chosen: Chosen, upstream: Arc<dyn Upstream>, stop: CancellationToken) {
+/// What the watchman knows.
+pub(crate) struct Watch {
+    pub(crate) config: Config,
+    pub(crate) chosen: Chosen,
+    /// All servers.
+    pub(crate) servers: Vec<Arc<dyn Upstream>>,
+    /// Those that have not answered yet.
+    pub(crate) missing: Vec<Arc<dyn Upstream>>,
+    /// What was said of the plan already.
+    pub(crate) told: Vec<Finding>,
+}
+
+/// Asks each missing server until it answers, then says how the policy fits. Calls meanwhile go through as they come: each tries its server
+/// itself.
+pub(crate) async fn recover(watch: Watch, stop: CancellationToken) {
+    let Watch { config, chosen, servers, missing, mut told } = watch;
+    let mut answered: FuturesUnordered<_> = missing.into_iter().map(until_it_answers).collect();
+    while let Some(Some(())) = stop.run_until_cancelled(answered.next()).await {
+        let findings = match plan::load(&config, &chosen, &offered(&config, &servers)) {
+            Ok(loaded) => loaded.warnings,
+            Err(findings) => findings,
+        };
+        for finding in findings {
+            if !told.contains(&finding) {
+                tell(&finding);
+                told.push(finding);
+            }
+        }
+    }
+}
+
+async fn until_it_answers(upstream: Arc<dyn Upstream>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-            return;
-        }
-        match stop.run_until_cancelled(upstream.refresh()).await {
-            None => return,
-            Some(Err(fault)) => tracing::debug!(%fault, "the server still does not answer"),
-            Some(Ok(catalogue)) => {
+        tokio::time::sleep(pause).await;
+        match upstream.refresh().await {
+            Err(fault) => tracing::debug!(server = %upstream.name(), %fault, "the server still does not answer"),
+            Ok(catalogue) => {
                 tracing::info!(server = %upstream.name(), tools = catalogue.tools().len(), "the server answers now");
-                let findings = match plan::load(&config, &chosen, Some(&catalogue)) {
-                    Ok(loaded) => loaded.warnings,
-                    Err(findings) => findings,
-                };
-                findings.iter().for_each(tell);
                 return;
             }
         }

@@ -36,6 +36,7 @@ mod operator;
 mod policy;
 mod recipes;
 mod run;
+mod servers;
 mod sign;
 mod stdio;
 mod tls;

@@ -173,20 +173,90 @@ fn metrics_count_what_happened_and_health_says_what_can_be_relied_on() {
     let health = http(admin, "GET", "/healthz", &[], "");
     assert_eq!(
         (health.status, body(&health)),
-        (200, json!({ "log": "ok", "server": { "name": "server", "reached": true } }))
+        (
+            200,
+            json!({
+                "log": "ok",
+                "server": { "name": "server", "reached": true },
+                "servers": [{ "server": "server", "transport": "http", "health": "healthy", "breaker": "closed" }],
+            })
+        )
     );
+    assert_eq!(metric(admin, "portcullis_server_health", &["\"http\"", "\"healthy\""]), 1);
+    let ready = http(admin, "GET", "/readyz", &[], "");
+    assert_eq!((ready.status, &body(&ready)["ready"]), (200, &json!(true)), "{ready:?}");
 }
 
 #[test]
-fn the_admin_listener_only_reads_and_only_for_this_machine() {
+fn the_admin_listener_is_for_this_machine_only_and_pages_change_nothing() {
     let (folder, server) = (Folder::new(), Server::start());
     let (_gateway, _, admin) = gateway(&folder, &server, "{}\n");
     assert_eq!(http(admin, "GET", "/other", &[], "").status, 404);
     assert_eq!(http(admin, "POST", "/metrics", &[], "").status, 405);
     let rebound = http(admin, "GET", "/metrics", &[("host", "evil.example")], "");
     assert_eq!(rebound.status, 403, "DNS rebinding reads no metrics");
+    let (json, page) = (("content-type", "application/json"), ("origin", "https://evil.example"));
+    let reset = |headers: &[(&str, &str)]| http(admin, "POST", "/reset", headers, r#"{"server":"server"}"#).status;
+    assert_eq!((reset(&[json, page]), reset(&[("content-type", "text/plain")])), (403, 415), "a page resets nothing");
+    assert_eq!(reset(&[json]), 200);
+    assert_eq!(http(admin, "POST", "/reset", &[json], "{}").status, 400);
+    assert_eq!(http(admin, "GET", "/reset", &[], "").status, 405);
     let open = run(&folder, &["run", "--admin", "0.0.0.0:0", "--upstream", &server.url()]);
     assert_eq!(open.code, 2, "metrics never listen on the network: {open:?}");
+}
+
+#[test]
+fn a_server_that_keeps_failing_is_left_alone_until_the_operator_says_otherwise() {
+    let folder = Folder::new();
+    let place = Server::start().address;
+    folder.write(
+        "portcullis.yaml",
+        &format!(
+            "upstream:\n  http: {{ url: \"http://{place}/mcp\" }}\n  \
+             breaker: {{ consecutive_failures: 3, open_ms: 600000, max_open_ms: 600000 }}\n"
+        ),
+    );
+    let args = ["--config", "portcullis.yaml", "--admin", "127.0.0.1:0"];
+    let (mut gateway, address) = Running::gateway(&folder, &args);
+    let admin = gateway.admin();
+    let refused = eventually("the breaker to open", || {
+        let answer = http(address, "POST", "/mcp", &LEGACY, HELLO);
+        (body(&answer)["error"]["data"]["code"] == "circuit_open").then_some(answer)
+    });
+    let wait = body(&refused)["error"]["data"]["retryAfterMs"].as_u64().unwrap();
+    assert!((400_000..=600_000).contains(&wait), "shortened by up to a fifth: {wait}");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    let ready = http(admin, "GET", "/readyz", &[], "");
+    assert_eq!((ready.status, &body(&ready)["servers"][0]["breaker"]), (503, &json!("open")), "{ready:?}");
+    assert_eq!(metric(admin, "portcullis_breaker_transitions_total", &["\"open\""]), 1);
+
+    let url = format!("http://{admin}");
+    let status = |args: &[&str]| run(&folder, &[&["status", "--admin", &url], args].concat());
+    let shown = status(&[]);
+    assert_eq!(shown.code, 1, "{shown:?}");
+    assert!(shown.out.contains("server/http") && shown.out.contains("breaker open"), "{shown:?}");
+    assert!(shown.out.contains("the MCP server cannot be reached"), "{shown:?}");
+    let parsed: Value = serde_json::from_str(&status(&["--json"]).out).unwrap();
+    assert_eq!(parsed["servers"][0]["calls"]["failed"], 3, "{parsed}");
+
+    let _server = Server::start_at(place);
+    assert_eq!(status(&["--reset", "nobody"]).code, 1);
+    assert_eq!(status(&["--reset", "server/http"]).code, 0);
+    let session = open_session(address);
+    assert!(in_session(address, &session, LOOK).body.contains("did"));
+    assert_eq!(status(&[]).code, 0);
+    let log = stopped(&folder, gateway);
+    let noticed = |code: &str| log.entries.iter().filter(|entry| entry["code"] == code).count();
+    assert_eq!((noticed("breaker_open"), noticed("breaker_closed")), (1, 1));
+}
+
+#[test]
+fn a_gateway_that_cannot_be_asked_is_said() {
+    let folder = Folder::new();
+    for admin in ["http://127.0.0.1:1", "https://127.0.0.1:8701", "127.0.0.1", "http://127.0.0.1:8701/x"] {
+        let ended = run(&folder, &["status", "--admin", admin]);
+        assert_eq!(ended.code, 2, "{admin}: {ended:?}");
+    }
 }
 
 /// A gateway without its server is alive: a restart would not help, so health stays good and says what is missing.

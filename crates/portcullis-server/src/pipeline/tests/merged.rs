@@ -49,7 +49,7 @@ fn answer(name: &str, call: &Call) -> Reply {
 /// A stream that stays open after these.
 fn standing(said: Vec<Arrived>) -> Reply {
     let arrivals = stream::iter(said.into_iter().map(Ok)).chain(stream::pending()).boxed();
-    Reply { media: Media::EventStream, status: None, arrivals }
+    Reply::new(Media::EventStream, arrivals)
 }
 
 fn down(name: &'static str) -> Arc<CannedUpstream> {
@@ -85,20 +85,25 @@ async fn start(
     start_endpoints(Workers::here(), Arc::clone(&servers[0]), endpoints, settings).await
 }
 
+/// Under policies that permit everything.
+pub(super) async fn start_merged(servers: &[Arc<CannedUpstream>], settings: ServerSettings) -> Running {
+    start(servers, DenyList(&[]), Missing::Partial, settings).await
+}
+
 async fn two() -> (Running, Arc<CannedUpstream>, Arc<CannedUpstream>) {
     let (notes, mail) = (server("notes"), server("mail"));
     let servers = [Arc::clone(&notes), Arc::clone(&mail)];
-    (start(&servers, DenyList(&[]), Missing::Partial, ServerSettings::default()).await, notes, mail)
+    (start_merged(&servers, ServerSettings::default()).await, notes, mail)
 }
 
-fn modern(running: &Running, method: &str, name: Option<&str>) -> Client {
+pub(super) fn modern(running: &Running, method: &str, name: Option<&str>) -> Client {
     let client = running.client().with("mcp-protocol-version", "2026-07-28").with("mcp-method", method);
     name.map_or_else(|| client.clone(), |name| client.with("mcp-name", name))
 }
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
 
-fn request(method: &str, params: &str) -> String {
+pub(super) fn request(method: &str, params: &str) -> String {
     let comma = if params.is_empty() { "" } else { "," };
     format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{{{params}{comma}{META}}}}}"#)
 }

@@ -20,12 +20,17 @@ pub(super) enum Identified {
 }
 
 /// Takes the headers through *identify*, if there are any.
-pub(super) fn examined(args: &ExplainArgs, config: &Config, body: &[u8]) -> Result<Option<Identified>, Failure> {
+pub(super) fn examined(
+    args: &ExplainArgs,
+    config: &Config,
+    server: &str,
+    body: &[u8],
+) -> Result<Option<Identified>, Failure> {
     if args.headers.is_empty() {
         return Ok(None);
     }
     let headers = args.headers.iter().cloned().collect();
-    let examined = Examined::new(&config.server, headers, body, &config.server_name, SystemClock.now());
+    let examined = Examined::new(&config.server, headers, body, server, SystemClock.now());
     let found = runtime()?.block_on(examined).map_err(Failure::usage)?;
     match found {
         Ok(examined) => Ok(Some(Identified::Proven(Box::new(examined)))),

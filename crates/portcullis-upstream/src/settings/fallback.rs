@@ -1,0 +1,71 @@
+//! Which of several ways to a server a call takes, and when it takes another one.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::SettingsError;
+
+/// The choice between the `transports` of one server. They are named by their keys (`http`, `stdio`); of several alike the second is `http-2`, and
+/// `http` means all of them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FallbackSettings {
+    /// Transports in the order in which they are tried; those left out come after them as they are listed. Default none: what the gateway's own
+    /// order says, and else as `transports` lists them.
+    pub order: Vec<String>,
+    /// Another order for some tools; the first entry that fits a tool counts. Default none.
+    pub tools: Vec<ToolOrder>,
+    /// Which calls go to the next transport although they may have reached the server. Default `never`: whether a tool may be carried out twice is
+    /// only known from what the server says of it.
+    pub repeat: Repeat,
+    /// Milliseconds from a call's arrival until its answer has begun, over all transports together. Default 330 000: as long as one transport may
+    /// take (`first_byte_timeout_ms`), and time to fail to reach three others before it.
+    pub deadline_ms: u64,
+    /// Whether the transports that a client names in `MCP-Transport-Preference` are tried first; an order of `tools` stays as it is. Default false:
+    /// how servers are reached is the operator's business, and whoever knows which way is the weakest would ask for it.
+    pub clients_choose: bool,
+}
+
+/// Tools and the order of transports for them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolOrder {
+    /// Names of tools, `*` for any characters and `?` for one.
+    pub tools: Vec<String>,
+    /// As `order` of the server.
+    pub order: Vec<String>,
+}
+
+/// What may be sent a second time although the first may have arrived. Lists and what opens a session always may: they carry out nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Repeat {
+    /// Nothing that a server carries out.
+    #[default]
+    Never,
+    /// Calls of tools that the server itself declares read-only or idempotent (`readOnlyHint`, `idempotentHint`), and reading of resources and
+    /// prompts. Such calls get no sign of life before their answer begins, because what was passed on cannot be taken back.
+    Idempotent,
+}
+
+impl Default for FallbackSettings {
+    fn default() -> Self {
+        Self {
+            order: Vec::new(),
+            tools: Vec::new(),
+            repeat: Repeat::Never,
+            deadline_ms: 330_000,
+            clients_choose: false,
+        }
+    }
+}
+
+impl FallbackSettings {
+    /// The deadline, checked.
+    pub(crate) fn deadline(&self) -> Result<Duration, SettingsError> {
+        super::none_zero(&[("deadline_ms", self.deadline_ms)])?;
+        Ok(Duration::from_millis(self.deadline_ms))
+    }
+}
