@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 
 use super::condition::Health;
 use crate::breaker::{Breaker, Dice};
@@ -23,7 +23,7 @@ pub async fn watch(servers: impl IntoIterator<Item = (Arc<Breaker>, HealthSettin
     let mut all: FuturesUnordered<_> = asked.collect();
     while all.next().await.is_some() {}
     // Nobody is to be asked.
-    std::future::pending::<()>().boxed().await;
+    std::future::pending::<()>().await;
 }
 
 async fn ask(breaker: Arc<Breaker>, settings: HealthSettings, interval: Duration, mut dice: Dice) {

@@ -95,6 +95,8 @@ impl Inner {
             },
             // Any other refusal is what servers say that do not know the method (G3): a candidate, to be proven by `initialize`.
             Err(fault) if fault.kind == FaultKind::Garbage && !inconclusive && !status.is_redirection() => Ok(None),
+            // Some refuse a request without a session under an id of their own choice.
+            Err(fault) if fault.kind == FaultKind::AnswerUnmatched && status == StatusCode::BAD_REQUEST => Ok(None),
             Err(fault) => Err(fault),
         }
     }

@@ -10,7 +10,9 @@ use portcullis_server::{
     Errors, IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
     TlsSettings,
 };
-use portcullis_upstream::{BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, StdioSettings};
+use portcullis_upstream::{
+    BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, HttpSseSettings, StdioSettings, WebSocketSettings,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -101,6 +103,11 @@ pub(crate) struct UpstreamFile {
     /// A server that runs as a child process and speaks on its standard input and output. A `command` with a `/` in it starts at the
     /// folder of this file, like every other path.
     pub(crate) stdio: Option<StdioSettings>,
+    /// A server reached over WebSocket: a text frame for each message, subprotocol `mcp`.
+    pub(crate) websocket: Option<WebSocketSettings>,
+    /// A server that still speaks HTTP+SSE, the transport of protocol version 2024-11-05. Nothing falls back to it: it is spoken only where
+    /// this key says so.
+    pub(crate) http_sse: Option<HttpSseSettings>,
     /// Several ways to the same server in place of one, the preferred one first: a list of `http: { … }` and the like.
     pub(crate) transports: Option<Vec<Transport>>,
     /// In place of `gateway.catalogue_ttl_ms` for this server. 0 for one that offers some callers more than others: from what is known,

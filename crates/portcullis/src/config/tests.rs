@@ -82,6 +82,29 @@ fn relative_paths_start_at_the_folder_of_the_file() {
 }
 
 #[test]
+fn each_transport_has_its_key_and_a_socket_starts_at_the_folder_too() {
+    for (key, text) in [
+        ("http", "http: { url: 'http://localhost/mcp', socket: mcp.sock }"),
+        ("stdio", "stdio: { command: x }"),
+        ("websocket", "websocket: { url: 'wss://mcp.example/mcp' }"),
+        ("http_sse", "http_sse: { url: 'https://mcp.example/sse' }"),
+    ] {
+        let folder = Folder::with(&format!("upstream: {{ {text} }}\n"));
+        let config = Config::load(Some(&folder.path()), &logged()).unwrap();
+        let way = &config.servers[0].ways[0];
+        assert_eq!((way.transport.word(), way.key.as_str()), (key, format!("upstream.{key}").as_str()));
+        if let Transport::Http(http) = &way.transport {
+            assert_eq!(http.socket, Some(folder.0.path().join("mcp.sock")));
+        }
+    }
+    let overrides = Overrides { upstream: Some("ws://127.0.0.1:3/mcp".into()), ..logged() };
+    assert_eq!(load("{}", &overrides).servers[0].ways[0].transport.word(), "websocket");
+    let several = "upstreams: [{ name: a, transports: [{ websocket: { url: 'wss://a.example/' } }, { http_sse: { url: 'https://a.example/' } }] }]";
+    let ways = load(several, &logged()).servers[0].ways.iter().map(|way| way.transport.word()).collect::<Vec<_>>();
+    assert_eq!(ways, ["websocket", "http_sse"]);
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_at_once_with_its_place() {
     let found = complaints(
         "path: mcp\n\

@@ -8,7 +8,9 @@ use portcullis_core::ledger::{Ledger, Notice, Record};
 use portcullis_core::upstream::Upstream;
 use portcullis_identity::chain::{ChainSigner, Direction};
 use portcullis_server::SystemClock;
-use portcullis_upstream::{Children, HealthBoard, HttpUpstream, PipeUpstream, SettingsError, StderrSink};
+use portcullis_upstream::{
+    Children, EventStreams, HealthBoard, HttpUpstream, PipeUpstream, SettingsError, StderrSink, WebSockets,
+};
 
 use super::care::{self, Cared};
 use crate::config::{Config, Transport, UpstreamConfig};
@@ -29,11 +31,13 @@ pub(crate) fn make(
     chain: Option<Arc<ChainSigner>>,
 ) -> Result<Cared, Vec<Finding>> {
     let told = Arc::clone(&clock);
+    let has_child = server.ways.iter().any(|way| matches!(way.transport, Transport::Stdio(_)));
+    let code = if has_child { "child_stderr" } else { "server_noise" };
     let sink = StderrSink::new(move |server, line| {
         tracing::info!(%server, "{}", out::escaped(line));
         let (at, server, detail) = (told.now(), Some(Arc::from(server)), line.to_owned());
         // What cannot be written is counted by the ledger, like everything it loses.
-        let _lost = ledger.append(Record::Notice(Box::new(Notice { at, code: "child_stderr", server, detail })));
+        let _lost = ledger.append(Record::Notice(Box::new(Notice { at, code, server, detail })));
     });
     let ways = Maker { config, server, clock, chain, sink, here: true }.ways()?;
     care::care(config, server, ways, board)
@@ -119,6 +123,14 @@ impl Maker<'_> {
                 }
                 upstream
             }
+            Transport::WebSocket(settings) => {
+                let (clock, sink) = (Arc::clone(&self.clock), self.sink.clone());
+                PipeUpstream::<WebSockets>::new(name, settings, limits, clock, sink)?
+            }
+            Transport::HttpSse(settings) => {
+                let (clock, chain, sink) = (Arc::clone(&self.clock), self.chain.clone(), self.sink.clone());
+                PipeUpstream::<EventStreams>::new(name, settings, limits, clock, chain, sink)?
+            }
         })
     }
 }
@@ -136,7 +148,12 @@ pub(crate) fn describe(config: &UpstreamConfig) -> String {
 
 fn describe_transport(transport: &Transport) -> String {
     match transport {
-        Transport::Http(settings) => out::clipped(&settings.url, 100),
+        Transport::Http(settings) => match &settings.socket {
+            Some(socket) => out::clipped(&format!("{} on {}", settings.url, socket.display()), 100),
+            None => out::clipped(&settings.url, 100),
+        },
+        Transport::WebSocket(settings) => out::clipped(&settings.url, 100),
+        Transport::HttpSse(settings) => out::clipped(&settings.url, 100),
         Transport::Stdio(settings) => {
             // The end of a long path says more than its beginning.
             let program = Path::new(&settings.command).file_name().and_then(|name| name.to_str());

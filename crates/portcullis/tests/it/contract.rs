@@ -1,5 +1,5 @@
 //! Parity is a loop, not a checklist: every case of one list is played in every place of the matrix, by a client of either era
-//! through the real binary to a real server over either transport. A case is written once; what the eras do differently is the client's business.
+//! through the real binary to a real server over every transport. A case is written once; what the eras do differently is the client's business.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,6 +10,7 @@ use crate::contract_versions as versions;
 use crate::support::PATIENCE;
 
 mod asks;
+mod bridge;
 mod broken;
 mod calls;
 pub(crate) mod client;
@@ -57,6 +58,31 @@ macro_rules! on_every_side {
         fn a_modern_client_of_a_stdio_server_finds_every_case_kept() {
             $play($crate::contract::stage::SIDES[3]);
         }
+
+        #[test]
+        fn a_legacy_client_of_a_server_on_a_unix_socket_finds_every_case_kept() {
+            $play($crate::contract::stage::SIDES[4]);
+        }
+
+        #[test]
+        fn a_modern_client_of_a_server_on_a_unix_socket_finds_every_case_kept() {
+            $play($crate::contract::stage::SIDES[5]);
+        }
+
+        #[test]
+        fn a_legacy_client_of_a_websocket_server_finds_every_case_kept() {
+            $play($crate::contract::stage::SIDES[6]);
+        }
+
+        #[test]
+        fn a_modern_client_of_a_websocket_server_finds_every_case_kept() {
+            $play($crate::contract::stage::SIDES[7]);
+        }
+
+        #[test]
+        fn a_client_of_an_http_sse_server_finds_every_case_kept() {
+            $play($crate::contract::stage::SIDES[8]);
+        }
     };
 }
 pub(crate) use on_every_side;
@@ -95,12 +121,16 @@ fn whole(side: Side) {
     play(Stage::new(side), CASES);
 }
 
-/// The four tests of [`on_every_side`] are the whole matrix.
+/// The tests of [`on_every_side`] are the whole matrix.
 #[test]
 fn no_place_of_the_matrix_is_left_out() {
     for era in [Era::Legacy, Era::Modern] {
-        for transport in [Transport::Http, Transport::Stdio] {
-            assert_eq!(SIDES.iter().filter(|side| side.era == era && side.transport == transport).count(), 1);
+        for transport in
+            [Transport::Http, Transport::Stdio, Transport::UnixSocket, Transport::WebSocket, Transport::HttpSse]
+        {
+            // The transport of 2024-11-05 is older than the modern era.
+            let places = usize::from(transport != Transport::HttpSse || era == Era::Legacy);
+            assert_eq!(SIDES.iter().filter(|side| side.era == era && side.transport == transport).count(), places);
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::contract::client::{Client, Era};
 use crate::contract::eventually;
-use crate::contract::stage::{Log, SIDES, Stage};
+use crate::contract::stage::{Log, SIDES, Side, Stage, Transport};
 
 pub(crate) fn a_client_of_the_other_era_is_told_which_versions_would_work(stage: &Stage) {
     let side = stage.side;
@@ -42,7 +42,9 @@ pub(crate) fn a_client_of_the_other_era_is_told_which_versions_would_work(stage:
 /// A server of both eras serves clients of both at the same time, each by its own rules.
 #[test]
 fn a_server_of_both_eras_serves_clients_of_both() {
-    for side in SIDES.into_iter().filter(|side| side.era == Era::Legacy) {
+    // HTTP+SSE is older than the modern era, so nothing that is reached by it serves both.
+    let both = |side: &Side| side.era == Era::Legacy && side.transport != Transport::HttpSse;
+    for side in SIDES.into_iter().filter(both) {
         eprintln!("{side:?}");
         let stage = Stage::of_both_eras(side);
         let (legacy, modern) =

@@ -209,7 +209,7 @@ fn neither_session_ids_nor_contents_are_written_down() {
         client.text("echo", json!({ "text": "the-content-of-a-call" }));
         let mut secrets = vec!["the-content-of-a-call".to_owned()];
         secrets.extend(client.session.clone());
-        if side.transport == Transport::Http && side.era == Era::Legacy {
+        if side.transport.is_http() && side.era == Era::Legacy {
             let seen = client.call("headers_seen", json!({}));
             let headers = seen["structuredContent"]["headers"].as_array().unwrap().clone();
             secrets.extend(

@@ -59,6 +59,8 @@ async fn what_legacy_servers_say_to_discover_is_a_candidate_that_initialize_prov
         (400, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32600,"message":"missing session id"}}"#),
         (400, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"x"}}"#),
         (200, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32602,"message":"x"}}"#),
+        // A server of the Python SDK 1.x that keeps sessions.
+        (400, r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Missing session ID"}}"#),
         (404, "not found"),
         (405, ""),
         (200, r#"{"jsonrpc":"2.0","id":ID,"result":{"supportedVersions":["2025-11-25"]}}"#),
@@ -270,4 +272,33 @@ async fn refused_headers_have_the_tools_read_anew_before_the_refusal_is_passed_o
     }
     let calls = server.heard().iter().filter(|request| request.body.contains("tools/call")).count();
     assert_eq!(calls, 3, "nothing is sent again unjudged");
+}
+
+/// A check of health is the smallest exchange: no list is read, and a session of our own is closed again.
+#[tokio::test]
+async fn a_check_asks_little_and_leaves_nothing_behind() {
+    let server = legacy_server((200, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32601,"message":"x"}}"#)).await;
+    let checked = upstream(&server.url, EraSetting::Legacy);
+    checked.check().await.unwrap();
+    let heard: Vec<_> = server.heard().iter().map(|heard| heard.method().to_owned()).collect();
+    assert_eq!(heard, ["POST", "POST", "DELETE"], "initialize, initialized, and the end of the session");
+    assert!(!server.heard().iter().any(|heard| heard.body.contains("tools/list")));
+
+    let server = modern_server(r#"{"jsonrpc":"2.0","id":ID,"result":{"supportedVersions":["2026-07-28"]}}"#).await;
+    upstream(&server.url, EraSetting::Modern).check().await.unwrap();
+    assert_eq!(server.heard().len(), 1);
+}
+
+/// A page, or a refusal, is no answer of an MCP server.
+#[tokio::test]
+async fn a_page_or_a_refusal_is_not_healthy() {
+    let page = "HTTP/1.1 200 X\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
+    let refusal = json(401, r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"no"}}"#);
+    for (answer, expected) in [(page.to_owned(), FaultKind::Garbage), (refusal, FaultKind::Unauthorized)] {
+        for era in [EraSetting::Legacy, EraSetting::Modern, EraSetting::Auto] {
+            let server = Canned::bytes(answer.clone()).await;
+            let fault = upstream(&server.url, era).check().await.unwrap_err();
+            assert_eq!(fault.kind, expected, "{era:?}: {fault}");
+        }
+    }
 }

@@ -80,6 +80,23 @@ async fn statuses_have_their_own_faults_and_none_goes_through() {
 }
 
 #[tokio::test]
+async fn a_server_says_when_to_come_back_in_seconds_only() {
+    let answer =
+        |status: u16, after: &str| format!("HTTP/1.1 {status} X\r\nretry-after: {after}\r\ncontent-length: 0\r\n\r\n");
+    let throttled = |retry_after_ms| FaultKind::Throttled { retry_after_ms };
+    for (status, after, expected) in [
+        (429, "7", throttled(Some(7_000))),
+        (429, "Wed, 21 Oct 2026 07:28:00 GMT", throttled(None)),
+        (429, "-1", throttled(None)),
+        (429, "18446744073709551615", throttled(Some(u64::MAX))),
+        (503, "7", throttled(Some(7_000))),
+        (503, "soon", FaultKind::Unreachable),
+    ] {
+        assert_eq!(kind(modern_against(answer(status, after)).await), expected, "{status} {after}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_never_followed() {
     let target = Canned::bytes(json(200, ANSWER)).await;
     let redirect = format!("HTTP/1.1 307 X\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", target.url);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portcullis_upstream::{HttpSettings, StdioSettings};
+use portcullis_upstream::StdioSettings;
 
 use super::Complaints;
 use crate::config::file::UpstreamFile;
@@ -55,7 +55,7 @@ fn listed(
 ) -> Vec<UpstreamConfig> {
     if several.is_empty() || several.len() > MOST_SERVERS {
         let text = format!("`upstreams` takes 1 to {MOST_SERVERS} servers");
-        complaints.add("upstreams", text, "each is an entry with a `name` and one of `http` and `stdio`");
+        complaints.add("upstreams", text, "each is an entry with a `name` and one way to reach it, such as `http`");
         return Vec::new();
     }
     if overrides.name.is_some() {
@@ -108,7 +108,7 @@ impl UpstreamFile {
 
 fn from_command_line(overrides: &Overrides) -> Option<Transport> {
     if let Some(url) = &overrides.upstream {
-        return Some(Transport::Http(Box::new(HttpSettings::of_url(url.clone()))));
+        return Some(Transport::of_url(url));
     }
     let (command, args) = overrides.command.split_first()?;
     Some(Transport::Stdio(Box::new(StdioSettings::of_command(command.clone(), args.to_vec()))))
@@ -122,15 +122,17 @@ fn entry(
     complaints: &mut Complaints<'_>,
 ) -> Option<UpstreamConfig> {
     let care = written.care();
-    let UpstreamFile { tags, http, stdio, transports, catalogue_ttl_ms, .. } = written;
+    let UpstreamFile { tags, http, stdio, websocket, http_sse, transports, catalogue_ttl_ms, .. } = written;
     if let Some(index) = tags.iter().position(|tag| tag.is_empty() || tag.contains(char::is_whitespace)) {
         complaints.add(&format!("{key}.tags.{index}"), "a tag is one word", "remove it, or write it without spaces");
     }
-    let alone: Vec<Transport> = http
-        .map(|http| Transport::Http(Box::new(http)))
-        .into_iter()
-        .chain(stdio.map(|stdio| Transport::Stdio(Box::new(stdio))))
-        .collect();
+    let alone = [
+        http.map(Box::new).map(Transport::Http),
+        stdio.map(Box::new).map(Transport::Stdio),
+        websocket.map(Box::new).map(Transport::WebSocket),
+        http_sse.map(Box::new).map(Transport::HttpSse),
+    ];
+    let alone: Vec<Transport> = alone.into_iter().flatten().collect();
     let mut ways = match (alone.len(), transports) {
         (1, None) => alone
             .into_iter()
@@ -144,7 +146,7 @@ fn entry(
         (0, _) => {
             complaints.add(
                 key,
-                "neither `http` nor `stdio` is given",
+                "none of `http`, `stdio`, `websocket` and `http_sse` is given",
                 "add `http: { url: … }` or `stdio: { command: … }`",
             );
             return None;

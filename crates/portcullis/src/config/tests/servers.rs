@@ -138,7 +138,11 @@ fn what_contradicts_itself_names_its_place_and_the_way_out() {
             "cannot be the name",
         ),
         ("upstreams: []\n".to_owned(), "p.yaml:1:1: error[upstreams]", "1 to 256"),
-        ("upstreams:\n- { name: a }\n".to_owned(), "p.yaml:2:3: error[upstreams.0]", "neither `http` nor `stdio`"),
+        (
+            "upstreams:\n- { name: a }\n".to_owned(),
+            "p.yaml:2:3: error[upstreams.0]",
+            "none of `http`, `stdio`, `websocket` and `http_sse`",
+        ),
         (
             format!("upstreams:\n- {{ name: a, {one}, transports: [{{ stdio: {{ command: a }} }}] }}\n"),
             "p.yaml:2:3: error[upstreams.0]",

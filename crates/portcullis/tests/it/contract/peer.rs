@@ -95,7 +95,7 @@ pub(crate) fn say(socket: &mut TcpStream, text: &str) -> bool {
 fn serve(era: Era, socket: TcpStream, play: &Play) {
     let mut reader = BufReader::new(socket.try_clone().unwrap());
     let mut socket = socket;
-    while let Some((verb, body)) = request(&mut reader) {
+    while let Some(Request { verb, body, .. }) = request(&mut reader) {
         let Ok(message) = serde_json::from_str::<Value>(&body) else {
             let status = if verb == "DELETE" { "200 OK" } else { "405 Method Not Allowed" };
             if !say(&mut socket, &format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")) {
@@ -117,8 +117,15 @@ fn serve(era: Era, socket: TcpStream, play: &Play) {
     }
 }
 
-fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
-    let (mut verb, mut length) = (String::new(), 0);
+/// An HTTP request, as far as these servers look at it.
+pub(super) struct Request {
+    pub(super) verb: String,
+    pub(super) target: String,
+    pub(super) body: String,
+}
+
+pub(super) fn request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+    let (mut verb, mut target, mut length) = (String::new(), String::new(), 0);
     let mut line = String::new();
     loop {
         line.clear();
@@ -126,7 +133,8 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
             return None;
         }
         if verb.is_empty() {
-            verb = line.split(' ').next().unwrap().to_owned();
+            let mut words = line.split(' ').map(str::to_owned);
+            (verb, target) = (words.next()?, words.next()?);
         } else if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         } else if line == "\r\n" {
@@ -135,7 +143,7 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((verb, String::from_utf8(body).unwrap()))
+    Some(Request { verb, target, body: String::from_utf8(body).unwrap() })
 }
 
 fn usual(era: Era, message: &Value) -> String {

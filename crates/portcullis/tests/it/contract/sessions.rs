@@ -6,23 +6,19 @@ use serde_json::json;
 
 use super::client::{Client, Era};
 use super::eventually;
-use super::stage::{Stage, Transport};
+use super::stage::Stage;
 use super::wire::send;
-use crate::support::descendants;
 
 /// A24, and field notes: the server's own session ends, too.
 pub(super) fn a_closed_session_is_gone_on_both_sides(stage: &Stage) {
     if stage.side.era == Era::Modern {
         return;
     }
-    let before = descendants(stage.gateway.pid());
+    let before = stage.children();
     let client = stage.client();
     client.text("echo", json!({ "text": "alive" }));
-    let own = match stage.side.transport {
-        Transport::Http => Some(upstream_session(&client)),
-        Transport::Stdio => None,
-    };
-    let children: Vec<_> = descendants(stage.gateway.pid()).into_iter().filter(|pid| !before.contains(pid)).collect();
+    let own = stage.side.transport.is_http().then(|| upstream_session(&client));
+    let children: Vec<_> = stage.children().into_iter().filter(|pid| !before.contains(pid)).collect();
     assert!((200..300).contains(&client.delete()), "DELETE");
 
     let after = client.send_raw("ping", None, &[], r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
@@ -34,7 +30,7 @@ pub(super) fn a_closed_session_is_gone_on_both_sides(stage: &Stage) {
         _ => {
             assert!(!children.is_empty(), "a session has a child of its own");
             eventually("the child to go", || {
-                let alive = descendants(stage.gateway.pid());
+                let alive = stage.children();
                 children.iter().all(|pid| !alive.contains(pid)).then_some(())
             });
         }
@@ -43,7 +39,7 @@ pub(super) fn a_closed_session_is_gone_on_both_sides(stage: &Stage) {
 
 /// The client's session id is not the server's, and never reaches it.
 pub(super) fn each_side_has_a_session_of_its_own(stage: &Stage) {
-    if stage.side.era == Era::Modern || stage.side.transport == Transport::Stdio {
+    if stage.side.era == Era::Modern || !stage.side.transport.is_http() {
         return;
     }
     let (one, two) = (stage.client(), stage.client());

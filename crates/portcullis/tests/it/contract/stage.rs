@@ -9,14 +9,25 @@ use std::sync::OnceLock;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
+use super::bridge::Bridge;
 use super::client::{Client, Era};
-use crate::support::{Folder, Running, address_in, run};
+use crate::support::{Folder, Running, address_in, descendants, run};
 
 /// How the gateway reaches the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Http,
     Stdio,
+    UnixSocket,
+    WebSocket,
+    HttpSse,
+}
+
+impl Transport {
+    /// The server has sessions of its own, with ids.
+    pub(crate) fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::UnixSocket)
+    }
 }
 
 /// One place of the matrix.
@@ -26,12 +37,17 @@ pub(crate) struct Side {
     pub(crate) transport: Transport,
 }
 
-/// Same era on both sides, every transport.
-pub(crate) const SIDES: [Side; 4] = [
+/// Same era on both sides, every transport. HTTP+SSE has only one.
+pub(crate) const SIDES: [Side; 9] = [
     Side { era: Era::Legacy, transport: Transport::Http },
     Side { era: Era::Legacy, transport: Transport::Stdio },
     Side { era: Era::Modern, transport: Transport::Http },
     Side { era: Era::Modern, transport: Transport::Stdio },
+    Side { era: Era::Legacy, transport: Transport::UnixSocket },
+    Side { era: Era::Modern, transport: Transport::UnixSocket },
+    Side { era: Era::Legacy, transport: Transport::WebSocket },
+    Side { era: Era::Modern, transport: Transport::WebSocket },
+    Side { era: Era::Legacy, transport: Transport::HttpSse },
 ];
 
 pub(crate) struct Stage {
@@ -42,6 +58,7 @@ pub(crate) struct Stage {
     /// The server's own address, where it has one.
     pub(crate) server: Option<SocketAddr>,
     _server: Option<Running>,
+    bridge: Bridge,
 }
 
 impl Stage {
@@ -81,22 +98,42 @@ impl Stage {
 
     fn before(era: &str, side: Side, folder: Folder, args: &[&str]) -> Self {
         let program = reference_server().to_str().unwrap();
-        let (server, address) = match side.transport {
-            Transport::Http => {
-                let mut server = Running::spawn(Command::new(program).args(["http", "--era", era]));
-                let address = address_in(&server.wait_for("listening on http://"));
-                (Some(server), Some(address))
-            }
-            Transport::Stdio => (None, None),
+        let (server, address) = if side.transport.is_http() {
+            let mut server = Running::spawn(Command::new(program).args(["http", "--era", era]));
+            let address = address_in(&server.wait_for("listening on http://"));
+            (Some(server), Some(address))
+        } else {
+            (None, None)
         };
-        let url = address.map(|address| format!("http://{address}/mcp"));
-        let mut all = args.to_vec();
-        match &url {
-            Some(url) => all.extend(["--upstream", url]),
-            None => all.extend(["--", program, "stdio", "--era", era]),
-        }
+        let url = address.map(|address| format!("http://{address}/mcp")).unwrap_or_default();
+        let own = |words: &[&str]| args.iter().chain(words).map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let (bridge, all) = match side.transport {
+            Transport::Http => (Bridge::default(), own(&["--upstream", &url])),
+            Transport::Stdio => (Bridge::default(), own(&["--", program, "stdio", "--era", era])),
+            Transport::UnixSocket => {
+                let bridge = Bridge::unix_socket(&folder.path().join("mcp.sock"), address.unwrap());
+                (bridge, configured(&folder, args, &format!("http: {{ url: '{url}', socket: mcp.sock }}")))
+            }
+            Transport::WebSocket => {
+                let (bridge, address) = Bridge::websocket(program, era);
+                (bridge, own(&["--upstream", &format!("ws://{address}/mcp/ws")]))
+            }
+            Transport::HttpSse => {
+                let (bridge, address) = Bridge::http_sse(program, era);
+                (bridge, configured(&folder, args, &format!("http_sse: {{ url: 'http://{address}/sse' }}")))
+            }
+        };
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let (gateway, listens) = Running::gateway(&folder, &all);
-        Self { side, folder, gateway, address: listens, server: address, _server: server }
+        Self { side, folder, gateway, address: listens, server: address, _server: server, bridge }
+    }
+
+    /// Processes of the server that belong to connections of the gateway.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        match self.side.transport {
+            Transport::Stdio => descendants(self.gateway.pid()),
+            _ => self.bridge.children(),
+        }
     }
 
     /// A client of the server's era.
@@ -124,6 +161,19 @@ impl Stage {
         assert!(self.gateway.end().success(), "{:#?}", self.gateway.said);
         (self.gateway.said.join("\n"), Log::of(&self.folder))
     }
+}
+
+/// The arguments with a file that has this upstream, too: for transports that the command line does not know.
+fn configured(folder: &Folder, args: &[&str], upstream: &str) -> Vec<String> {
+    let mut args: Vec<String> = args.iter().map(|word| (*word).to_owned()).collect();
+    let file = args.iter().position(|word| word == "--config").and_then(|at| args.get(at + 1)).cloned();
+    let written = file.as_ref().map(|file| std::fs::read_to_string(folder.path().join(file)).unwrap());
+    let file = file.unwrap_or_else(|| {
+        args.extend(["--config", "upstream.yaml"].map(str::to_owned));
+        "upstream.yaml".to_owned()
+    });
+    folder.write(&file, &format!("{}upstream: {{ {upstream} }}\n", written.unwrap_or_default()));
+    args
 }
 
 /// The audit log of a gateway that has stopped.
