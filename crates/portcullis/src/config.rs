@@ -18,7 +18,7 @@ use portcullis_core::naming::Names;
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{IdentitySettings, Refusals, ServerSettings};
-use portcullis_upstream::{BreakerSettings, BulkheadSettings, Choice, HealthSettings};
+use portcullis_upstream::{BreakerSettings, BulkheadSettings, Choice, FallbackSettings, HealthSettings};
 
 use crate::finding::Finding;
 
@@ -78,12 +78,13 @@ pub(crate) struct Way {
     pub(crate) transport: Transport,
 }
 
-/// What keeps a bad server from being everybody's problem.
+/// What keeps a bad server from being everybody's problem, and which way to it is taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Care {
     pub(crate) breaker: BreakerSettings,
     pub(crate) health: HealthSettings,
     pub(crate) limits: BulkheadSettings,
+    pub(crate) fallback: FallbackSettings,
 }
 
 /// A path and what it serves.
