@@ -37,6 +37,8 @@ const COMMAND_LINE: &str = "command line";
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) server: ServerSettings,
+    /// The one client is the program that started us.
+    pub(crate) stdio: bool,
     pub(crate) refusals: Refusals,
     /// Name of the only server, if there is at most one. A Cedar identifier.
     pub(crate) server_name: String,
@@ -111,6 +113,8 @@ pub(crate) struct Overrides {
     pub(crate) name: Option<String>,
     pub(crate) upstream: Option<String>,
     pub(crate) command: Vec<String>,
+    /// Nobody comes by network: what the file says about that is for `run`.
+    pub(crate) stdio: bool,
 }
 
 /// A file that was read, kept for finding places in it.

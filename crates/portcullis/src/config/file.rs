@@ -8,7 +8,7 @@ use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{
     Errors, IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
-    TlsSettings,
+    TlsSettings, WebSocketListener,
 };
 use portcullis_upstream::{
     BreakerSettings, BulkheadSettings, FallbackSettings, HealthSettings, HttpSettings, HttpSseSettings, StdioSettings,
@@ -57,6 +57,8 @@ pub(crate) struct File {
     pub(crate) discovery: Option<bool>,
     /// What a client is told of a failure beside what failed. Default `plain`.
     pub(crate) errors: Errors,
+    /// WebSocket connections, beside HTTP.
+    pub(crate) websocket: WebSocketListener,
     /// Who may call.
     pub(crate) identity: IdentitySettings,
     /// The server to guard, where it is one.
@@ -240,6 +242,7 @@ impl File {
             public_url: self.public_url.clone(),
             discovery: self.discovery.unwrap_or(usual.discovery),
             errors: self.errors,
+            websocket: self.websocket.clone(),
             identity: self.identity.clone(),
             sessions: self.sessions.clone(),
             limits: self.limits.clone(),
