@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Caller {
     /// Stable and unique over all kinds of proof: `anonymous`; the configured name of an API key (which holds no `:`);
     /// `ISSUER:SUBJECT` for a token, where ISSUER is the configured name of the issuer; `spiffe://…` or `cert:SUBJECT` for a certificate;
-    /// `agent:NAME` for an agent of a call chain.
+    /// `agent:NAME` for an agent of a call chain; `local:USER` for the program that started us.
     pub name: String,
     /// How the name was proven.
     pub proof: Proof,
@@ -40,6 +40,8 @@ pub enum Proof {
     Token,
     /// A verified entry of a call chain.
     Chain,
+    /// The program that started us and holds the other end of our standard input and output.
+    Stdio,
 }
 
 impl Caller {
@@ -84,6 +86,10 @@ impl Caller {
 }
 
 impl Proof {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Anonymous, Self::ApiKey, Self::Certificate, Self::Token, Self::Chain, Self::Stdio];
+
     /// Lower-case word used in policies and the log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -93,6 +99,7 @@ impl Proof {
             Self::Certificate => "certificate",
             Self::Token => "token",
             Self::Chain => "chain",
+            Self::Stdio => "stdio",
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::wire::{Direction, Eras, JsonKind, Kind, Limits, METHODS, Malformed, M
 /// The header that names the revision, in lower case.
 pub const VERSION_HEADER: &str = "mcp-protocol-version";
 
-const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// The member of `_meta` that names the revision of a modern message.
+pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The member of `_meta` in which a modern request declares what its client can do (C14).
 pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 

@@ -104,18 +104,24 @@ pub fn outgoing(message: &Message, tool: Option<&Tool>, forwarded: &[(String, St
     if let Some(name) = mirrored_name(message) {
         fields.push((NAME.to_owned(), encode_value(&name).into_owned()));
     }
+    fields.extend(params_of(message, tool));
     let params = annotated(message, tool);
-    for param in params {
-        if let Some(text) = body_value(message, param).and_then(|value| spoken(param, value)) {
-            fields.push((full_name(param), encode_value(&text).into_owned()));
-        }
-    }
     let written_anew = |name: &str| {
         let name = name.strip_prefix(PARAM_PREFIX);
         params.iter().any(|param| name == Some(&param.header))
     };
     fields.extend(forwarded.iter().filter(|(name, _)| !written_anew(name)).cloned());
     fields
+}
+
+/// The `Mcp-Param-*` fields that say of this message what its body says: what a client would have sent where there are headers (J15).
+#[must_use]
+pub fn params_of(message: &Message, tool: Option<&Tool>) -> Vec<(String, String)> {
+    let field = |param: &HeaderParam| {
+        let text = spoken(param, body_value(message, param)?)?;
+        Some((full_name(param), encode_value(&text).into_owned()))
+    };
+    annotated(message, tool).iter().filter_map(field).collect()
 }
 
 fn check_method(message: &Message, stated: &[u8]) -> Result<(), Violation> {

@@ -82,6 +82,20 @@ pub enum Violation {
     CancelUnmatched,
     /// An event id that is not ours or not this caller's.
     EventUnknown,
+    /// A WebSocket handshake that is none (400).
+    UpgradeInvalid { why: &'static str },
+    /// A WebSocket handshake of another version than 13 (426).
+    UpgradeVersion,
+    /// A client that offers subprotocols, and none that we speak (400).
+    SubprotocolUnknown,
+    /// A binary frame, where only text is spoken (J5).
+    BinaryFrame,
+    /// Frames that RFC 6455 does not allow, or text that is not UTF-8.
+    FrameInvalid,
+    /// Messages faster than they may come, for longer than the pause of reading could slow them.
+    TooManyMessages,
+    /// A client that does not read what it asked for.
+    SlowReader,
     /// A cursor of a merged list that is not ours, or not this caller's for this list.
     CursorUnknown,
 }
@@ -124,6 +138,13 @@ impl Violation {
             Self::ResponseUnmatched => "response_unmatched",
             Self::CancelUnmatched => "cancel_unmatched",
             Self::EventUnknown => "event_unknown",
+            Self::UpgradeInvalid { .. } => "upgrade_invalid",
+            Self::UpgradeVersion => "upgrade_version",
+            Self::SubprotocolUnknown => "subprotocol_unknown",
+            Self::BinaryFrame => "binary_frame",
+            Self::FrameInvalid => "frame_invalid",
+            Self::TooManyMessages => "too_many_messages",
+            Self::SlowReader => "slow_reader",
             Self::CursorUnknown => "cursor_unknown",
         }
     }
@@ -169,6 +190,13 @@ impl Violation {
             Self::ResponseUnmatched => "no request of the server waits for this response".into(),
             Self::CancelUnmatched => "no request with this id is in progress".into(),
             Self::EventUnknown => "unknown `last-event-id`".into(),
+            Self::UpgradeInvalid { why } => format!("not a WebSocket handshake: {why}").into(),
+            Self::UpgradeVersion => "`sec-websocket-version` must be 13".into(),
+            Self::SubprotocolUnknown => "none of the subprotocols is spoken here; offer `mcp`".into(),
+            Self::BinaryFrame => "messages are text frames".into(),
+            Self::FrameInvalid => "the frames cannot be read".into(),
+            Self::TooManyMessages => "too many messages".into(),
+            Self::SlowReader => "messages wait for too long to be read".into(),
             Self::CursorUnknown => "unknown cursor; begin the list again".into(),
         }
     }

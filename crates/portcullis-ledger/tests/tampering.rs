@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::attempt::{ANSWERED, Attempt};
 use portcullis_core::clock::{FixedClock, Timestamp};
 use portcullis_core::ledger::{Intent, Ledger as _, Outcome, Record, Status};
 use portcullis_ledger::{AuditLog, AuditSettings, Head, Metrics, Verdict, VerifyOptions, show, verify};
@@ -17,6 +18,20 @@ const TOOL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/verify_audi
 /// A log `x` of three segments or more in a folder of its own.
 struct Case {
     folder: tempfile::TempDir,
+}
+
+/// One that failed with words that need an escape, and one that answered.
+fn attempts() -> [Attempt; 2] {
+    let why = "\"\\\u{202e}\n,\"hash\":\"".to_owned();
+    let failed = Attempt {
+        transport: "http/replica-1".into(),
+        outcome: "upstream_unreachable",
+        left: false,
+        took: Duration::from_micros(12),
+        why,
+    };
+    let answered = Attempt { transport: "stdio".into(), outcome: ANSWERED, left: true, ..failed.clone() };
+    [failed, Attempt { why: String::new(), ..answered }]
 }
 
 impl Case {
@@ -30,7 +45,8 @@ impl Case {
             let name = Some("écho \"\\\u{202e}\n,\"hash\":\"".to_owned());
             let intent = Intent { call: call.clone(), name, decision: "allow", ..Intent::default() };
             log.append(Record::Intent(Box::new(intent))).unwrap();
-            let outcome = Outcome { call, status: Status::Answered, ..Outcome::default() };
+            let attempts = (number % 2 == 0).then(|| attempts().into());
+            let outcome = Outcome { call, status: Status::Answered, attempts, ..Outcome::default() };
             log.append(Record::Outcome(Box::new(outcome))).unwrap();
         }
         log.close(Duration::from_secs(20)).unwrap();

@@ -6,7 +6,7 @@
 mod challenge;
 
 use http::StatusCode;
-use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION};
 use portcullis_core::attempt::Attempt;
 use portcullis_core::gate::Inspected;
 use portcullis_core::own::push_string;
@@ -176,7 +176,15 @@ impl Refusal {
             Violation::CancelUnmatched => {
                 return Answer { status: StatusCode::ACCEPTED, message: None, headers: Vec::new() };
             }
-            Violation::BodyBroken
+            Violation::UpgradeVersion => (StatusCode::UPGRADE_REQUIRED, -32600),
+            // After the handshake nobody reads a status: the log has the one that comes nearest.
+            Violation::TooManyMessages => (StatusCode::TOO_MANY_REQUESTS, -31429),
+            Violation::SlowReader => (StatusCode::REQUEST_TIMEOUT, -32600),
+            Violation::UpgradeInvalid { .. }
+            | Violation::SubprotocolUnknown
+            | Violation::BinaryFrame
+            | Violation::FrameInvalid
+            | Violation::BodyBroken
             | Violation::NotHttp
             | Violation::HandshakeFailed
             | Violation::HandshakeTimedOut
@@ -198,8 +206,10 @@ impl Refusal {
             _ => None,
         };
         let mut answer = self.error(asked, status, rpc, &public, extra.as_deref());
-        if let Violation::MethodNotAllowed { allow } = violation {
-            answer.headers.push((ALLOW, HeaderValue::from_static(allow)));
+        match violation {
+            Violation::MethodNotAllowed { allow } => answer.headers.push((ALLOW, HeaderValue::from_static(allow))),
+            Violation::UpgradeVersion => answer.headers.push((SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
+            _ => {}
         }
         answer
     }

@@ -1,11 +1,12 @@
 //! One connection, from its first byte to its last: PROXY header, TLS, then HTTP/1.1 or HTTP/2. What is asked on it is for `pipeline.rs`.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -26,6 +27,7 @@ use crate::pipeline;
 use crate::proxy_protocol::{self, Header, ProxyProtocol, Unread};
 use crate::record;
 use crate::tls::{Tls, certificate};
+use crate::websocket;
 
 /// Fields of one request's headers. Twice what SDK clients with thirty `Mcp-Param-*` headers send.
 pub(crate) const HEADER_COUNT: usize = 100;
@@ -146,7 +148,8 @@ async fn spoken(socket: &TcpStream, deadline: Instant) -> Result<(), Ended> {
     }
 }
 
-async fn http1<S>(gateway: Arc<Gateway>, stream: S, peer: Arc<Peer>, watcher: Watcher)
+/// `_watcher` is held for as long as somebody is connected: the drain waits for that.
+async fn http1<S>(gateway: Arc<Gateway>, stream: S, peer: Arc<Peer>, _watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -165,12 +168,26 @@ where
         .max_headers(HEADER_COUNT)
         .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
         .half_close(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.
-    let connection = pin!(watcher.watch(connection));
+    let mut connection = pin!(connection);
+    let connection = pin!(poll_fn(|cx| {
+        // The watcher cannot say it to a connection that may become something else.
+        if gateway.draining.is_said() {
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    }));
+    let connection = pin!(gateway.draining.wakes(connection));
     let serving = pin!(gateway.cut_off.unless(connection));
     let serving = pin!(gateway.cut_off.wakes(serving));
     let Some(ended) = gateway.overdue.wakes(serving).await else { return };
+    let upgraded = peer.upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(accepted) = upgraded {
+        Box::pin(websocket::serve(Arc::clone(&gateway), accepted)).await;
+        return;
+    }
     let (violation, answered) = match ended {
         Err(error) if error.is_parse_too_large() => {
             (Violation::HeadersTooLarge, Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))

@@ -10,110 +10,73 @@ use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memchr2;
 use portcullis_core::gate::Inspected;
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::answering::Answering;
+use crate::exchange::Delivery;
 
 /// Bytes of events that go together. 16 KiB: about a hundred small ones, which is what one read brings; the work on them delays the first by
 /// less than what a write costs for each.
 const GATHERED: usize = 16 << 10;
 
-/// A reply on its way to the client.
+/// A reply on its way to the client, as events.
+#[derive(Debug)]
 pub(crate) struct Departure {
-    answering: Option<Answering>,
-    /// Already taken from it while its form was being decided, or all there is.
+    delivery: Option<Delivery>,
+    /// Already taken from the reply while its form was being decided, or all there is.
     first: Option<Inspected>,
     keep_alive: Pin<Box<Sleep>>,
-    /// Fires when the gateway wants this stream to end.
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Fires when what proved the caller of a standing stream ends.
-    end: Option<Pin<Box<Sleep>>>,
-}
-
-impl std::fmt::Debug for Departure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Departure").field("answering", &self.answering).finish_non_exhaustive()
-    }
+    quiet: Duration,
 }
 
 impl Departure {
     pub(crate) fn new(answering: Answering, first: Option<Inspected>) -> Self {
-        let stop = Box::pin(answering.stop_signal().cancelled_owned());
-        let keep_alive = Box::pin(tokio::time::sleep(answering.keep_alive()));
-        let end = answering.stands_for().map(|left| Box::pin(tokio::time::sleep(left)));
-        Self { answering: Some(answering), first, keep_alive, stop, end }
+        let quiet = answering.keep_alive();
+        let keep_alive = Box::pin(tokio::time::sleep(quiet));
+        Self { delivery: Some(Delivery::new(answering)), first, keep_alive, quiet }
     }
 
     /// A refused item of a batch: one message and the end.
     pub(crate) fn refused(message: Inspected) -> Self {
-        let never = CancellationToken::new();
-        let keep_alive = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Self { answering: None, first: Some(message), keep_alive, stop: Box::pin(never.cancelled_owned()), end: None }
+        let quiet = Duration::ZERO;
+        Self { delivery: None, first: Some(message), keep_alive: Box::pin(tokio::time::sleep(quiet)), quiet }
     }
 
     /// The next bytes of the stream; `None` at its end. Events that are there already go together, and none waits for another: each was
     /// inspected alone, and what is not there yet is not waited for.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        // First, so that not even a stream that is never quiet outlives it.
-        if let (Some(end), Some(answering)) = (&mut self.end, &mut self.answering)
-            && end.as_mut().poll(cx).is_ready()
-        {
-            answering.outlived();
-            (self.end, self.answering) = (None, None);
-            return Poll::Ready(None);
-        }
         let mut out = BytesMut::new();
         if let Some(first) = self.first.take() {
-            put_event(&mut out, &first, self.answering.as_ref());
+            put_event(&mut out, &first, self.delivery.as_ref());
         }
         while out.len() < GATHERED
-            && let Some(answering) = self.answering.as_mut()
+            && let Some(delivery) = self.delivery.as_mut()
         {
-            match answering.poll_next(cx) {
-                Poll::Ready(Some(inspected)) => put_event(&mut out, &inspected, Some(answering)),
-                Poll::Ready(None) => self.answering = None,
+            match delivery.poll_next(cx) {
+                Poll::Ready(Some(inspected)) => put_event(&mut out, &inspected, Some(delivery)),
+                Poll::Ready(None) => self.delivery = None,
                 Poll::Pending if out.is_empty() => return self.poll_quiet(cx),
                 Poll::Pending => break,
             }
         }
-        if let Some(answering) = &self.answering {
-            self.keep_alive.as_mut().reset(Instant::now() + answering.keep_alive());
+        if self.delivery.is_some() {
+            self.keep_alive.as_mut().reset(Instant::now() + self.quiet);
         }
         Poll::Ready((!out.is_empty()).then(|| out.freeze()))
     }
 
-    /// Nothing to send: perhaps the stream is to end, or the client to be told that it lives.
+    /// Nothing to send: perhaps the client is to be told that the stream lives.
     fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let Some(answering) = self.answering.as_mut() else { return Poll::Ready(None) };
-        if self.stop.as_mut().poll(cx).is_ready() {
-            let last = answering.stop();
-            let bytes = last.map(|inspected| {
-                let mut out = BytesMut::new();
-                put_event(&mut out, &inspected, Some(answering));
-                out.freeze()
-            });
-            self.answering = None;
-            return Poll::Ready(bytes);
-        }
         ready!(self.keep_alive.as_mut().poll(cx));
-        self.keep_alive.as_mut().reset(Instant::now() + answering.keep_alive());
+        self.keep_alive.as_mut().reset(Instant::now() + self.quiet);
         Poll::Ready(Some(Bytes::from_static(b": keep-alive\n\n")))
     }
 }
 
-impl Drop for Departure {
-    fn drop(&mut self) {
-        if let Some(answering) = self.answering.take() {
-            answering.client_left();
-        }
-    }
-}
-
 /// One event. JSON may hold line breaks between tokens; each line becomes a `data` field, which the reader joins again.
-fn put_event(out: &mut BytesMut, inspected: &Inspected, answering: Option<&Answering>) {
+fn put_event(out: &mut BytesMut, inspected: &Inspected, delivery: Option<&Delivery>) {
     let text = inspected.bytes();
     out.reserve(text.len() + 64);
-    if let Some(id) = inspected.event_id().zip(answering).and_then(|(id, answering)| answering.seal_event(id)) {
+    if let Some(id) = delivery.and_then(|delivery| delivery.seal_event(inspected)) {
         out.put_slice(b"id: ");
         out.put_slice(id.as_bytes());
         out.put_u8(b'\n');

@@ -90,7 +90,14 @@ fn offers(gateway: &Gateway, via: &Via) -> Vec<Offer> {
     for endpoint in gateway.endpoints.iter() {
         let versions = versions(endpoint);
         let url = address(gateway, via, &endpoint.path);
-        offers.push(Offer { transport: "http", url, path: endpoint.path.to_string(), versions });
+        offers.push(Offer { transport: "http", url, path: endpoint.path.to_string(), versions: versions.clone() });
+        let sockets = &gateway.settings.websocket;
+        if sockets.enabled {
+            // One path of its own; everything else is upgraded where it is.
+            let path = if *endpoint.path == *gateway.settings.path { sockets.path.as_str() } else { &endpoint.path };
+            let url = address(gateway, via, path).replacen("http", "ws", 1);
+            offers.push(Offer { transport: "websocket", url, path: path.to_owned(), versions });
+        }
     }
     offers
 }

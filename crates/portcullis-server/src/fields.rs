@@ -9,6 +9,7 @@ pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent
 pub(crate) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(crate) static AGENT_IDENTITY: HeaderName = HeaderName::from_static("x-agent-identity");
+pub(crate) static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 pub(crate) static DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 pub(crate) static TRANSPORT_PREFERENCE: HeaderName = HeaderName::from_static("mcp-transport-preference");
 pub(crate) static ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use portcullis_core::call::Call;
 use portcullis_core::capabilities;
 use portcullis_core::classify::META_CAPABILITIES;
@@ -10,9 +11,9 @@ use portcullis_core::guard::{Effect, Finding};
 use portcullis_core::ledger::{Entry, Intent, Status};
 use portcullis_core::mirror;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Violation};
-use portcullis_core::upstream::Reply;
+use portcullis_core::upstream::{Arrived, Media, Reply};
 use portcullis_core::version::Era;
-use portcullis_core::wire::Malformed;
+use portcullis_core::wire::{Malformed, Message};
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::endpoint::Server;
@@ -41,7 +42,7 @@ pub(crate) fn asked(gateway: &Gateway, call: &Call, plan: &Plan) -> Asked {
 
 /// Judges and forwards. Every path leaves an entry: an intent before anything is sent, and exactly one outcome.
 pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwarded, Box<Unread>> {
-    let Read { call, endpoint, place, session, opening, in_flight, permit, until, directory } = read;
+    let Read { call, endpoint, place, session, opening, in_flight, permit, until, directory, known } = read;
     let plan = endpoint.plan.load_full();
     let asked = asked(gateway, &call, &plan);
 
@@ -86,7 +87,11 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
         Some(facing) => inspector.facing(Arc::clone(facing) as Arc<dyn Exposure>),
         None => inspector,
     };
-    match send(gateway, &plan, &place.server, cleared).await {
+    let replied = match known {
+        Some(answer) => Ok(at_hand(answer)),
+        None => send(gateway, &plan, &place.server, cleared).await,
+    };
+    match replied {
         Ok(reply) => {
             let baggage = Baggage { place, session, opening, in_flight, permit, until };
             let journey = Journey::new(Arc::clone(gateway), plan, reply, inspector, entry, asked, baggage);
@@ -142,6 +147,12 @@ async fn send(gateway: &Arc<Gateway>, plan: &Plan, server: &Server, cleared: Cle
         Verdict::Cleared(cleared, _) => server.upstream.send(cleared).await,
         Verdict::Held(_) | Verdict::Denied(_) => result,
     }
+}
+
+/// An answer that is there already, on its way through the same inspection.
+fn at_hand(answer: Message) -> Reply {
+    let arrived = Arrived { message: Some(answer), ..Arrived::default() };
+    Reply::new(Media::Json, futures_util::stream::iter([Ok(arrived)]).boxed())
 }
 
 /// The headers a tool itself declares (C31), which only a caller that may call the tool gets to hear about.

@@ -35,8 +35,7 @@ use portcullis_identity::dpop::{DpopMode, Scheme};
 use portcullis_identity::fetch::Fetcher;
 use portcullis_identity::signature::{SignatureVerifier, Signed};
 
-use self::accounts::Accounts;
-pub(crate) use self::accounts::{Account, Permit};
+pub(crate) use self::accounts::{Account, Accounts, Permit};
 pub use self::certificates::CertificateCaller;
 pub use self::examined::Examined;
 pub use self::expiry::Expiry;
@@ -45,7 +44,7 @@ pub use self::keys::{KeyProblem, key_problems};
 use self::presented::{Presented, presented};
 use self::refused::Challenges;
 use self::tokens::{Shown, Tokens};
-use crate::fields::AGENT_IDENTITY;
+use crate::fields::{AGENT_IDENTITY, SIGNATURE_INPUT};
 use crate::peer::ClientCertificate;
 use crate::proxies::Via;
 use crate::settings::{IdentitySettings, ServerSettings};
@@ -98,6 +97,8 @@ pub(crate) struct Directory {
     agents: Option<Arc<AgentVerifier>>,
     signatures: Option<Arc<SignatureVerifier>>,
     chains: Arc<ChainVerifier>,
+    /// A request without a signature is refused.
+    signature_required: bool,
     /// A request without a chain is refused.
     chain_required: bool,
     challenges: Challenges,
@@ -172,6 +173,7 @@ impl Directory {
             agents,
             signatures: signed.then(|| Arc::new(signatures)),
             chains: Arc::new(ChainVerifier::new(&identity.chains)?),
+            signature_required: identity.signatures.required,
             chain_required: identity.chains.required,
             challenges,
             address,
@@ -240,6 +242,24 @@ impl Directory {
     /// Whether a request has to be looked at together with its body.
     pub(crate) fn binds_body(&self, headers: &HeaderMap) -> bool {
         self.signatures.is_some() || self.chain_required || headers.contains_key(&chain::HEADER)
+    }
+
+    /// Signatures and chains are about the body of one request. The messages of a connection have none: where each of them must be proven so,
+    /// and where a handshake says it is, there are no such connections.
+    ///
+    /// # Errors
+    /// One of both.
+    pub(crate) fn proves_connections(&self, headers: &HeaderMap) -> Result<(), Denial> {
+        let detail = "it would be about the handshake, and say nothing of the messages";
+        let failure = match () {
+            () if self.signature_required => ProofFailure::SignatureRequired,
+            () if self.signatures.is_some() && headers.contains_key(&SIGNATURE_INPUT) => {
+                ProofFailure::SignatureMalformed
+            }
+            () if self.chain_required || headers.contains_key(&chain::HEADER) => ProofFailure::ChainMalformed,
+            () => return Ok(()),
+        };
+        Err(self.denied(Failed::new(failure, detail)))
     }
 
     /// Who signed the request, and through whose hands it came. `session` is the id of the session that it belongs to.
@@ -376,7 +396,7 @@ impl Known {
 }
 
 impl Accounts {
-    fn known(&self, caller: Arc<Caller>, servers: &[String]) -> Arc<Known> {
+    pub(crate) fn known(&self, caller: Arc<Caller>, servers: &[String]) -> Arc<Known> {
         Arc::new(Known { account: self.of(&caller), caller, servers: servers.into() })
     }
 }

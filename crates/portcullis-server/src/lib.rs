@@ -10,15 +10,18 @@ mod conversation; // one connection: PROXY header, TLS, HTTP
 mod cors; // what a web page must be told to be let in by its browser
 mod cursor; // how far merged lists have come, sealed for one caller
 mod departure; // the outgoing stream: SSE framing, keep-alive
+mod desk; // what waits for a client that holds one connection for everything
 mod discovery; // how this gateway is reached
 mod endpoint; // the paths of a listener and the servers behind each
 mod event; // event ids, sealed for one session
+mod exchange; // one read message to the end of its reply, however it is framed
 mod fields; // names of header fields
 mod forward; // one judged call, sent; its reply begun
 mod gateway; // everything an exchange needs, behind one Arc
 mod http2; // what one HTTP/2 connection may do
 mod identify; // Arrival -> Caller
 mod journey; // inspect and record: one reply from first arrival to closed entry
+mod line; // one connection that carries messages both ways without HTTP
 mod listener; // sockets, connections, drain
 mod merged; // one answer from several servers
 mod origin; // which Host and Origin values are ours
@@ -35,8 +38,10 @@ mod seal; // authenticated encryption of session and event ids
 mod session; // legacy sessions
 mod settings; // what the operator may set
 mod signal; // a word that everybody hears once: draining, overdue, cut off
+mod stdio; // our own standard input and output
 mod surviving; // a future that outlives its client
 mod tls; // handshakes, certificates and their renewal
+mod websocket; // an upgraded connection
 mod workers; // the threads that serve connections
 
 #[cfg(test)]
@@ -50,7 +55,10 @@ pub use self::{
     origin::OriginRule,
     proxies::Via,
     proxy_protocol::ProxyProtocol,
-    settings::{ApiKey, Errors, IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings},
+    settings::{
+        ApiKey, Errors, IdentitySettings, LimitSettings, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
+    },
     tls::{ClientCertificates, TlsSettings},
+    websocket::WebSocketListener,
     workers::Workers,
 };

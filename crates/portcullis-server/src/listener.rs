@@ -98,7 +98,7 @@ impl Bound {
         drop(listener);
         expiry.abort();
         watch.abort();
-        drain(&gateway, graceful).await;
+        drain(&gateway, graceful.shutdown()).await;
         workers.stop().await;
     }
 }
@@ -113,9 +113,9 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(
     Ok((socket, peer, place))
 }
 
-async fn drain(gateway: &Arc<Gateway>, graceful: GracefulShutdown) {
+/// The end of a listener. `finished` is when nobody is connected any more.
+pub(crate) async fn drain(gateway: &Arc<Gateway>, finished: impl Future<Output = ()>) {
     gateway.draining.say();
-    let finished = graceful.shutdown();
     tokio::pin!(finished);
     if tokio::time::timeout(gateway.settings.timeouts.drain(), &mut finished).await.is_err() {
         gateway.overdue.say();

@@ -2,7 +2,7 @@
 //! says about itself, such as the forwarding headers of a proxy, is no part of it (see `proxies.rs`).
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use portcullis_core::clock::Timestamp;
 use portcullis_core::refusal::{Denial, DenialCode, ProofFailure};
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::gateway_denial;
 use crate::proxies::{Proxies, Via};
+use crate::websocket::Accepted;
 
 /// Who is at the other end of a connection, as far as the connection itself tells.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Peer {
     pub(crate) is_proxy: bool,
     /// What its first request made of all this, for the next ones, which nearly always name the same host.
     pub(crate) seen: OnceLock<Via>,
+    /// A handshake that was answered with 101: what the connection becomes when HTTP has ended.
+    pub(crate) upgraded: Mutex<Option<Accepted>>,
 }
 
 /// What a TLS handshake proved.
@@ -55,7 +58,7 @@ impl Peer {
         // A dual-stack socket shows IPv4 peers as IPv6 addresses; no list of networks or policy should have to know.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let is_proxy = proxies.trusts(address.ip());
-        Arc::new(Self { address, proven, is_proxy, seen: OnceLock::new() })
+        Arc::new(Self { address, proven, is_proxy, seen: OnceLock::new(), upgraded: Mutex::default() })
     }
 
     /// The connection is TLS, and it ends here.

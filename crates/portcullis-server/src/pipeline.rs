@@ -3,7 +3,7 @@
 //! `judge` and the opening of the record are in [`forward`], since nothing may stand between them and the sending; `inspect` and the
 //! closing of the record are in [`Journey`], since the outgoing stream owns both.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::gate::Inspected;
-use portcullis_core::refusal::{Denial, DenialCode, Violation};
+use portcullis_core::refusal::Violation;
 use portcullis_core::upstream::Media;
 use portcullis_core::version::Era;
 
 use crate::accept::{Arrival, Head, METHODS, Verb};
-use crate::answer::{Answer, Asked, Refusal, Unread, gateway_denial};
+use crate::answer::{Answer, Refusal, Unread};
 use crate::answering::{Answering, begin, deliver};
 use crate::batch::Batch;
 use crate::body::Body;
@@ -26,6 +26,7 @@ use crate::cors::{self, Page};
 use crate::departure::Departure;
 use crate::discovery;
 use crate::endpoint::Endpoint;
+use crate::exchange::{self, early, in_time, shutting_down};
 use crate::fields::{ACCEL_BUFFERING, DPOP_NONCE, SESSION_ID};
 
 use crate::gateway::Gateway;
@@ -33,8 +34,9 @@ use crate::identify::{Asking, Identified, Permit, WELL_KNOWN};
 use crate::peer::{ClientCertificate, Peer};
 use crate::proxies::Via;
 use crate::read::{self, Post, Turn};
-use crate::record::{self, RefusedFacts};
+use crate::record::RefusedFacts;
 use crate::surviving::{Surviving, Work};
+use crate::websocket;
 
 /// Serves one HTTP request.
 pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
@@ -43,10 +45,7 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, pe
     let mut response = match steps(&gateway, request, &peer, &mut facts, &mut page).await {
         Ok(response) => response,
         Err(unread) => {
-            let Unread { refusal, asked, recorded } = *unread;
-            if !recorded {
-                record::refused(&gateway, &refusal, &facts, &asked);
-            }
+            let (refusal, asked) = exchange::refused(&gateway, *unread, &facts);
             refused(refusal.answer(&asked))
         }
     };
@@ -59,7 +58,7 @@ pub(crate) async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>, pe
 async fn steps(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     facts: &mut RefusedFacts,
     page: &mut Option<Page>,
 ) -> Result<Response<Body>, Box<Unread>> {
@@ -76,6 +75,9 @@ async fn steps(
     }
     if let Some(told) = discovery::answer(gateway, &via, request.method(), request.uri(), request.headers()) {
         return Ok(told);
+    }
+    if let Some(endpoint) = websocket::is_asked(gateway, &request) {
+        return Box::pin(websocket::open(gateway, endpoint, request, peer, via, facts)).await;
     }
     let arrival = Arrival::new(gateway, request).map_err(early)?;
     if gateway.draining.is_said() {
@@ -250,14 +252,6 @@ async fn first(gateway: &Gateway, answering: &mut Answering, quiet: Duration) ->
     })
 }
 
-/// At the end of a drain, calls that have not even begun to be answered are answered by us.
-async fn in_time<T>(
-    gateway: &Gateway,
-    work: Pin<&mut impl Future<Output = Result<T, Box<Unread>>>>,
-) -> Result<T, Box<Unread>> {
-    gateway.overdue.unless(work).await.unwrap_or_else(|| Err(early(shutting_down())))
-}
-
 /// Each item is judged and answered alone; one body carries the answers (A7).
 async fn batch(
     gateway: &Arc<Gateway>,
@@ -276,10 +270,7 @@ async fn batch(
         match departure {
             Ok(departure) => departures.extend(departure),
             Err(unread) => {
-                let Unread { refusal, asked, recorded } = *unread;
-                if !recorded {
-                    record::refused(gateway, &refusal, facts, &asked);
-                }
+                let (refusal, asked) = exchange::refused(gateway, *unread, facts);
                 if let Some(message) = refusal.message(&asked).filter(|_| asked.id.is_some()) {
                     departures.push(Departure::refused(message));
                 }
@@ -309,14 +300,6 @@ async fn close(gateway: &Arc<Gateway>, turn: Turn) -> Result<Response<Body>, Box
         gateway.sessions.end(key);
     }
     Ok(status_only(StatusCode::NO_CONTENT))
-}
-
-fn early(refusal: impl Into<Refusal>) -> Box<Unread> {
-    Unread::new(refusal, Asked::default())
-}
-
-fn shutting_down() -> Denial {
-    gateway_denial(DenialCode::ShuttingDown, "the gateway is shutting down", "draining")
 }
 
 fn refused(answer: Answer) -> Response<Body> {

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use portcullis_core::call::{Call, Subject};
 use portcullis_core::capabilities::{self, Declared};
-use portcullis_core::classify::{self, Classified, Evidence, META_CAPABILITIES};
+use portcullis_core::classify::{self, Classified, Evidence, META_CAPABILITIES, META_VERSION};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::mirror;
 use portcullis_core::own::push_string;
 use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::trace::TraceContext;
 use portcullis_core::version::{Era, Version};
-use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
+use portcullis_core::wire::{self, Direction, Kind, Malformed, Message, View};
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::endpoint::{Endpoint, Server};
@@ -27,6 +27,8 @@ use crate::gateway::Gateway;
 use crate::identify::{Identified, Permit};
 use crate::random;
 use crate::session::{Opening, Session};
+
+use crate::place::Place;
 
 use self::turn::Exchange;
 pub(crate) use self::turn::{Many, Read, Turn};
@@ -49,6 +51,8 @@ struct Reader<'a> {
     versions: Vec<&'a str>,
     permit: Arc<Permit>,
     now: Timestamp,
+    /// Messages come without headers, by the rules of stdio (J15): what the body says is not said a second time.
+    bare: bool,
 }
 
 /// Reads a POST.
@@ -101,6 +105,47 @@ pub(crate) fn session_of<'a>(
     found.is_ok().then_some(sealed)
 }
 
+/// Reads a message of a transport without headers. `session` is the legacy session of the connection.
+pub(crate) async fn bare(
+    gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
+    identified: &Identified,
+    message: Message,
+    session: Option<Arc<Session>>,
+    permit: Permit,
+) -> Result<Turn, Box<Unread>> {
+    let headers = HeaderMap::new();
+    // The one place where the version is said (ST26).
+    let said = message.meta(META_VERSION);
+    let version = said.and_then(View::as_str).map(Cow::into_owned);
+    let mut reader = Reader::new(gateway, endpoint, identified, &headers, permit);
+    (reader.bare, reader.versions) = (true, version.as_deref().into_iter().collect());
+    let (id, method) = (message.id().cloned(), message.method().map(str::to_owned));
+    let turn = match said {
+        Some(_) if version.is_none() => Err(Violation::MetaMissing { key: META_VERSION }.into()),
+        _ => reader.message(message, session.map(Ok)).await,
+    };
+    turn.map_err(|refusal| Unread::new(refusal, reader.asked(id, method.as_deref())))
+}
+
+/// Reads what a transport without headers never says: that the server may talk to the session by itself, or that a stream which broke off
+/// goes on after `event`, an id that was sealed for this session.
+pub(crate) fn standing(
+    gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
+    identified: &Identified,
+    session: Arc<Session>,
+    event: Option<&str>,
+    permit: Permit,
+) -> Result<Turn, Box<Unread>> {
+    let headers = HeaderMap::new();
+    let reader = Reader::new(gateway, endpoint, identified, &headers, permit);
+    let version = session.version().unwrap_or(Version::ASSUMED);
+    let event = event.and_then(|sealed| Event::open(&gateway.sealer, &session.sealed, sealed));
+    let turn = reader.without_body(session, version, event, false);
+    turn.map_err(|refusal| Unread::new(refusal, reader.asked(None, None)))
+}
+
 /// Reads a GET or DELETE, which exist only in legacy sessions.
 pub(crate) fn bodiless(
     gateway: &Arc<Gateway>,
@@ -124,7 +169,8 @@ impl<'a> Reader<'a> {
     ) -> Self {
         let versions = headers.get_all(&PROTOCOL_VERSION).iter();
         let versions = versions.map(|value| value.to_str().unwrap_or("\u{fffd}").trim_matches([' ', '\t'])).collect();
-        Self { gateway, endpoint, identified, headers, versions, permit: Arc::new(permit), now: gateway.clock.now() }
+        let now = gateway.clock.now();
+        Self { gateway, endpoint, identified, headers, versions, permit: Arc::new(permit), now, bare: false }
     }
 
     fn asked(&self, id: Option<wire::Id>, method: Option<&str>) -> Asked {
@@ -205,7 +251,10 @@ impl<'a> Reader<'a> {
         }
         let declared = message.meta(META_CAPABILITIES).map(Declared::of).unwrap_or_default();
         let headers = HeaderView(self.headers);
-        let param_headers = if message.kind() == Kind::Request {
+        let param_headers = if self.bare {
+            // Written for each server, by its own tools.
+            Vec::new()
+        } else if message.kind() == Kind::Request {
             // Without the tool: its own headers are checked once the call is cleared, so that a refusal cannot tell that a hidden
             // tool exists.
             mirror::check_request(&message, &headers, None)?
@@ -242,8 +291,8 @@ impl<'a> Reader<'a> {
         version: Version,
         session: Option<Arc<Session>>,
     ) -> Result<Turn, Refusal> {
-        if session.is_some() {
-            return Err(Violation::AlreadyInitialized.into());
+        if let Some(session) = session {
+            return self.initialize_again(&message, version, session);
         }
         let message = offer_legacy(message, version, self.gateway)?;
         let declared = message.param("capabilities").map(Declared::of).unwrap_or_default();
@@ -257,6 +306,20 @@ impl<'a> Reader<'a> {
         self.turn(legs, Exchange { version, session, param_headers: Vec::new(), answers: None, opening }).await
     }
 
+    /// From a client that comes back on another connection (J9), or that says it again on this one (J7): what the session was told once.
+    fn initialize_again(&self, message: &Message, version: Version, session: Arc<Session>) -> Result<Turn, Refusal> {
+        let again = session.greeting().filter(|_| self.bare).zip(message.id());
+        let (greeting, id) = again.ok_or(Violation::AlreadyInitialized)?;
+        let known = Some(greeting.edit().set_id(id).apply(&self.gateway.limits)?);
+        let session = Some(session);
+        let exchange = Exchange { version, session, param_headers: Vec::new(), answers: None, opening: None };
+        let place = self.placing(exchange.session.as_deref()).everywhere().into_iter().next();
+        let place = place.map(|place| Place { facing: None, ..place }).ok_or(Violation::SessionUnknown)?;
+        let context = self.context(&exchange, &place.server, self.trace(Some(message))?);
+        let call = Call { context: Arc::new(context), subject: Subject::Message(message.clone()) };
+        Ok(Turn::One(Box::new(Read { known, ..self.read(place, call, &exchange) })))
+    }
+
     fn bodiless(&self, close: bool) -> Result<Turn, Refusal> {
         if !classify::heeds_session(&self.versions) {
             return Err(Violation::MethodNotAllowed { allow: "POST" }.into());
@@ -264,6 +327,16 @@ impl<'a> Reader<'a> {
         let session = self.session().ok_or(Violation::SessionMissing)??;
         let version = classify::classify_sessionless_stream(&self.versions, session.version())?;
         let event = if close { None } else { self.last_event(&session)? };
+        self.without_body(session, version, event, close)
+    }
+
+    fn without_body(
+        &self,
+        session: Arc<Session>,
+        version: Version,
+        event: Option<Event>,
+        close: bool,
+    ) -> Result<Turn, Refusal> {
         let session = Some(session);
         let exchange = Exchange { version, session, param_headers: Vec::new(), answers: None, opening: None };
         let mut reads = Vec::with_capacity(self.endpoint.servers.len());
@@ -347,7 +420,7 @@ pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
 /// A client that asks `initialize` for a version without a handshake is negotiated down (A31).
 fn offer_legacy(message: Message, version: Version, gateway: &Gateway) -> Result<Message, Malformed> {
     let offered = message.param("protocolVersion");
-    let text = offered.and_then(wire::View::as_str).unwrap_or(Cow::Borrowed(""));
+    let text = offered.and_then(View::as_str).unwrap_or(Cow::Borrowed(""));
     let modern = Version::parse(&text).is_some_and(|known| known.era() == Era::Modern);
     match offered {
         Some(view) if modern => {

@@ -15,10 +15,11 @@ use portcullis_core::own::hex;
 use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::tally::{History, Tally};
 use portcullis_core::version::Version;
-use portcullis_core::wire::Id;
+use portcullis_core::wire::{Id, Message};
 use smallvec::SmallVec;
 
 use crate::answer::gateway_denial;
+use crate::desk::Desk;
 use crate::identify::Account;
 use crate::random;
 use crate::seal::Sealer;
@@ -46,6 +47,11 @@ pub(crate) struct Session {
     version: OnceLock<Version>,
     /// What the client declared in `initialize`; holds for the session.
     pub(crate) declared: Declared,
+    /// What was answered to `initialize`, for a client that can say it again on another connection (J9).
+    greeting: OnceLock<Message>,
+    /// Where its messages wait, if they have one connection for all of them.
+    desk: OnceLock<Arc<Desk>>,
+    seated: AtomicBool,
     last_used: AtomicU64,
     open_streams: AtomicUsize,
     /// The client set a level at which warnings are heard.
@@ -153,6 +159,30 @@ impl Session {
 
     pub(crate) fn touch(&self, now: Timestamp) {
         self.last_used.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    /// What was answered to `initialize`.
+    pub(crate) fn greeted(&self, greeting: Message) {
+        let _already = self.greeting.set(greeting);
+    }
+
+    pub(crate) fn greeting(&self) -> Option<&Message> {
+        self.greeting.get()
+    }
+
+    /// Where its messages wait for the connection that has it.
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        self.desk.get_or_init(Desk::new)
+    }
+
+    /// Whether it had a connection before; from now on it has.
+    pub(crate) fn was_seated(&self) -> bool {
+        self.seated.swap(true, Ordering::AcqRel)
+    }
+
+    /// Nobody can come back: it has been idle for ever, once nothing of it is in progress.
+    pub(crate) fn leave(&self) {
+        self.last_used.store(0, Ordering::Relaxed);
     }
 
     /// Registers a request id (A34).
@@ -322,6 +352,9 @@ impl Sessions {
             home,
             version: OnceLock::new(),
             declared,
+            greeting: OnceLock::new(),
+            desk: OnceLock::new(),
+            seated: AtomicBool::new(false),
             last_used: AtomicU64::new(now.0),
             open_streams: AtomicUsize::new(0),
             warns: AtomicBool::new(false),

@@ -18,6 +18,7 @@ use crate::origin::OriginRule;
 use crate::proxies::Proxies;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::tls::{self, TlsSettings};
+use crate::websocket::WebSocketListener;
 
 use crate::identify::{CertificateCaller, Directory, Expiry};
 
@@ -51,6 +52,8 @@ pub struct ServerSettings {
     pub discovery: bool,
     /// What a client is told of a failure beside what failed. Default `plain`.
     pub errors: Errors,
+    /// The WebSocket listener.
+    pub websocket: WebSocketListener,
     /// Who may call.
     pub identity: IdentitySettings,
     /// Legacy sessions.
@@ -74,6 +77,7 @@ impl Default for ServerSettings {
             public_url: None,
             discovery: true,
             errors: Errors::Plain,
+            websocket: WebSocketListener::default(),
             identity: IdentitySettings::default(),
             sessions: SessionSettings::default(),
             limits: LimitSettings::default(),
@@ -104,6 +108,7 @@ impl ServerSettings {
                     .to_owned()
             }),
             self.tls.as_ref().and_then(|tls| tls::contradictions(tls).err()),
+            self.websocket.contradiction(),
         ];
         found.into_iter().flatten().collect()
     }

@@ -3,7 +3,9 @@
 
 pub(crate) mod secure;
 
+pub(crate) mod parent;
 pub(crate) mod proofs;
+pub(crate) mod sockets;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -83,13 +83,13 @@ impl Fallback {
     }
 
     /// Replicas of one server: each call goes to the one with the least under way, a legacy session stays where it was opened, and only what provably
-    /// never left goes to another. `deadline` is for all together, until the answer has begun.
+    /// never left goes to another. Of `settings` only the deadline counts.
     ///
     /// # Errors
-    /// There is none.
-    pub fn replicas(replicas: Vec<Way>, deadline: Duration) -> Result<Arc<Self>, SettingsError> {
+    /// No replica, or no time.
+    pub fn replicas(replicas: Vec<Way>, settings: &FallbackSettings) -> Result<Arc<Self>, SettingsError> {
         let balance = Balance::among(replicas.len());
-        Self::among(replicas, Choice::LeastBusy(balance), Repeat::Never, deadline)
+        Self::among(replicas, Choice::LeastBusy(balance), Repeat::Never, settings.deadline()?)
     }
 
     fn among(ways: Vec<Way>, choice: Choice, repeat: Repeat, deadline: Duration) -> Result<Arc<Self>, SettingsError> {

@@ -136,7 +136,7 @@ impl Upstream for Selected {
             let lists = may_list(&cleared);
             let mut reply = self.inner.send(cleared).await?;
             if lists {
-                let (choice, limits) = (Arc::clone(&self.choice), self.limits.clone());
+                let (choice, limits) = (Arc::clone(&self.choice), self.limits);
                 reply.arrivals = Box::pin(reply.arrivals.map(move |arrived| {
                     let mut arrived = arrived?;
                     arrived.message =

@@ -20,6 +20,7 @@ mod websocket; // a server on a socket
 
 pub use self::breaker::{BreakerSettings, ToolBreakerSettings};
 pub use self::bulkhead::BulkheadSettings;
+pub(crate) use self::fallback::is_meant;
 pub use self::fallback::{FallbackSettings, Repeat, ToolOrder};
 pub use self::health::HealthSettings;
 pub use self::http_sse::HttpSseSettings;

@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::audit::{AuditCommand, LogArgs, TailArgs, VerifyArgs};
 pub(crate) use self::keys::{KeyStoreArgs, KeysCommand, KeysListArgs, KeysNewArgs, KeysRevokeArgs};
-pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, OfflineArgs, RunArgs, Saved, SourceArgs};
+pub(crate) use self::options::{CheckArgs, DemoArgs, ExplainArgs, OfflineArgs, RunArgs, Saved, SourceArgs, WrapArgs};
 pub(crate) use self::policy::{PolicyCommand, PolicyInitArgs, PolicySchemaArgs, PolicyTestArgs};
 pub(crate) use self::sign::SignArgs;
 pub(crate) use self::status::StatusArgs;
@@ -25,6 +25,7 @@ Examples:
   portcullis run -- npx -y @modelcontextprotocol/server-everything
                                                                guard a server that speaks stdio
   portcullis run --upstream http://127.0.0.1:3001/mcp          guard a server that speaks HTTP
+  portcullis wrap -- my-server                                 the same for a client that starts its servers itself
   portcullis policy init -o policy.cedar -- my-server          start a policy from its tools
   portcullis run --policy policy.cedar -- my-server            and enforce it
   portcullis audit tail -f                                     watch decisions as they are made
@@ -48,6 +49,8 @@ enum Command {
     Run(RunArgs),
     /// Show the gateway at work on a sample server; needs nothing but this program.
     Demo(DemoArgs),
+    /// Guard one MCP server for the program that starts us: speak stdio to it.
+    Wrap(WrapArgs),
     /// Validate configuration and policies without opening a socket.
     Check(CheckArgs),
     /// Show, step by step, what happens to a saved message.
@@ -176,6 +179,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => commands::run::run(args),
         Command::Demo(args) => commands::demo::demo(args),
+        Command::Wrap(args) => commands::wrap::wrap(args),
         Command::Check(args) => commands::check::check(&args),
         Command::Explain(args) => commands::explain::explain(&args),
         Command::Policy(PolicyCommand::Show { preset }) => commands::policy::show(&preset),

@@ -12,6 +12,7 @@ pub(crate) mod run;
 pub(crate) mod sign;
 pub(crate) mod status;
 pub(crate) mod tools;
+pub(crate) mod wrap;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

@@ -18,7 +18,7 @@ use portcullis_core::naming::Names;
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{IdentitySettings, Refusals, ServerSettings};
-use portcullis_upstream::{BreakerSettings, BulkheadSettings, Choice, HealthSettings};
+use portcullis_upstream::{BreakerSettings, BulkheadSettings, Choice, FallbackSettings, HealthSettings};
 
 use crate::finding::Finding;
 
@@ -37,6 +37,8 @@ const COMMAND_LINE: &str = "command line";
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) server: ServerSettings,
+    /// The one client is the program that started us.
+    pub(crate) stdio: bool,
     pub(crate) refusals: Refusals,
     /// Name of the only server, if there is at most one. A Cedar identifier.
     pub(crate) server_name: String,
@@ -76,12 +78,13 @@ pub(crate) struct Way {
     pub(crate) transport: Transport,
 }
 
-/// What keeps a bad server from being everybody's problem.
+/// What keeps a bad server from being everybody's problem, and which way to it is taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Care {
     pub(crate) breaker: BreakerSettings,
     pub(crate) health: HealthSettings,
     pub(crate) limits: BulkheadSettings,
+    pub(crate) fallback: FallbackSettings,
 }
 
 /// A path and what it serves.
@@ -110,6 +113,8 @@ pub(crate) struct Overrides {
     pub(crate) name: Option<String>,
     pub(crate) upstream: Option<String>,
     pub(crate) command: Vec<String>,
+    /// Nobody comes by network: what the file says about that is for `run`.
+    pub(crate) stdio: bool,
 }
 
 /// A file that was read, kept for finding places in it.

@@ -69,6 +69,7 @@ fn config(args: DemoArgs, folder: &Folder, server: SocketAddr) -> Result<Config,
 async fn perform(args: DemoArgs, stage: Stage) -> Result<Exit, Failure> {
     let Stage { config, assembly, sample, server } = stage;
     let Assembly { bound, ledger, servers, .. } = assembly;
+    let bound = bound.ok_or_else(|| Failure::new("the gateway has no socket"))?;
     let gateway = bound.local_addr;
     if let Some(fault) = servers.iter().find_map(|server| server.answer.as_ref().err()) {
         return Err(Failure::new(format!("the sample server does not answer: {fault}")));

@@ -5,11 +5,13 @@ mod assembly;
 pub(crate) mod banner;
 mod changes;
 pub(crate) mod logging;
+mod parent;
 mod reload;
 mod signals;
 mod watchman;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +82,10 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
     let mut identity = config.server.identity.clone();
     let mut watched = Watched::default();
     // Boxed, so that stopping at once drops it: unpolled, its own end would hold what ours waits for.
-    let mut serving = Box::pin(bound.serve(workers()?, stop.clone()));
+    let mut serving = match bound {
+        Some(bound) => Box::pin(bound.serve(workers()?, stop.clone())) as Pin<Box<dyn Future<Output = ()> + Send>>,
+        None => Box::pin(parent::serve(Arc::clone(&gateway), stop.clone())),
+    };
     loop {
         tokio::select! {
             () = &mut serving => break,

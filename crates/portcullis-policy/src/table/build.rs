@@ -81,8 +81,8 @@ fn caller(case: &CaseCaller) -> Result<Caller, String> {
         None if spiffe.is_some() => Proof::Certificate,
         None => Proof::ApiKey,
         Some(word) => {
-            let all = [Proof::Anonymous, Proof::ApiKey, Proof::Certificate, Proof::Token, Proof::Chain];
-            { all }.into_iter().find(|proof| proof.as_str() == word).ok_or_else(|| format!("unknown proof `{word}`"))?
+            let found = Proof::ALL.into_iter().find(|proof| proof.as_str() == word);
+            found.ok_or_else(|| format!("unknown proof `{word}`"))?
         }
     };
     Ok(Caller { name, proof, groups, issuer, client, scopes, spiffe, attributes, actors })

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use portcullis_core::call::{Call, Context, Subject};
 use portcullis_core::clock::Timestamp;
+use portcullis_core::mirror;
 use portcullis_core::trace::{self, TraceContext};
-use portcullis_core::version::Version;
-use portcullis_core::wire::Kind;
+use portcullis_core::version::{Era, Version};
+use portcullis_core::wire::{Kind, Message};
 
 use super::Reader;
 use crate::answer::Refusal;
@@ -31,6 +32,8 @@ pub(crate) struct Read {
     pub(crate) until: Option<Timestamp>,
     /// What the caller was found in.
     pub(crate) directory: Arc<Directory>,
+    /// What was answered to this once before: nothing is sent (J9).
+    pub(crate) known: Option<Message>,
 }
 
 /// What one message became.
@@ -119,7 +122,11 @@ impl Reader<'_> {
     async fn leg(&self, leg: Leg, exchange: &Exchange) -> Result<Read, Refusal> {
         let Leg { place, message } = leg;
         self.know_tool(&place.server, &message).await;
-        let context = self.context(exchange, &place.server, self.trace(Some(&message))?);
+        let mut context = self.context(exchange, &place.server, self.trace(Some(&message))?);
+        if self.bare && context.version.era() == Era::Modern {
+            let tool = message.name().and_then(|name| context.catalogue.tool(&name).cloned());
+            context.param_headers = mirror::params_of(&message, tool.as_deref());
+        }
         let message = match message.kind() {
             Kind::Request => trace::splice(message, &context.trace, &self.gateway.limits)?,
             Kind::Notification | Kind::Result | Kind::Error => message,
@@ -154,6 +161,7 @@ impl Reader<'_> {
             permit: Arc::clone(&self.permit),
             until: self.identified.until,
             directory: Arc::clone(&self.identified.directory),
+            known: None,
         }
     }
 }

@@ -303,7 +303,7 @@ impl Play {
     }
 
     /// Whatever happened, and whoever never came back: after the longest wait somebody may call, and one good answer closes the breaker.
-    fn is_not_wedged(mut self) {
+    fn recovers_in_the_end(mut self) {
         let rules = self.model.rules.clone();
         self.under_way.clear();
         let (told, begin) = (&mut self.told, self.heard);
@@ -340,7 +340,7 @@ fn the_breaker_does_what_its_rules_say_in_every_schedule() {
                 reasons.push(change.why);
             }
         }
-        play.is_not_wedged();
+        play.recovers_in_the_end();
     }
     assert!(transitions > 10_000, "the schedules exercise it: {transitions}");
     assert_eq!(reasons.len(), 9, "every reason occurs: {reasons:?}");

@@ -7,7 +7,7 @@ use portcullis_core::call::Call;
 
 use super::Way;
 use crate::pattern::Pattern;
-use crate::settings::{FallbackSettings, SettingsError};
+use crate::settings::{FallbackSettings, SettingsError, is_meant};
 
 /// Places of the ways, each once.
 type Order = Arc<[usize]>;
@@ -22,12 +22,12 @@ pub(super) struct Preferred {
 impl Preferred {
     pub(super) fn new(ways: &[Way], settings: &FallbackSettings, common: &[String]) -> Result<Self, SettingsError> {
         let listed: Order = (0..ways.len()).collect();
-        check("order", &settings.order, ways)?;
+        let words: Vec<_> = ways.iter().map(|way| &*way.word).collect();
+        settings.check(&words)?;
         let own = if settings.order.is_empty() { common } else { &settings.order };
         let usual = first(own, ways, &listed);
         let mut tools = Vec::with_capacity(settings.tools.len());
         for written in &settings.tools {
-            check("tools", &written.order, ways)?;
             let patterns = written.tools.iter().map(|pattern| Pattern::new(pattern)).collect();
             tools.push((patterns, first(&written.order, ways, &usual)));
         }
@@ -53,11 +53,6 @@ impl Preferred {
     }
 }
 
-/// Whether a way is meant: by its own word, or by that of all of its kind.
-fn is(way: &Way, word: &str) -> bool {
-    *way.word == *word || way.word.split('-').next() == Some(word)
-}
-
 /// Those that are named, in that order, and then the others as they were.
 fn first(words: &[impl AsRef<str>], ways: &[Way], before: &Order) -> Order {
     let mut order: Vec<usize> = Vec::with_capacity(before.len());
@@ -67,19 +62,9 @@ fn first(words: &[impl AsRef<str>], ways: &[Way], before: &Order) -> Order {
         }
     };
     for word in words {
-        let meant = before.iter().filter(|at| ways.get(**at).is_some_and(|way| is(way, word.as_ref())));
+        let meant = before.iter().filter(|at| ways.get(**at).is_some_and(|way| is_meant(&way.word, word.as_ref())));
         meant.for_each(|at| add(*at));
     }
     before.iter().for_each(|at| add(*at));
     order.into()
-}
-
-fn check(key: &'static str, words: &[String], ways: &[Way]) -> Result<(), SettingsError> {
-    match words.iter().find(|word| !ways.iter().any(|way| is(way, word))) {
-        Some(word) => {
-            let known = ways.iter().map(|way| way.word.to_string()).collect();
-            Err(SettingsError::NoSuchTransport { key, word: word.clone(), known })
-        }
-        None => Ok(()),
-    }
 }

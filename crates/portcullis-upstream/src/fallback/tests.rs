@@ -107,8 +107,8 @@ fn named(name: &'static str) -> Arc<Fake> {
 async fn by(fallback: &Fallback, cleared: Cleared) -> String {
     let (answer, _) = outcome(fallback, cleared).await;
     let answer = answer.unwrap();
-    let at = answer.find(r#""by":""#).unwrap() + 6;
-    answer[at..].split('"').next().unwrap().to_owned()
+    let by = answer.split_once(r#""by":""#).unwrap().1;
+    by.split('"').next().unwrap().to_owned()
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,7 +234,7 @@ async fn what_no_other_way_can_better_ends_the_search() {
 /// One deadline for all ways together, and what hangs at it may have arrived.
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_for_the_whole_chain() {
-    let slow = Fake::new(Ok(Catalogue::default()), |_| unreachable!("nobody calls it"));
+    let slow = named("second");
     let (_, hangs) = scripted("http", [Act::Hangs]);
     let settings = FallbackSettings { deadline_ms: 700, ..idempotent() };
     let fallback = over(vec![hangs, way("stdio", slow.clone())], &settings);
@@ -321,13 +321,16 @@ async fn a_session_with_nowhere_else_to_go_is_not_lost() {
     assert!(matches!(fault.kind, FaultKind::CircuitOpen { .. }), "{fault:?}");
 }
 
+/// The gateway's order, the server's, whether the tool has one, whether clients have a say, what this one wishes, and what is tried first.
+type Row<'a> = (&'a [&'a str], &'a [&'a str], bool, bool, &'a [&'a str], &'a str);
+
 /// Tool before client before server before gateway before list.
 #[tokio::test(start_paused = true)]
 async fn the_order_is_the_tools_the_clients_the_servers_the_gateways_or_as_listed() {
     let words = ["http", "http-2", "stdio", "websocket"];
     let list = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
     let tools = || vec![ToolOrder { tools: list(&["ec*"]), order: list(&["http-2"]) }];
-    let table: [(&[&str], &[&str], bool, bool, &[&str], &str); 10] = [
+    let table: [Row<'_>; 10] = [
         (&[], &[], false, false, &[], "http"),
         (&["stdio"], &[], false, false, &[], "stdio"),
         // What the gateway's order names and this server lacks is passed over.

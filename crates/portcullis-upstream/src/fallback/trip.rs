@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use portcullis_core::attempt::{ANSWERED, Attempt, Attempts};
 use portcullis_core::gate::Cleared;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::upstream::{Arrivals, Media, Reply, Upstream};
+use portcullis_core::upstream::{Arrivals, Arrived, Media, Reply, Upstream};
 use tokio::time::Instant;
 
 use super::{Inner, Way, nowhere};
@@ -108,15 +108,17 @@ impl<'a> Trip<'a> {
 
 /// Waits for the first thing that can be passed on.
 async fn begun(mut reply: Reply) -> Result<Reply, Fault> {
-    match reply.arrivals.next().await {
-        None => Err(Fault::new(FaultKind::Died, "the reply ended without a response")),
-        // A report; the right answer may still follow.
-        Some(Err(fault)) if fault.kind != FaultKind::AnswerUnmatched => Err(fault),
-        Some(first) => {
-            let arrivals = futures_util::stream::iter([first]).chain(reply.arrivals);
-            Ok(Reply { arrivals: arrivals.boxed(), ..reply })
+    let first = loop {
+        match reply.arrivals.next().await {
+            None => return Err(Fault::new(FaultKind::Died, "the reply ended without a response")),
+            // A report; the right answer may still follow.
+            Some(Err(fault)) if fault.kind != FaultKind::AnswerUnmatched => return Err(fault),
+            Some(Ok(Arrived { message: None, event_id: None, retry: None })) => {}
+            Some(first) => break first,
         }
-    }
+    };
+    let arrivals = futures_util::stream::iter([first]).chain(reply.arrivals);
+    Ok(Reply { arrivals: arrivals.boxed(), ..reply })
 }
 
 /// The reply, with the history of its call where it breaks off.

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use portcullis_core::attempt::ANSWERED;
 use portcullis_core::call::SessionKey;
@@ -9,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::fallback::Fallback;
 use crate::fallback::tests::{call, way};
+use crate::settings::FallbackSettings;
 use crate::testing::scripted::{Act, Scripted};
 use crate::testing::{all, legacy};
 
@@ -23,7 +23,7 @@ fn replicas(acts: impl IntoIterator<Item = Vec<Act>>) -> Replicas {
         .iter()
         .enumerate()
         .map(|(at, server)| way(&format!("replica-{}", at + 1), Arc::clone(server) as Arc<dyn Upstream>));
-    let face = Fallback::replicas(ways.collect(), Duration::from_secs(60)).unwrap();
+    let face = Fallback::replicas(ways.collect(), &FallbackSettings::default()).unwrap();
     Replicas { servers, face }
 }
 
@@ -78,7 +78,8 @@ async fn what_a_replica_refuses_another_answers_and_the_history_names_both() {
         Err(portcullis_core::refusal::Fault::before_sending(FaultKind::Unreachable, "as the test says"))
     });
     let up = Scripted::new([]);
-    let inner = Fallback::replicas(vec![way("replica-1", down), way("replica-2", up.clone())], Duration::from_secs(60));
+    let inner =
+        Fallback::replicas(vec![way("replica-1", down), way("replica-2", up.clone())], &FallbackSettings::default());
     let face = Fallback::new(vec![way("http", inner.unwrap())], &Default::default(), &[]).unwrap();
     let attempts = face.send(call(false)).await.unwrap().attempts.unwrap();
     let told: Vec<_> = attempts.iter().map(|attempt| (&*attempt.transport, attempt.outcome, attempt.left)).collect();

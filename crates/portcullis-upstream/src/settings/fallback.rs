@@ -63,9 +63,32 @@ impl Default for FallbackSettings {
 }
 
 impl FallbackSettings {
-    /// The deadline, checked.
+    /// Whether they can work for a server with these transports.
+    ///
+    /// # Errors
+    /// A deadline of zero, or a transport that the server does not have.
+    pub fn check(&self, words: &[impl AsRef<str>]) -> Result<(), SettingsError> {
+        self.deadline()?;
+        let orders = self.tools.iter().map(|tools| ("tools", &tools.order));
+        let mut written = std::iter::once(("order", &self.order))
+            .chain(orders)
+            .flat_map(|(key, order)| order.iter().map(move |word| (key, word)));
+        match written.find(|(_, wanted)| !words.iter().any(|word| is_meant(word.as_ref(), wanted))) {
+            Some((key, word)) => {
+                let known = words.iter().map(|word| word.as_ref().to_owned()).collect();
+                Err(SettingsError::NoSuchTransport { key, word: word.clone(), known })
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn deadline(&self) -> Result<Duration, SettingsError> {
         super::none_zero(&[("deadline_ms", self.deadline_ms)])?;
         Ok(Duration::from_millis(self.deadline_ms))
     }
+}
+
+/// Whether a transport is meant: by its own word, or by that of all of its kind.
+pub(crate) fn is_meant(word: &str, wanted: &str) -> bool {
+    word == wanted || word.split('-').next() == Some(wanted)
 }

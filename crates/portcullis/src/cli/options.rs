@@ -68,6 +68,30 @@ pub(crate) struct RunArgs {
     pub(crate) server: ServerArgs,
 }
 
+const WRAP_EXAMPLES: &str = "\
+Example, in the configuration of a desktop client:
+  \"mcpServers\": { \"files\": {
+    \"command\": \"portcullis\",
+    \"args\": [\"wrap\", \"--policy\", \"read-only\", \"--\", \"npx\", \"-y\", \"@modelcontextprotocol/server-filesystem\", \"/srv\"]
+  } }
+
+The client is known as `local:USER` and proven by `stdio`. What the configuration file says about the network (addresses, TLS, callers, \
+metrics) is not read. When the client closes our input, open calls may finish, then the server is stopped. If the log is taken by another \
+gateway, a folder beside it is used.";
+
+/// Options of `portcullis wrap`.
+#[derive(Debug, Args)]
+#[command(after_help = WRAP_EXAMPLES)]
+pub(crate) struct WrapArgs {
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
+    /// Where the audit log is: a folder, or a path ending in `.jsonl` [default: $XDG_STATE_HOME/portcullis/audit].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) audit_log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
 /// A saved list of tools, and whose it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Saved {

@@ -19,6 +19,7 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
         name: args.server.name,
         upstream: args.server.upstream,
         command: args.server.command,
+        stdio: false,
     };
     let sources = Sources { file: args.plan.config.map(absolute), overrides };
     let config = Config::load(sources.file.as_deref(), &sources.overrides).map_err(config_failure)?;
@@ -29,6 +30,6 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit, Failure> {
 }
 
 /// The path as it was meant when the gateway started, whatever happens to the working directory.
-fn absolute(path: PathBuf) -> PathBuf {
+pub(super) fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }

@@ -41,6 +41,9 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
 
     let mut server = file.server();
     server.listen = overrides.listen.unwrap_or(server.listen);
+    if overrides.stdio {
+        server = off_network(server);
+    }
     if let Some(tls) = &mut server.tls {
         tls.relative_to(folder);
     }
@@ -66,7 +69,8 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
         // Whoever gives policies on the command line means everything that is served.
         endpoints.iter_mut().for_each(|endpoint| endpoint.policy.clear());
     }
-    let admin = overrides.admin.or(file.admin.listen);
+    // Every client that starts us would want the same port.
+    let admin = overrides.admin.or(file.admin.listen).filter(|_| !overrides.stdio);
     loopback_admin(admin, &mut complaints);
     let mut audit = file.audit;
     audit.path = audit_folder(audit.path.as_deref(), folder, overrides);
@@ -79,6 +83,7 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
     }
     Ok(Config {
         server,
+        stdio: overrides.stdio,
         refusals: file.refusals,
         server_name,
         servers,
@@ -90,6 +95,12 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
         admin,
         origin,
     })
+}
+
+/// What is left of a listener whose one client has started us. Its limits and times hold for that client, too.
+fn off_network(server: ServerSettings) -> ServerSettings {
+    let ServerSettings { sessions, limits, timeouts, .. } = server;
+    ServerSettings { sessions, limits, timeouts, ..ServerSettings::default() }
 }
 
 fn listener(server: &ServerSettings, complaints: &mut Complaints<'_>) {

@@ -8,10 +8,11 @@ use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{
     Errors, IdentitySettings, LimitSettings, ProxyProtocol, Refusals, ServerSettings, SessionSettings, TimeoutSettings,
-    TlsSettings,
+    TlsSettings, WebSocketListener,
 };
 use portcullis_upstream::{
-    BreakerSettings, BulkheadSettings, HealthSettings, HttpSettings, HttpSseSettings, StdioSettings, WebSocketSettings,
+    BreakerSettings, BulkheadSettings, FallbackSettings, HealthSettings, HttpSettings, HttpSseSettings, StdioSettings,
+    WebSocketSettings,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -56,6 +57,8 @@ pub(crate) struct File {
     pub(crate) discovery: Option<bool>,
     /// What a client is told of a failure beside what failed. Default `plain`.
     pub(crate) errors: Errors,
+    /// WebSocket connections, beside HTTP.
+    pub(crate) websocket: WebSocketListener,
     /// Who may call.
     pub(crate) identity: IdentitySettings,
     /// The server to guard, where it is one.
@@ -119,6 +122,8 @@ pub(crate) struct UpstreamFile {
     pub(crate) health: HealthSettings,
     /// How much of the gateway it may hold.
     pub(crate) limits: BulkheadSettings,
+    /// Which of its `transports` a call takes, and when it takes another.
+    pub(crate) fallback: FallbackSettings,
 }
 
 /// How several servers appear behind one path.
@@ -138,6 +143,9 @@ pub(crate) struct GatewaySettings {
     /// Milliseconds for which a merged list is made of what is known of each server, without asking it; a `list_changed`, or a shorter `ttlMs` of
     /// a modern server, ends it sooner. Default 60 000: a change that nobody announced is seen within a minute. 0 asks always.
     pub(crate) catalogue_ttl_ms: u64,
+    /// Order in which transports are tried (`http`, `stdio`), for servers whose `fallback` has none of its own. Default none: as each server lists
+    /// its `transports`.
+    pub(crate) transport_order: Vec<String>,
     /// Serves nothing but `endpoints`: neither `path` nor `path/NAME` by itself. Default false. With `true` every path is one that you wrote,
     /// and `path` may be one of them.
     pub(crate) only_endpoints: bool,
@@ -151,6 +159,7 @@ impl Default for GatewaySettings {
             missing: MissingWord::default(),
             deadline_ms: 10_000,
             catalogue_ttl_ms: 60_000,
+            transport_order: Vec::new(),
             only_endpoints: false,
         }
     }
@@ -233,6 +242,7 @@ impl File {
             public_url: self.public_url.clone(),
             discovery: self.discovery.unwrap_or(usual.discovery),
             errors: self.errors,
+            websocket: self.websocket.clone(),
             identity: self.identity.clone(),
             sessions: self.sessions.clone(),
             limits: self.limits.clone(),

@@ -1,4 +1,4 @@
-//! What is put around every server: breaker, health and limits. The only place that knows in which order.
+//! What is put around every server: breakers and health, the choice between its ways, limits. The only place that knows in which order.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use portcullis_core::upstream::Upstream;
 use portcullis_upstream::breaker::Phase;
 use portcullis_upstream::bulkhead::Walls;
 use portcullis_upstream::health::{Changed, Terms};
-use portcullis_upstream::{Breaker, Bulkhead, HealthBoard, HealthSettings, SettingsError};
+use portcullis_upstream::{Breaker, Bulkhead, Fallback, HealthBoard, HealthSettings, SettingsError, Way};
 
 use crate::config::{Config, Transport, UpstreamConfig};
 use crate::finding::Finding;
@@ -56,45 +56,56 @@ fn told(changed: &Changed<'_>) -> String {
     format!("{whose} is {to}: {why}{}", time.unwrap_or_default())
 }
 
-/// Puts breaker, health and limits around a server. `ways`: one for each of its transports. What `board` knows of it already is kept.
+/// Puts everything around a server. `ways`: for each of its transports one upstream, or one for each replica. What `board` knows of it already
+/// is kept.
 ///
 /// # Errors
 /// Settings that cannot work, with their places.
 pub(super) fn care(
     config: &Config,
     server: &UpstreamConfig,
-    ways: Vec<Arc<dyn Upstream>>,
+    ways: Vec<Vec<Arc<dyn Upstream>>>,
     board: &HealthBoard,
 ) -> Result<Cared, Vec<Finding>> {
     let (terms, walls) = terms(config, server).map_err(|finding| vec![*finding])?;
+    let wrong =
+        |error: SettingsError| vec![super::upstream::complaint(config, &format!("{}.fallback", server.key), &error)];
     let name: Arc<str> = Arc::from(server.name.as_str());
+    let breaker = |upstream, word: &str| Breaker::new(upstream, board.track(&name, word, terms.clone()));
     let mut checked = Vec::with_capacity(ways.len());
-    let mut guarded: Vec<Arc<dyn Upstream>> = Vec::with_capacity(ways.len());
-    for ((word, way), upstream) in words(server).into_iter().zip(&server.ways).zip(ways) {
-        let breaker = Breaker::new(upstream, board.track(&name, &word, terms.clone()));
+    let words = words(server);
+    server.care.fallback.check(&words).map_err(wrong)?;
+    let mut several = Vec::with_capacity(ways.len());
+    for ((word, way), replicas) in words.into_iter().zip(&server.ways).zip(ways) {
         let child = matches!(way.transport, Transport::Stdio(_));
-        checked.push((Arc::clone(&breaker), server.care.health.clone(), child));
-        guarded.push(breaker);
+        let mut check = |guarded: &Arc<Breaker>| checked.push((Arc::clone(guarded), server.care.health.clone(), child));
+        let guarded = match <[_; 1]>::try_from(replicas) {
+            Ok([only]) => {
+                let guarded = breaker(only, &word);
+                check(&guarded);
+                guarded
+            }
+            Err(replicas) => {
+                let apart = (1..).zip(replicas).map(|(number, upstream): (u32, _)| {
+                    let word = format!("{word}/{number}");
+                    let guarded = breaker(upstream, &word);
+                    check(&guarded);
+                    Way::new(word.into(), guarded)
+                });
+                breaker(Fallback::replicas(apart.collect(), &server.care.fallback).map_err(wrong)?, &word)
+            }
+        };
+        several.push((word, guarded));
     }
-    let one = match (guarded.pop(), guarded.is_empty()) {
-        (Some(only), true) => only,
-        _ => return Err(vec![only_one(config, server)]),
+    let upstream: Arc<dyn Upstream> = match <[_; 1]>::try_from(several) {
+        // Nothing to choose: the transport's own deadlines are the only ones.
+        Ok([(_, only)]) => only,
+        Err(several) => {
+            let ways = several.into_iter().map(|(word, guarded)| Way::new(word.into(), guarded)).collect();
+            Fallback::new(ways, &server.care.fallback, &config.gateway.transport_order).map_err(wrong)?
+        }
     };
-    Ok(Cared { upstream: Bulkhead::new(one, board.room(&name, &walls)), checked })
-}
-
-/// Whether the settings can work.
-pub(super) fn check(config: &Config, server: &UpstreamConfig) -> Option<Finding> {
-    match terms(config, server) {
-        Err(finding) => Some(*finding),
-        Ok(_) if server.ways.len() > 1 => Some(only_one(config, server)),
-        Ok(_) => None,
-    }
-}
-
-fn only_one(config: &Config, server: &UpstreamConfig) -> Finding {
-    let key = format!("{}.transports", server.key);
-    config.finding(&key, "more than one way to a server is not supported yet").help("keep the preferred one")
+    Ok(Cared { upstream: Bulkhead::new(upstream, board.room(&name, &walls)), checked })
 }
 
 /// Names of a server's transports on the board: what they are, and which where it has several alike.

@@ -50,12 +50,11 @@ pub(crate) fn check(config: &Config) -> Vec<Finding> {
         Ok(chain) => chain,
         Err(finding) => return vec![*finding],
     };
+    let board = HealthBoard::new(Arc::new(|_| {}));
     let of = |server| {
         let (clock, chain, sink) = (Arc::clone(&clock), chain.clone(), sink.clone());
         let ways = Maker { config, server, clock, chain, sink, here: false }.ways();
-        let mut findings = ways.err().unwrap_or_default();
-        findings.extend(care::check(config, server));
-        findings
+        ways.and_then(|ways| care::care(config, server, ways, &board)).err().unwrap_or_default()
     };
     config.servers.iter().flat_map(of).collect()
 }
@@ -96,8 +95,8 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// One upstream for each way, in their order.
-    fn ways(&self) -> Result<Vec<Arc<dyn Upstream>>, Vec<Finding>> {
+    /// The upstreams of each way, in their order: one, or its replicas.
+    fn ways(&self) -> Result<Vec<Vec<Arc<dyn Upstream>>>, Vec<Finding>> {
         let mut findings = Vec::new();
         let mut ways = Vec::with_capacity(self.server.ways.len());
         for way in &self.server.ways {
@@ -109,27 +108,33 @@ impl Maker<'_> {
         if findings.is_empty() { Ok(ways) } else { Err(findings) }
     }
 
-    fn transport(&self, transport: &Transport) -> Result<Arc<dyn Upstream>, SettingsError> {
+    fn transport(&self, transport: &Transport) -> Result<Vec<Arc<dyn Upstream>>, SettingsError> {
         let name = Arc::from(self.server.name.as_str());
         let limits = self.config.server.limits.reader();
+        let alone = |upstream: Arc<dyn Upstream>| vec![upstream];
         Ok(match transport {
             Transport::Http(settings) => {
-                HttpUpstream::new(name, settings, limits, Arc::clone(&self.clock), self.chain.clone())?
+                let mut replicas: Vec<Arc<dyn Upstream>> = Vec::new();
+                for settings in settings.replicas()? {
+                    let (name, limits, clock) = (Arc::clone(&name), limits.clone(), Arc::clone(&self.clock));
+                    replicas.push(HttpUpstream::new(name, &settings, limits, clock, self.chain.clone())?);
+                }
+                replicas
             }
             Transport::Stdio(settings) => {
                 let upstream = PipeUpstream::<Children>::new(name, settings, limits, guardian(), self.sink.clone())?;
                 if self.here {
                     upstream.find_program()?;
                 }
-                upstream
+                alone(upstream)
             }
             Transport::WebSocket(settings) => {
                 let (clock, sink) = (Arc::clone(&self.clock), self.sink.clone());
-                PipeUpstream::<WebSockets>::new(name, settings, limits, clock, sink)?
+                alone(PipeUpstream::<WebSockets>::new(name, settings, limits, clock, sink)?)
             }
             Transport::HttpSse(settings) => {
                 let (clock, chain, sink) = (Arc::clone(&self.clock), self.chain.clone(), self.sink.clone());
-                PipeUpstream::<EventStreams>::new(name, settings, limits, clock, chain, sink)?
+                alone(PipeUpstream::<EventStreams>::new(name, settings, limits, clock, chain, sink)?)
             }
         })
     }
@@ -141,16 +146,18 @@ fn guardian() -> Option<PathBuf> {
     if own.exists() { Some(own) } else { std::env::current_exe().ok() }
 }
 
-/// What the server is, for a person: its first way. Shows no secret: headers and environment are left out.
+/// What the server is, for a person: its ways. Shows no secret: headers and environment are left out.
 pub(crate) fn describe(config: &UpstreamConfig) -> String {
-    config.ways.first().map(|way| describe_transport(&way.transport)).unwrap_or_default()
+    let ways: Vec<_> = config.ways.iter().map(|way| describe_transport(&way.transport)).collect();
+    ways.join(", else ")
 }
 
 fn describe_transport(transport: &Transport) -> String {
     match transport {
         Transport::Http(settings) => match &settings.socket {
             Some(socket) => out::clipped(&format!("{} on {}", settings.url, socket.display()), 100),
-            None => out::clipped(&settings.url, 100),
+            None if settings.urls.is_empty() => out::clipped(&settings.url, 100),
+            None => out::clipped(&settings.urls.join(", "), 100),
         },
         Transport::WebSocket(settings) => out::clipped(&settings.url, 100),
         Transport::HttpSse(settings) => out::clipped(&settings.url, 100),

@@ -2,6 +2,7 @@
 
 mod endpoints;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ use crate::plan::{self, Checked, Chosen, Known, Loaded};
 #[derive(Debug)]
 pub(crate) struct Assembly {
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) bound: Bound,
+    /// `None`: the program that started us is the one client.
+    pub(crate) bound: Option<Bound>,
     /// In the order of the configuration.
     pub(crate) servers: Vec<Guarded>,
     pub(crate) board: Arc<HealthBoard>,
@@ -79,10 +81,7 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
     let blind =
         plan::load(config, &chosen, &plan::known(config, |_| None)).map_err(|findings| said(&findings, Exit::Usage))?;
     let gateway = endpoints::gateway(config, &blind, &upstreams, record, clock)?;
-    let bound = gateway.bind().await.map_err(|error| {
-        Failure::new(format!("cannot listen on {}: {error}", config.server.listen))
-            .help("choose another address with `--listen`")
-    })?;
+    let bound = if config.stdio { None } else { Some(bind(config, &gateway).await?) };
     let servers = ask(config, upstreams).await;
     let loaded = match against(config, &chosen, &servers, blind) {
         Ok(loaded) => loaded,
@@ -92,9 +91,17 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
         }
     };
     gateway.reload_plans(loaded.plans(config));
-    notice(ledger.as_ref(), "started", format!("listening on {}", bound.local_addr));
+    let whom = bound.as_ref().map(|bound| format!("listening on {}", bound.local_addr));
+    notice(ledger.as_ref(), "started", whom.unwrap_or_else(|| "serving the program that started us".to_owned()));
     notice(ledger.as_ref(), "plan", format!("plan {} in force", loaded.common.plan.digest));
     Ok(Assembly { gateway, bound, servers, board, checked, ledger, metrics, admin, chosen, loaded })
+}
+
+async fn bind(config: &Config, gateway: &Arc<Gateway>) -> Result<Bound, Failure> {
+    gateway.bind().await.map_err(|error| {
+        Failure::new(format!("cannot listen on {}: {error}", config.server.listen))
+            .help("choose another address with `--listen`")
+    })
 }
 
 /// The upstream of every server, in the order of the configuration, and what is asked for its health.
@@ -175,11 +182,24 @@ fn against(config: &Config, chosen: &Chosen, servers: &[Guarded], blind: Loaded)
     Ok(loaded)
 }
 
+/// Logs that the gateways of one configuration may have at once, where clients start them.
+const LOGS: usize = 64;
+
 fn open_log(config: &Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Arc<AuditLog>, Failure> {
     let path = config.audit.path.as_deref().ok_or_else(|| {
         Failure::usage("there is no home to keep the log in").help("say where with `--audit-log PATH` or `audit.path`")
     })?;
-    let opened = AuditLog::open(path, &config.audit, clock, env!("CARGO_PKG_VERSION"), metrics);
+    let open = |path: &Path| {
+        AuditLog::open(path, &config.audit, Arc::clone(&clock), env!("CARGO_PKG_VERSION"), Arc::clone(&metrics))
+    };
+    let mut opened = open(path);
+    // Each client starts a gateway of its own, and a log has one writer.
+    let mut others = (2..=LOGS).filter(|_| config.stdio);
+    while matches!(opened, Err(AuditError::Locked { .. }))
+        && let Some(number) = others.next()
+    {
+        opened = open(&beside(path, number));
+    }
     opened.map(Arc::new).map_err(|error| {
         let failure = Failure::new(error.to_string());
         match error {
@@ -191,4 +211,15 @@ fn open_log(config: &Config, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Re
             | AuditError::Io { .. } => failure.help("say where the log may be written with `--audit-log PATH`"),
         }
     })
+}
+
+/// `audit` becomes `audit-2`, and `audit.jsonl` becomes `audit-2.jsonl`.
+fn beside(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }

@@ -15,7 +15,10 @@ use crate::plan::{Chosen, describe_upstream};
 
 /// Prints the banner.
 pub(crate) fn show(config: &Config, assembly: &Assembly) -> Result<(), Failure> {
-    let address = assembly.bound.local_addr;
+    let Some(address) = assembly.bound.as_ref().map(|bound| bound.local_addr) else {
+        stdio(config, assembly);
+        return Ok(());
+    };
     let url = format!("{}://{address}{}", scheme(config), config.path());
     out::line(format_args!("{} listens on {}", Styled(STRONG, "Portcullis"), Styled(NAME, &url)))?;
     for (index, text) in guarded(config, &assembly.servers).iter().enumerate() {
@@ -34,6 +37,13 @@ pub(crate) fn show(config: &Config, assembly: &Assembly) -> Result<(), Failure> 
     out::line(format_args!("{}", Styled(DIM, "Paste into the client's configuration:")))?;
     out::line(snippet(config, address))?;
     Ok(())
+}
+
+/// To standard error: the other output is the client's.
+fn stdio(config: &Config, assembly: &Assembly) {
+    guarded(config, &assembly.servers).iter().for_each(|text| out::note(format_args!("guards {text}")));
+    out::note(format_args!("policy {}", policy(&assembly.chosen, &assembly.loaded.common.summary)));
+    out::note(format_args!("log {}", assembly.ledger.layout().folder().display()));
 }
 
 const fn scheme(config: &Config) -> &'static str {

@@ -118,6 +118,7 @@ fn fixed(running: &Config, new: &Config) -> Vec<&'static str> {
         ("allowed_hosts", differs(&old.allowed_hosts, &server.allowed_hosts)),
         ("allowed_origins", differs(&old.allowed_origins, &server.allowed_origins)),
         ("public_url", differs(&old.public_url, &server.public_url)),
+        ("websocket", differs(&old.websocket, &server.websocket)),
         ("tls", differs(&old.tls, &server.tls)),
         ("trusted_proxies", differs(&old.trusted_proxies, &server.trusted_proxies)),
         ("proxy_protocol", differs(&old.proxy_protocol, &server.proxy_protocol)),

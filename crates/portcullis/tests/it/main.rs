@@ -14,6 +14,7 @@ mod support;
 
 mod audit;
 mod bytes;
+mod chaos;
 mod check;
 mod children;
 mod config;

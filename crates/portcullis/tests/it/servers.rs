@@ -273,3 +273,23 @@ fn the_configurations_on_the_page_about_many_servers_pass_the_check() {
         assert!(output.status.success() && out.starts_with("ok\n"), "{configuration}\n{out}\n{output:?}");
     }
 }
+
+#[test]
+fn a_server_with_several_ways_is_served_by_the_first_that_works() {
+    let (folder, notes) = (Folder::new(), Server::start());
+    let dead = Server::start().address;
+    let text = format!(
+        "upstream:\n  name: notes\n  transports:\n  - http: {{ url: 'http://{dead}/mcp' }}\n  - http: {{ urls: ['{}', 'http://{dead}/mcp'] }}\n",
+        notes.url()
+    );
+    folder.write("p.yaml", &text);
+    let (_gateway, address) = Running::gateway(&folder, &["--config", "p.yaml"]);
+    let client = Client::open(address, "/mcp");
+    for _ in 0..4 {
+        assert!(client.ask(&call("pay")).to_string().contains("did"));
+    }
+    let wrong = text.replace("  transports:", "  fallback: { order: [stdio] }\n  transports:");
+    folder.write("p.yaml", &wrong);
+    let ended = run(&folder, &["check", "--config", "p.yaml"]);
+    assert!(ended.code == 1 && ended.out.contains("p.yaml:3:15: error[upstream.fallback.order]"), "{ended:?}");
+}

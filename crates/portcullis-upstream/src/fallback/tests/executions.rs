@@ -94,7 +94,7 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, point: Point, ev
         let written = match point {
             Point::Request => String::new(),
             Point::Head => head,
-            Point::HalfTheBody => format!("{head}{}", &body[..body.len() / 2]),
+            Point::HalfTheBody => format!("{head}{}", body.split_at(body.len() / 2).0),
             _ => format!("{head}{body}"),
         };
         let _ = socket.write_all(written.as_bytes()).await;

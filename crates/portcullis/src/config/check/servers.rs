@@ -102,7 +102,12 @@ fn check_name(name: &str, key: &str, complaints: &mut Complaints<'_>) {
 
 impl UpstreamFile {
     fn care(&self) -> Care {
-        Care { breaker: self.breaker.clone(), health: self.health.clone(), limits: self.limits.clone() }
+        Care {
+            breaker: self.breaker.clone(),
+            health: self.health.clone(),
+            limits: self.limits.clone(),
+            fallback: self.fallback.clone(),
+        }
     }
 }
 

@@ -1,0 +1,48 @@
+use portcullis_core::gate::Inspected;
+use portcullis_core::wire::Id;
+
+use super::{Desk, Parcel};
+
+fn parcel(number: i64) -> Parcel {
+    Parcel { message: Inspected::refusal(Some(&Id::number(number)), -1, "no", None), session: None }
+}
+
+#[tokio::test]
+async fn j8_what_was_not_written_is_there_for_the_next_connection_and_in_order() {
+    let desk = Desk::new();
+    desk.put(parcel(1)).await;
+    desk.put(parcel(2)).await;
+    let first = desk.take();
+    let mut tray = desk.tray().await;
+    assert_eq!(tray.next().await.unwrap().text(), parcel(1).text());
+    drop(tray);
+    let second = desk.take();
+    assert!(first.is_cancelled() && !second.is_cancelled(), "J9: one connection has it");
+    let mut tray = desk.tray().await;
+    for number in [1, 2] {
+        assert_eq!(tray.next().await.unwrap().text(), parcel(number).text());
+        tray.sent();
+    }
+    assert!(tray.next_now().is_none());
+}
+
+#[test]
+fn c11_an_id_is_taken_while_its_request_is_in_progress() {
+    let desk = Desk::new();
+    let id = Id::string("a");
+    let flight = desk.begin(&id, true).unwrap();
+    assert!(desk.begin(&id, true).is_none());
+    assert_eq!(desk.is_modern(&id), Some(true));
+    desk.cancel(&id);
+    assert!(flight.cancelled.is_cancelled());
+    drop(flight);
+    assert!(desk.begin(&id, false).is_some());
+}
+
+#[test]
+fn j7_a_session_id_is_a_member_beside_those_of_json_rpc() {
+    let told = Parcel { session: Some("a\"b".to_owned()), ..parcel(7) };
+    let text = String::from_utf8(told.text().to_vec()).unwrap();
+    let plain = String::from_utf8(parcel(7).text().to_vec()).unwrap();
+    assert_eq!(text, format!(r#"{},"mcpSessionId":"a\"b"}}"#, plain.strip_suffix('}').unwrap()));
+}
