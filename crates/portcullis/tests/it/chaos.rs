@@ -42,7 +42,9 @@ impl Mortal {
     }
 
     fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap().success()
+        );
     }
 
     fn restart(&mut self) {
@@ -149,8 +151,7 @@ fn on_a_bad_day_every_call_is_accounted_for_and_none_is_carried_out_twice() {
     let told: HashMap<String, Told> = std::thread::scope(|scope| {
         let (done, over, servers) = (&done, &over, &mut servers);
         let chaos = scope.spawn(move || bad_day(servers, done, over));
-        let clients: Vec<_> =
-            (0..CLIENTS).map(|number| scope.spawn(move || client(address, number, done))).collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || client(address, number, done))).collect();
         let told = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
         over.store(true, Ordering::Relaxed);
         chaos.join().unwrap();
@@ -178,7 +179,8 @@ fn on_a_bad_day_every_call_is_accounted_for_and_none_is_carried_out_twice() {
     // It recovers by itself.
     let deadline = Instant::now() + PATIENCE;
     for (number, server) in SERVERS.iter().enumerate() {
-        let recovered = || client(address, 1000 + number, &AtomicUsize::new(0)).iter().all(|(_, told)| *told == Told::Answered);
+        let recovered =
+            || client(address, 1000 + number, &AtomicUsize::new(0)).iter().all(|(_, told)| *told == Told::Answered);
         while !recovered() {
             assert!(Instant::now() < deadline, "{server} does not come back");
             std::thread::sleep(Duration::from_millis(50));
