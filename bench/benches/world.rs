@@ -33,6 +33,7 @@ impl World {
                 now: Timestamp(1_767_268_800_000),
                 catalogue: Arc::new(catalogue),
                 param_headers: Vec::new(),
+                transports: Vec::new(),
                 answers: None,
             }),
         }

@@ -16,13 +16,13 @@ use crate::{Failure, say};
 const CLIENT: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Era {
+pub(crate) enum Era {
     Legacy,
     Modern,
 }
 
 impl Era {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Legacy => "legacy",
             Self::Modern => "modern",
@@ -31,16 +31,16 @@ impl Era {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Sdk {
+pub(crate) enum Sdk {
     TypeScript,
     Python,
     Rust,
 }
 
 impl Sdk {
-    const ALL: [Self; 3] = [Self::TypeScript, Self::Python, Self::Rust];
+    pub(crate) const ALL: [Self; 3] = [Self::TypeScript, Self::Python, Self::Rust];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::TypeScript => "ts",
             Self::Python => "py",
@@ -48,7 +48,7 @@ impl Sdk {
         }
     }
 
-    fn command(self, layout: &Layout, era: Era) -> Command {
+    pub(crate) fn command(self, layout: &Layout, era: Era) -> Command {
         match self {
             Self::TypeScript => {
                 layout.program(setup::node(layout), &[&format!("fixtures/clients/ts/{}.mjs", era.name())])
@@ -79,7 +79,7 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    fn over_http(peer: Peer) -> Self {
+    pub(crate) fn over_http(peer: Peer) -> Self {
         Self { guarded: Guarded::Url(peer.url.clone()), peer: Some(peer) }
     }
 
@@ -88,7 +88,7 @@ impl Started {
     }
 }
 
-const BOTH: &[Era] = &[Era::Legacy, Era::Modern];
+pub(crate) const BOTH: &[Era] = &[Era::Legacy, Era::Modern];
 
 const SERVERS: &[Server] = &[
     Server {
@@ -177,7 +177,7 @@ pub(crate) fn reference_stdio(layout: &Layout, _: &Path) -> Result<Started, Fail
     Ok(Started::over_stdio(&[&layout.built("reference-server").display().to_string(), "stdio"]))
 }
 
-fn everything_http(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
+pub(crate) fn everything_http(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
     let port = free_port()?;
     let script = setup::module(layout, EVERYTHING);
     let mut command = layout.program(setup::node(layout), &[&script, "streamableHttp"]);
@@ -189,11 +189,11 @@ fn everything_http(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
 
 const EVERYTHING: &str = "@modelcontextprotocol/server-everything/dist/index.js";
 
-fn everything_stdio(layout: &Layout, _: &Path) -> Result<Started, Failure> {
+pub(crate) fn everything_stdio(layout: &Layout, _: &Path) -> Result<Started, Failure> {
     Ok(node_command(layout, EVERYTHING, "stdio"))
 }
 
-fn filesystem_stdio(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
+pub(crate) fn filesystem_stdio(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
     let shown = folder.join("shown");
     std::fs::create_dir_all(&shown)?;
     std::fs::write(shown.join("note.txt"), "a note\n")?;
@@ -201,14 +201,14 @@ fn filesystem_stdio(layout: &Layout, folder: &Path) -> Result<Started, Failure> 
     Ok(node_command(layout, script, &shown.display().to_string()))
 }
 
-fn fastmcp_http(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
+pub(crate) fn fastmcp_http(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
     let python = Python::Current.program(layout);
     let mut command = layout.program(python, &["fixtures/servers/fastmcp_server.py", "--http", "0"]);
     let peer = Peer::start(&mut command, &folder.join("fastmcp-http.log"), Peer::announced)?;
     Ok(Started::over_http(peer))
 }
 
-fn fastmcp_stdio(layout: &Layout, _: &Path) -> Result<Started, Failure> {
+pub(crate) fn fastmcp_stdio(layout: &Layout, _: &Path) -> Result<Started, Failure> {
     let python = Python::Current.program(layout).display().to_string();
     Ok(Started::over_stdio(&[&python, "fixtures/servers/fastmcp_server.py", "--stdio"]))
 }

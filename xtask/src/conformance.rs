@@ -27,6 +27,7 @@ pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
     suite(layout, "direct", url, &direct)?;
     let run = Run { layout, folder: &folder, direct: &direct };
     run.through("http", &server.guarded, "exceptions.json", &mut tally)?;
+    run.by_name(url, &mut tally)?;
     run.through("stdio", &reference_stdio(layout, &folder)?.guarded, "exceptions-stdio.json", &mut tally)?;
     as_a_client(layout, &folder.join("as-a-client"), &mut tally)?;
     Ok(tally)
@@ -48,6 +49,18 @@ impl Run<'_> {
         suite(self.layout, &name, gateway.url(), &out)?;
         gateway.stop(self.layout, tally)?;
         let exceptions = self.layout.root.join("fixtures/conformance").join(exceptions);
+        compare(self.layout, [self.direct, &out, &exceptions], tally)
+    }
+
+    /// The suite at the path where the server is alone, of a gateway that has another one too.
+    fn by_name(&self, url: &str, tally: &mut Tally) -> Result<(), Failure> {
+        let servers = ["reference", "other"].map(|name| format!("- {{ name: {name}, http: {{ url: \"{url}\" }} }}\n"));
+        let file = format!("listen: 127.0.0.1:0\npolicy: observe\nupstreams:\n{}", servers.concat());
+        let out = self.folder.join("by-name");
+        let gateway = Gateway::configured(self.layout, self.folder, "by-name", &file)?;
+        suite(self.layout, "by-name", &format!("{}/reference", gateway.url()), &out)?;
+        gateway.stop(self.layout, tally)?;
+        let exceptions = self.layout.root.join("fixtures/conformance/exceptions.json");
         compare(self.layout, [self.direct, &out, &exceptions], tally)
     }
 }

@@ -9,7 +9,8 @@ mod fuzz; // fuzz targets, without cargo-fuzz
 mod gateway; // a running gateway and what must be true when it stops
 mod identity; // real clients prove who they are, to one gateway and through three
 mod layout; // where things are
-mod licences; // under which terms everything may be used
+mod licences;
+mod many; // under which terms everything may be used
 mod peer; // a server in the background
 mod process; // one external command, with a time limit
 mod report; // counts and the closing table

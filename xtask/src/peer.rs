@@ -61,8 +61,10 @@ impl Peer {
 
     /// The address in a line such as `listening on http://127.0.0.1:4711/mcp`.
     pub(crate) fn announced(line: &str) -> Option<String> {
-        let (before, after) = line.split_once("http://")?;
-        before.ends_with("on ").then(|| format!("http://{}", after.trim()))
+        ["http", "ws"].iter().find_map(|scheme| {
+            let (before, after) = line.split_once(&format!("{scheme}://"))?;
+            before.ends_with("on ").then(|| format!("{scheme}://{}", after.trim()))
+        })
     }
 }
 
@@ -79,6 +81,7 @@ mod tests {
     fn an_announced_address_is_found_and_other_addresses_are_not() {
         assert_eq!(Peer::announced("listening on http://127.0.0.1:1/mcp").as_deref(), Some("http://127.0.0.1:1/mcp"));
         assert_eq!(Peer::announced("Portcullis listens on http://[::1]:1/mcp").as_deref(), Some("http://[::1]:1/mcp"));
+        assert_eq!(Peer::announced("listening on ws://127.0.0.1:1/mcp").as_deref(), Some("ws://127.0.0.1:1/mcp"));
         assert_eq!(Peer::announced("  guards   server: http://127.0.0.1:1/mcp"), None);
     }
 }

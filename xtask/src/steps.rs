@@ -6,8 +6,8 @@ use std::time::Instant;
 use crate::layout::Layout;
 use crate::report::{self, Row, Tally};
 use crate::{
-    Failure, bench, clients, conformance, docs, fuzz, identity, licences, process, rust, say, seals, setup, signatures,
-    sizes, walls,
+    Failure, bench, clients, conformance, docs, fuzz, identity, licences, many, process, rust, say, seals, setup,
+    signatures, sizes, walls,
 };
 
 type Work = fn(&Layout) -> Result<Tally, Failure>;
@@ -52,6 +52,12 @@ const STEPS: &[Step] = &[
         what: "real clients through the gateway to real servers",
         needs: &["build", "setup"],
         work: clients::check,
+    },
+    Step {
+        name: "many",
+        what: "real clients through one gateway to seven real servers at once",
+        needs: &["build", "setup"],
+        work: many::check,
     },
     Step {
         name: "identity",

@@ -9,7 +9,7 @@ pub const ANSWERED: &str = "answered";
 /// One attempt. Several stand in the order in which they were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// By which way, as the operator knows it: `http`, `stdio-2`, `http/replica-1`. Never an address.
+    /// By which way, as the operator knows it: `http`, `stdio-2`, `http/1` (a replica). Never an address.
     pub transport: Arc<str>,
     /// [`ANSWERED`], or the stable code of what failed.
     pub outcome: &'static str,

@@ -24,7 +24,7 @@ struct Case {
 fn attempts() -> [Attempt; 2] {
     let why = "\"\\\u{202e}\n,\"hash\":\"".to_owned();
     let failed = Attempt {
-        transport: "http/replica-1".into(),
+        transport: "http/1".into(),
         outcome: "upstream_unreachable",
         left: false,
         took: Duration::from_micros(12),

@@ -16,7 +16,7 @@ use portcullis_policy::{Policies, PolicyGuard, Summary};
 use portcullis_server::Plan;
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::care::{Checked, board as health_board};
+pub(crate) use self::care::{Cared, Checked, board as health_board};
 pub(crate) use self::sources::{find as policy_sources, from_policy};
 pub(crate) use self::upstream::{
     chain_signer, check as check_upstreams, describe as describe_upstream, make as make_upstream,

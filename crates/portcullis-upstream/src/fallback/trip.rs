@@ -91,7 +91,7 @@ impl<'a> Trip<'a> {
         let earlier = attempts.clone();
         let within = reply.attempts.unwrap_or_default();
         if !within.is_empty() {
-            attempts.extend(within.into_iter().map(|attempt| beneath(way, attempt)));
+            attempts.extend(within);
         } else if !attempts.is_empty() {
             let (transport, took) = (Arc::clone(&way.word), begun.elapsed());
             attempts.push(Attempt { transport, outcome: ANSWERED, left: true, took, why: String::new() });
@@ -137,7 +137,7 @@ fn watched(arrivals: Arrivals, way: Way, begun: Instant, earlier: Vec<Attempt>, 
         .boxed()
 }
 
-/// Adds a failure to a history, with what was tried within the way in its place.
+/// Adds a failure to a history, with what was tried within the way (its replicas, under their own names) in its place.
 fn note(attempts: &mut Vec<Attempt>, way: &Way, begun: Instant, mut fault: Fault) -> Fault {
     let within = fault.attempts.take().unwrap_or_default();
     if within.is_empty() {
@@ -149,12 +149,8 @@ fn note(attempts: &mut Vec<Attempt>, way: &Way, begun: Instant, mut fault: Fault
             why: fault.detail.clone(),
         });
     }
-    attempts.extend(within.into_iter().map(|attempt| beneath(way, attempt)));
+    attempts.extend(within);
     fault
-}
-
-fn beneath(way: &Way, attempt: Attempt) -> Attempt {
-    Attempt { transport: format!("{}/{}", way.word, attempt.transport).into(), ..attempt }
 }
 
 fn some(attempts: Vec<Attempt>) -> Attempts {

@@ -22,7 +22,7 @@ fn replicas(acts: impl IntoIterator<Item = Vec<Act>>) -> Replicas {
     let ways = servers
         .iter()
         .enumerate()
-        .map(|(at, server)| way(&format!("replica-{}", at + 1), Arc::clone(server) as Arc<dyn Upstream>));
+        .map(|(at, server)| way(&format!("http/{}", at + 1), Arc::clone(server) as Arc<dyn Upstream>));
     let face = Fallback::replicas(ways.collect(), &FallbackSettings::default()).unwrap();
     Replicas { servers, face }
 }
@@ -78,12 +78,11 @@ async fn what_a_replica_refuses_another_answers_and_the_history_names_both() {
         Err(portcullis_core::refusal::Fault::before_sending(FaultKind::Unreachable, "as the test says"))
     });
     let up = Scripted::new([]);
-    let inner =
-        Fallback::replicas(vec![way("replica-1", down), way("replica-2", up.clone())], &FallbackSettings::default());
+    let inner = Fallback::replicas(vec![way("http/1", down), way("http/2", up.clone())], &FallbackSettings::default());
     let face = Fallback::new(vec![way("http", inner.unwrap())], &Default::default(), &[]).unwrap();
     let attempts = face.send(call(false)).await.unwrap().attempts.unwrap();
     let told: Vec<_> = attempts.iter().map(|attempt| (&*attempt.transport, attempt.outcome, attempt.left)).collect();
-    assert_eq!(told, [("http/replica-1", "upstream_unreachable", false), ("http/replica-2", ANSWERED, true)]);
+    assert_eq!(told, [("http/1", "upstream_unreachable", false), ("http/2", ANSWERED, true)]);
     assert_eq!(up.sent(), 1);
 }
 

@@ -58,7 +58,8 @@ pub(super) fn check(file: File, origin: Option<Origin>, overrides: &Overrides) -
     };
     let (server_name, servers) = servers::servers(file.upstream, file.upstreams, folder, overrides, &mut complaints);
     gateway(&file.gateway, &mut complaints);
-    let parts = Parts { path: &server.path, gateway: &file.gateway, servers: &servers, folder };
+    let websocket = server.websocket.enabled.then_some(server.websocket.path.as_str());
+    let parts = Parts { path: &server.path, websocket, gateway: &file.gateway, servers: &servers, folder };
     // Endpoints of servers that are wrong would be called wrong for that alone.
     let mut endpoints = if complaints.findings.is_empty() {
         endpoints::endpoints(&parts, &file.endpoints, &mut complaints)

@@ -8,7 +8,9 @@ use portcullis_core::upstream::Upstream;
 use portcullis_upstream::breaker::Phase;
 use portcullis_upstream::bulkhead::Walls;
 use portcullis_upstream::health::{Changed, Terms};
-use portcullis_upstream::{Breaker, Bulkhead, Fallback, HealthBoard, HealthSettings, SettingsError, Way};
+use portcullis_upstream::{
+    Breaker, BreakerSettings, Bulkhead, Fallback, HealthBoard, HealthSettings, SettingsError, Way,
+};
 
 use crate::config::{Config, Transport, UpstreamConfig};
 use crate::finding::Finding;
@@ -92,7 +94,11 @@ pub(super) fn care(
                     check(&guarded);
                     Way::new(word.into(), guarded)
                 });
-                breaker(Fallback::replicas(apart.collect(), &server.care.fallback).map_err(wrong)?, &word)
+                let together = Fallback::replicas(apart.collect(), &server.care.fallback).map_err(wrong)?;
+                // It only counts: a replica that fails must not shut the others.
+                let counts = BreakerSettings { enabled: false, ..server.care.breaker.clone() };
+                let terms = Terms { breaker: counts.rules().map_err(wrong)?, tools: None, ..terms.clone() };
+                Breaker::new(together, board.track(&name, &word, terms))
             }
         };
         several.push((word, guarded));

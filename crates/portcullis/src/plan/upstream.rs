@@ -116,7 +116,7 @@ impl Maker<'_> {
             Transport::Http(settings) => {
                 let mut replicas: Vec<Arc<dyn Upstream>> = Vec::new();
                 for settings in settings.replicas()? {
-                    let (name, limits, clock) = (Arc::clone(&name), limits.clone(), Arc::clone(&self.clock));
+                    let (name, limits, clock) = (Arc::clone(&name), limits, Arc::clone(&self.clock));
                     replicas.push(HttpUpstream::new(name, &settings, limits, clock, self.chain.clone())?);
                 }
                 replicas

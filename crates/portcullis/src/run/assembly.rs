@@ -22,7 +22,7 @@ use crate::commands::said;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::out;
-use crate::plan::{self, Checked, Chosen, Known, Loaded};
+use crate::plan::{self, Cared, Checked, Chosen, Known, Loaded};
 
 /// Everything of a gateway that is ready to serve.
 #[derive(Debug)]
@@ -70,7 +70,9 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, Failure> {
     let ledger = open_log(config, Arc::clone(&clock), Arc::clone(&metrics))?;
     let record: Arc<dyn Ledger> = Arc::clone(&ledger) as Arc<dyn Ledger>;
     let board = Arc::new(plan::health_board(Arc::clone(&record), Arc::clone(&clock)));
-    let (upstreams, checked) = upstreams(config, &board, &record, &clock)?;
+    let (upstreams, checked): (Vec<_>, Vec<_>) =
+        cared(config, &board, &record, &clock)?.into_iter().map(|cared| (cared.upstream, cared.checked)).unzip();
+    let checked = checked.into_iter().flatten().collect();
     let admin = match config.admin {
         Some(address) => Some(admin::bind(address).await?),
         None => None,
@@ -104,26 +106,23 @@ async fn bind(config: &Config, gateway: &Arc<Gateway>) -> Result<Bound, Failure>
     })
 }
 
-/// The upstream of every server, in the order of the configuration, and what is asked for its health.
-fn upstreams(
+/// Every server with everything around it, in the order of the configuration.
+fn cared(
     config: &Config,
     board: &HealthBoard,
     record: &Arc<dyn Ledger>,
     clock: &Arc<dyn Clock>,
-) -> Result<(Vec<Arc<dyn Upstream>>, Vec<Checked>), Failure> {
+) -> Result<Vec<Cared>, Failure> {
     let chain = plan::chain_signer(config).map_err(|finding| said(&[*finding], Exit::Usage))?;
-    let (mut findings, mut checked) = (Vec::new(), Vec::new());
-    let mut upstreams = Vec::with_capacity(config.servers.len());
+    let mut findings = Vec::new();
+    let mut cared = Vec::with_capacity(config.servers.len());
     for server in &config.servers {
         match plan::make_upstream(config, server, board, Arc::clone(record), Arc::clone(clock), chain.clone()) {
-            Ok(cared) => {
-                upstreams.push(cared.upstream);
-                checked.extend(cared.checked);
-            }
+            Ok(made) => cared.push(made),
             Err(found) => findings.extend(found),
         }
     }
-    if findings.is_empty() { Ok((upstreams, checked)) } else { Err(said(&findings, Exit::Usage)) }
+    if findings.is_empty() { Ok(cared) } else { Err(said(&findings, Exit::Usage)) }
 }
 
 /// Asks all servers at once. Each has its own deadline; several are waited for together only for as long as is good for those that answer.

@@ -293,3 +293,54 @@ fn a_server_with_several_ways_is_served_by_the_first_that_works() {
     let ended = run(&folder, &["check", "--config", "p.yaml"]);
     assert!(ended.code == 1 && ended.out.contains("p.yaml:3:15: error[upstream.fallback.order]"), "{ended:?}");
 }
+
+/// An address that nobody listens on.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}/mcp", listener.local_addr().unwrap())
+}
+
+#[test]
+fn a_server_that_one_way_does_not_lead_to_is_reached_by_the_next_and_the_log_tells_of_both() {
+    let (folder, server) = (Folder::new(), Server::start());
+    let ways = format!("[{{ http: {{ url: '{}' }} }}, {{ http: {{ url: '{}' }} }}]", nobody(), server.url());
+    folder.write("p.yaml", &format!("upstream: {{ name: notes, transports: {ways} }}\npolicy: observe\n"));
+    let (mut gateway, address) = Running::gateway(&folder, &["--config", "p.yaml"]);
+    let client = Client::open(address, "/mcp");
+    assert!(client.ask(&call("pay"))["result"].is_object());
+    gateway.signal("INT");
+    assert!(gateway.end().success());
+    let log = folder.read("audit/audit-00000001.jsonl");
+    let opened = log.lines().find(|line| line.contains("\"attempts\"")).unwrap_or_else(|| panic!("no attempts: {log}"));
+    let entry: Value = serde_json::from_str(opened).unwrap();
+    let told = |at: usize, member: &str| entry["attempts"][at][member].clone();
+    assert_eq!(
+        (told(0, "transport"), told(0, "outcome"), told(0, "left")),
+        (json!("http"), json!("upstream_unreachable"), json!("never"))
+    );
+    assert_eq!((told(1, "transport"), told(1, "outcome")), (json!("http-2"), json!("answered")));
+    let shown = run(&folder, &["audit", "show", entry["call"].as_str().unwrap(), "audit"]);
+    assert!(shown.out.contains("http upstream_unreachable") && shown.out.contains("http-2 answered"), "{}", shown.out);
+    assert_eq!(run(&folder, &["audit", "verify", "audit"]).code, 0);
+}
+
+#[test]
+fn replicas_answer_for_each_other_and_what_was_tried_is_told_where_the_operator_says_so() {
+    let (folder, server) = (Folder::new(), Server::start());
+    let one = |urls: &str, more: &str| format!("upstream: {{ http: {{ urls: [{urls}] }} }}\npolicy: observe\n{more}");
+    folder.write("p.yaml", &one(&format!("'{}', '{}'", nobody(), server.url()), ""));
+    let (_gateway, address) = Running::gateway(&folder, &["--config", "p.yaml"]);
+    for _ in 0..3 {
+        assert!(Client::open(address, "/mcp").ask(&call("pay"))["result"].is_object());
+    }
+    for (more, told) in [("", false), ("errors: attempts\n", true)] {
+        let folder = Folder::new();
+        folder.write("p.yaml", &one(&format!("'{}', '{}'", nobody(), nobody()), more));
+        let (_gateway, address) = Running::gateway(&folder, &["--config", "p.yaml"]);
+        let answer = http(address, "POST", "/mcp", &LEGACY, HELLO);
+        let error: Value = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
+        let attempts = error["error"]["data"]["attempts"].as_array().map(Vec::len);
+        assert_eq!(attempts, told.then_some(2), "{error}");
+        assert!(!answer.body.contains("127.0.0.1"), "{error}");
+    }
+}

@@ -122,6 +122,32 @@ async fn of_several_wishes_the_first_that_can_be_granted_is_the_answer_and_else_
     assert_eq!(asked(&running, ";;").await.status, 200, "what cannot be read is no wish");
 }
 
+/// And an upgrade there is one.
+#[tokio::test]
+async fn websockets_are_offered_where_they_are_served() {
+    let mut settings = ServerSettings { public_url: Some("https://g.example/t/mcp".to_owned()), ..Default::default() };
+    settings.websocket.enabled = true;
+    let servers = [speaks("notes", Era::Modern, &["2026-07-28"]), speaks("mail", Era::Modern, &["2026-07-28"])];
+    let running = start_merged(&servers, settings).await;
+    let all = running.client().ask("GET", AT, "").await;
+    let (https, wss) = (["/mcp", "/mcp/notes", "/mcp/mail"], ["/mcp/ws", "/mcp/notes", "/mcp/mail"]);
+    let pairs = https.into_iter().zip(wss);
+    let urls = pairs.flat_map(|(http, ws)| [format!("https://g.example/t{http}"), format!("wss://g.example/t{ws}")]);
+    assert_eq!(members(&all, "url"), urls.collect::<Vec<_>>());
+    let best = asked(&running, "smoke, websocket, http").await;
+    assert_eq!((best.status, members(&best, "url")), (200, vec![json!("wss://g.example/t/mcp/ws")]));
+    for path in wss {
+        let upgrade = running
+            .client()
+            .with("connection", "upgrade")
+            .with("upgrade", "websocket")
+            .with("sec-websocket-version", "13")
+            .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .with("sec-websocket-protocol", "mcp");
+        assert_eq!(upgrade.ask("GET", path, "").await.status, 101, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn who_has_it_already_is_not_sent_it_again() {
     let running = start(CannedUpstream::new(ordinary)).await;

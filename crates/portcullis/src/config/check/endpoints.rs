@@ -14,6 +14,8 @@ use crate::config::{EndpointConfig, PolicyPath, UpstreamConfig, nearest};
 pub(super) struct Parts<'a> {
     /// The one that leads to everything.
     pub(super) path: &'a str,
+    /// The one of WebSocket connections, if they are taken.
+    pub(super) websocket: Option<&'a str>,
     pub(super) gateway: &'a GatewaySettings,
     pub(super) servers: &'a [UpstreamConfig],
     pub(super) folder: &'a Path,
@@ -52,6 +54,20 @@ pub(super) fn endpoints(
                 );
             }
         }
+    }
+    if let Some(endpoint) = endpoints.iter().find(|endpoint| parts.websocket == Some(&endpoint.path)) {
+        let whose = endpoint.key.as_ref().map(|key| format!("that of `{key}`")).unwrap_or_else(|| {
+            let names = endpoint.servers.iter().filter_map(|index| parts.servers.get(*index));
+            format!(
+                "that of the server `{}`",
+                names.map(|server| server.name.as_str()).collect::<Vec<_>>().join("`, `")
+            )
+        });
+        complaints.add(
+            "websocket.path",
+            format!("the path `{}` is {whose} too", endpoint.path),
+            "choose another path for WebSocket connections",
+        );
     }
     endpoints
 }

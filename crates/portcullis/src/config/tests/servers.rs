@@ -187,6 +187,18 @@ fn what_contradicts_itself_names_its_place_and_the_way_out() {
 }
 
 #[test]
+fn websocket_connections_need_a_path_that_is_nobody_elses() {
+    let upstream = "upstream: { name: ws, http: { url: 'http://127.0.0.1:1/mcp' } }\n";
+    let found = complaints(&format!("{upstream}websocket: {{ enabled: true }}\n"));
+    assert!(
+        found[0].contains("error[websocket.path]: the path `/mcp/ws` is that of the server `ws` too"),
+        "{found:#?}"
+    );
+    let elsewhere = load(&format!("{upstream}websocket: {{ enabled: true, path: /socket }}\n"), &logged());
+    assert_eq!(elsewhere.endpoints.len(), 2);
+}
+
+#[test]
 fn a_name_on_the_command_line_is_for_one_server() {
     let folder = Folder::with(&two(""));
     let overrides = Overrides { name: Some("a".to_owned()), ..logged() };

@@ -64,7 +64,7 @@ fn ready(
 ) -> Result<Arc<dyn Upstream>, SettingsError> {
     let limits = config.server.limits.reader();
     let ttl_ms = server.catalogue_ttl_ms.unwrap_or(config.gateway.catalogue_ttl_ms);
-    let warm = Warm::new(Arc::clone(upstream), &WarmSettings { ttl_ms, ..WarmSettings::default() }, limits.clone());
+    let warm = Warm::new(Arc::clone(upstream), &WarmSettings { ttl_ms, ..WarmSettings::default() }, limits);
     let usual = LazySettings::default();
     // Its own word for being late comes before ours, which would be the same for all.
     let hello_timeout_ms = usual.hello_timeout_ms.min((config.gateway.deadline_ms / 5 * 4).max(1));
