@@ -127,7 +127,31 @@ pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
             Err(failure) => tally.fail(format!("{}: {failure}", server.name)),
         }
     }
+    if let Err(failure) = lines(layout, &folder, &mut tally) {
+        tally.fail(format!("lines: {failure}"));
+    }
     Ok(tally)
+}
+
+/// The transports of the SDKs that are no HTTP: a WebSocket, and a gateway that the client starts itself.
+fn lines(layout: &Layout, folder: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let server = layout.built("reference-server").display().to_string();
+    let configuration = format!(
+        "listen: 127.0.0.1:0\npolicy: observe\nwebsocket: {{ enabled: true }}\nupstream: {{ stdio: {{ command: {server}, args: [stdio, --era, legacy] }} }}\n"
+    );
+    let gateway = Gateway::configured(layout, folder, "lines", &configuration)?;
+    let script = "fixtures/clients/ts/lines.mjs";
+    let mut socket = layout.program(setup::node(layout), &[script]);
+    socket.arg(format!("{}/ws", gateway.url().replacen("http", "ws", 1)));
+    told("websocket ts-legacy", &mut socket, 8, &gateway, tally)?;
+    let typescript = layout.program(setup::node(layout), &[script]);
+    let python = layout.program(Python::Legacy.program(layout), &["fixtures/clients/py/lines.py"]);
+    for (name, mut command, least) in [("wrap ts-legacy", typescript, 8), ("wrap py-legacy", python, 6)] {
+        command.arg(layout.built("portcullis")).args(["wrap", "--policy", "observe", "--audit-log"]);
+        command.arg(folder.join("wrap-audit")).args(["--", &server, "stdio", "--era", "legacy"]);
+        told(name, &mut command, least, &gateway, tally)?;
+    }
+    gateway.stop(layout, tally)
 }
 
 fn with_server(layout: &Layout, folder: &Path, server: &Server) -> Result<Tally, Failure> {

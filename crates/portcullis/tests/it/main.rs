@@ -22,6 +22,7 @@ mod contract;
 mod contract_eras;
 mod contract_http2;
 mod contract_lifecycle;
+mod contract_lines;
 mod contract_policy;
 mod contract_versions;
 mod crossing;
