@@ -20,7 +20,7 @@ async fn each_legacy_session_has_a_socket_that_ends_with_it() {
     open(&upstream, 2).await;
     for key in [1, 2] {
         let answers = all(upstream.send(legacy(key).say(&call(7, "echo"))).await.unwrap()).await;
-        let answer: serde_json::Value = serde_json::from_str(text(&answers[0])).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&text(&answers[0])).unwrap();
         assert_eq!(answer, json!({ "jsonrpc": "2.0", "id": 7, "result": { "tool": "echo" } }));
     }
     let sockets: Vec<usize> = server.heard("tools/call").iter().map(|(socket, _)| *socket).collect();
