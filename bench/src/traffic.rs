@@ -23,6 +23,10 @@ pub enum Kind {
     Checked,
     /// `tools/list`.
     List,
+    /// `tools/list` of twenty servers of fifty tools each behind one endpoint.
+    MergedList,
+    /// A small call of a tool of one of them.
+    MergedCall,
     /// 100 progress events, then the result: the first event at once, the others together.
     Stream,
     /// The same, one event each millisecond.
@@ -74,10 +78,11 @@ impl Request {
 pub const fn proof(kind: Kind, refused: bool) -> &'static [u8] {
     match kind {
         Kind::Refused if refused => REFUSAL.as_bytes(),
-        Kind::Small | Kind::String64k | Kind::Args64k | Kind::Refused => br#""text":"done"#,
+        Kind::Small | Kind::MergedCall | Kind::String64k | Kind::Args64k | Kind::Refused => br#""text":"done"#,
         Kind::Result1m => b"the last row\"",
         Kind::Checked => br#""structuredContent":{"rows":3"#,
         Kind::List => br#""name":"tool_094""#,
+        Kind::MergedList => br#""name":"s19__tool_049""#,
         Kind::Stream | Kind::Paced => br#""text":"streamed"#,
     }
 }
@@ -92,8 +97,9 @@ const HOLE: &str = "\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}
 #[must_use]
 pub fn call(host: &str, era: Era, kind: Kind, session: Option<&str>) -> Request {
     match kind {
-        Kind::List => request(host, era, "tools/list", None, "", "", session),
+        Kind::List | Kind::MergedList => request(host, era, "tools/list", None, "", "", session),
         Kind::Small => tool(host, era, "search", &search("/srv/notes/2026/november"), session),
+        Kind::MergedCall => tool(host, era, "s07__search", &search("/srv/notes/2026/november"), session),
         Kind::Refused => tool(host, era, "search", &search("/etc/portcullis/keys.txt"), session),
         Kind::String64k => {
             let text = "All work and no play makes a gateway fast. ".repeat(1525);

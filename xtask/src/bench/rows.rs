@@ -14,6 +14,8 @@ pub(crate) enum At {
     Policies1000,
     /// Portcullis in front of a server of a thousand tools.
     Tools1000,
+    /// Portcullis with twenty servers merged at one path.
+    Merged,
     /// A gateway named on the command line.
     Peer,
     /// A second server, called only through a gateway.
@@ -29,6 +31,7 @@ impl At {
             Self::Observe => "portcullis, observe",
             Self::Policies1000 => "portcullis, 1,000 policies",
             Self::Tools1000 => "portcullis, 1,000 tools",
+            Self::Merged => "portcullis, 20 servers",
             Self::Peer => "peer",
             Self::Behind => "second server",
         }
@@ -76,6 +79,15 @@ pub(crate) const ROWS: &[Row] = &[
     row("checked/modern", "checked", "modern", THREE, "a structured result, checked against the tool's `outputSchema`"),
     row("list/modern", "list", "modern", THREE, "`tools/list` of 100 tools, filtered by the policy"),
     row("list/legacy", "list", "legacy", THREE, "the same in a session"),
+    row(
+        "merged-list/modern",
+        "merged-list",
+        "modern",
+        &[At::Merged],
+        "`tools/list` of 20 servers of 50 tools each, merged from a warm catalogue (all of it judged and inspected, server by server)",
+    ),
+    row("merged-call/modern", "merged-call", "modern", &[At::Merged], "a small call of one of these 20 servers"),
+    row("merged-call/legacy", "merged-call", "legacy", &[At::Merged], "the same in a session with all of them"),
     row(
         "stream/modern",
         "stream",

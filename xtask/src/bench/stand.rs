@@ -96,6 +96,11 @@ impl Stand {
             places.push(ground.proxy(At::Tools1000, &many)?);
             places.push(Place { at: At::Behind, ..many });
         }
+        if wanted(&At::Merged) {
+            let many = ground.upstream(50)?;
+            places.push(ground.merged(&many)?);
+            places.push(Place { at: At::Behind, ..many });
+        }
         for (name, shell) in &options.peers {
             places.push(ground.peer(name, shell, &direct)?);
         }
@@ -245,6 +250,20 @@ impl<'a> Ground<'a> {
             command.arg("--policy").arg(file);
         }
         Ok(Place { audit: Some(audit), ..self.announced(command, at, &name)? })
+    }
+
+    /// A gateway with twenty servers merged at its path; all of them are the same one, which costs the gateway no less.
+    fn merged(&self, upstream: &Place) -> Result<Place, Failure> {
+        let server =
+            |number| format!("- {{ name: s{number:02}, http: {{ url: \"http://{}/mcp\" }} }}\n", upstream.address);
+        let servers: String = (0..20).map(server).collect();
+        let config = self.file("merged.yaml");
+        std::fs::write(&config, format!("policy: observe\nupstreams:\n{servers}"))?;
+        let mut command = on(self.options, Side::Proxy, &self.layout.compiled(self.options.folder, "portcullis"));
+        command.args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let audit = self.file("merged-audit");
+        command.arg("--config").arg(config).arg("--audit-log").arg(&audit);
+        Ok(Place { audit: Some(audit), ..self.announced(command, At::Merged, "merged")? })
     }
 
     fn peer(&self, name: &str, shell: &str, upstream: &Place) -> Result<Place, Failure> {
