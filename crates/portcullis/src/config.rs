@@ -99,6 +99,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) names: Option<Names>,
     /// Policies of its own. Empty: the common ones.
     pub(crate) policy: Vec<PolicyPath>,
+    /// In place of the common one.
+    pub(crate) missing: Option<MissingWord>,
     /// Where it stands in the file. `None`: it is there by itself.
     pub(crate) key: Option<String>,
 }

@@ -216,6 +216,9 @@ pub(crate) struct EndpointFile {
     /// Policies of this path, in place of the common `policy`. Default: the common ones.
     #[serde(default)]
     pub(crate) policy: OneOrMany,
+    /// What a merged list of this path says while a server cannot be reached, in place of `gateway.missing`. Default: that.
+    #[serde(default)]
+    pub(crate) missing: Option<MissingWord>,
 }
 
 /// Metrics and health, for the machine's own eyes.

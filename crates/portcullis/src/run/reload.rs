@@ -102,8 +102,8 @@ fn names(config: &Config) -> Vec<&str> {
 
 /// The endpoints but for their policies.
 fn paths(config: &Config) -> Vec<String> {
-    let of = |EndpointConfig { path, servers, tools, names, policy: _, key: _ }: &EndpointConfig| {
-        format!("{path:?} {servers:?} {tools:?} {names:?}")
+    let of = |EndpointConfig { path, servers, tools, names, missing, policy: _, key: _ }: &EndpointConfig| {
+        format!("{path:?} {servers:?} {tools:?} {names:?} {missing:?}")
     };
     config.endpoints.iter().map(of).collect()
 }

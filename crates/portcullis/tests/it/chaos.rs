@@ -195,3 +195,45 @@ fn on_a_bad_day_every_call_is_accounted_for_and_none_is_carried_out_twice() {
     };
     assert!(calls("intent") >= CLIENTS * CALLS, "{} intents", calls("intent"));
 }
+
+/// The tools that a client sees at a path, or the code of the refusal.
+fn listed(address: SocketAddr, path: &str) -> Result<Vec<String>, String> {
+    let opened = http(address, "POST", path, &LEGACY, HELLO);
+    let session = opened.header("mcp-session-id").unwrap_or_else(|| panic!("{path}: {opened:?}")).to_owned();
+    let mut headers = LEGACY.to_vec();
+    headers.extend([("mcp-session-id", session.as_str()), ("mcp-protocol-version", "2025-11-25")]);
+    let answer = http(address, "POST", path, &headers, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    let Some(tools) = answer["result"]["tools"].as_array() else {
+        return Err(answer["error"]["data"]["code"].as_str().unwrap().to_owned());
+    };
+    Ok(tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect())
+}
+
+/// With the servers dead, whatever is listed was not asked of them.
+#[test]
+fn lists_that_are_known_cost_no_call_and_where_they_are_asked_for_an_endpoint_says_what_a_missing_server_means() {
+    let folder = Folder::new();
+    let mut servers: Vec<Mortal> =
+        ["amber", "birch"].iter().map(|name| Mortal::start(folder.path().join(format!("{name}.done")), 0)).collect();
+    let file = |more: &str| {
+        let entry = |(name, server): (&str, &Mortal)| {
+            format!("- {{ name: {name}, http: {{ url: 'http://127.0.0.1:{}/mcp' }} }}\n", server.port)
+        };
+        let entries: String = ["amber", "birch"].into_iter().zip(&servers).map(entry).collect();
+        format!("policy: observe\nupstreams:\n{entries}{more}")
+    };
+    folder.write("known.yaml", &file(""));
+    let asked = "gateway: { catalogue_ttl_ms: 0 }\nendpoints:\n- { path: /all-or-none, missing: strict }\n";
+    folder.write("asked.yaml", &file(asked));
+    let (_known, known) = Running::gateway(&folder, &["--config", "known.yaml"]);
+    let other = ["run", "--listen", "127.0.0.1:0", "--audit-log", "audit-of-asked", "--config", "asked.yaml"];
+    let mut asking = Running::start(&folder, &other);
+    let asked = asking.address();
+    let both = ["amber__work".to_owned(), "birch__work".to_owned()];
+    assert_eq!(listed(asked, "/all-or-none").unwrap(), both);
+    servers.remove(0);
+    assert_eq!(listed(known, "/mcp").unwrap(), both);
+    assert_eq!(listed(asked, "/mcp").unwrap(), both[1..]);
+    assert_eq!(listed(asked, "/all-or-none").unwrap_err(), "upstream_unreachable");
+}

@@ -81,6 +81,7 @@ fn by_themselves(parts: &Parts<'_>, complaints: &mut Complaints<'_>) -> Vec<Endp
         servers,
         names,
         policy: Vec::new(),
+        missing: None,
         key: None,
     };
     let mut endpoints = Vec::with_capacity(all.len() + 1);
@@ -120,6 +121,7 @@ fn endpoint(
         servers,
         names,
         policy: written.policy.0.iter().map(|text| PolicyPath::new(text, parts.folder)).collect(),
+        missing: written.missing,
         key: Some(key.to_owned()),
     })
 }

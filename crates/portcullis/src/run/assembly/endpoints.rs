@@ -45,7 +45,7 @@ fn parts(
     });
     let merging = endpoint.names.as_ref().map(|names| Merging {
         names: Arc::new(names.clone()),
-        missing: match config.gateway.missing {
+        missing: match endpoint.missing.unwrap_or(config.gateway.missing) {
             MissingWord::Partial => Missing::Partial,
             MissingWord::Strict => Missing::Strict,
         },
@@ -64,12 +64,12 @@ fn ready(
 ) -> Result<Arc<dyn Upstream>, SettingsError> {
     let limits = config.server.limits.reader();
     let ttl_ms = server.catalogue_ttl_ms.unwrap_or(config.gateway.catalogue_ttl_ms);
-    let warm = Warm::new(Arc::clone(upstream), &WarmSettings { ttl_ms, ..WarmSettings::default() }, limits);
     let usual = LazySettings::default();
     // Its own word for being late comes before ours, which would be the same for all.
     let hello_timeout_ms = usual.hello_timeout_ms.min((config.gateway.deadline_ms / 5 * 4).max(1));
-    let lazy = Lazy::new(warm, &LazySettings { hello_timeout_ms, ..usual }, limits)?;
-    Ok(lazy)
+    let lazy = Lazy::new(Arc::clone(upstream), &LazySettings { hello_timeout_ms, ..usual }, limits)?;
+    // Outermost: a list that is known opens no session.
+    Ok(Warm::new(lazy, &WarmSettings { ttl_ms, ..WarmSettings::default() }, limits))
 }
 
 fn shown(config: &Config, upstream: Arc<dyn Upstream>, choice: &Choice) -> Arc<dyn Upstream> {
