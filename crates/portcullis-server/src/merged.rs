@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::failures::Failures;
 use self::leg::{Leg, Outcome};
-use crate::answer::{Asked, Refusal, Unread};
+use crate::answer::{Asked, Refusal, Unread, status_of};
 use crate::cursor::Cursor;
 use crate::endpoint::{Endpoint, Missing};
 use crate::forward::asked;
@@ -315,7 +315,10 @@ impl Merged {
     fn refuse(&mut self, failures: Failures) {
         match (failures.first, failures.error) {
             (Some(unread), _) => self.say(unread),
-            (None, Some(error)) => self.ready.push_back(error),
+            (None, Some((error, code))) => {
+                self.status = status_of(self.version.era(), code, None);
+                self.ready.push_back(error);
+            }
             (None, None) => {
                 let fault = Fault::new(FaultKind::Died, "no server answered");
                 self.say(Unread::recorded(Refusal::Fault(fault), self.asked.clone()));

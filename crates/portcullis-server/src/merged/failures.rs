@@ -16,8 +16,8 @@ const METHOD_NOT_FOUND: i64 = -32601;
 pub(super) struct Failures {
     /// The first that was ours.
     pub(super) first: Option<Box<Unread>>,
-    /// The first that a server gave.
-    pub(super) error: Option<Inspected>,
+    /// The first that a server gave, with its code.
+    pub(super) error: Option<(Inspected, Option<i64>)>,
     /// Server, code and sentence of each that its caller may know of: what policies hide is not missing.
     pub(super) missing: Vec<(Arc<str>, String, String)>,
 }
@@ -25,12 +25,12 @@ pub(super) struct Failures {
 impl Failures {
     pub(super) fn answered(&mut self, server: Arc<str>, error: Inspected) {
         let read = Message::read(error.bytes().clone(), Direction::ToClient, &Limits::default()).ok();
-        let code = read.as_ref().and_then(Message::error_code);
-        if code != Some(METHOD_NOT_FOUND) {
-            let code = code.map_or_else(|| "error".to_owned(), |code| code.to_string());
+        let number = read.as_ref().and_then(Message::error_code);
+        if number != Some(METHOD_NOT_FOUND) {
+            let code = number.map_or_else(|| "error".to_owned(), |code| code.to_string());
             self.missing.push((server, code, "the server answered with an error".to_owned()));
         }
-        self.error.get_or_insert(error);
+        self.error.get_or_insert((error, number));
     }
 
     pub(super) fn refused(&mut self, server: Arc<str>, unread: Box<Unread>) {

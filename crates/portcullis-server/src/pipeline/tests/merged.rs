@@ -263,7 +263,7 @@ async fn a_session_is_one_with_all_servers_and_unknown_at_other_endpoints() {
 }
 
 #[tokio::test]
-async fn a_server_that_policies_refuse_a_session_takes_no_part_in_it() {
+async fn a_server_that_was_down_when_the_session_opened_joins_it_later() {
     let notes = CannedUpstream::named("notes", |call| {
         if call.method() == "initialize" {
             return Err(Fault::new(FaultKind::Unreachable, "down"));
@@ -468,4 +468,50 @@ async fn what_a_session_has_called_is_told_by_server_to_the_calls_of_others() {
         seen,
         ["notes:  1", "mail: notes:search 1", "mail: notes:search,search 1", "mail: notes:search,search,mail:x:y 2"]
     );
+}
+
+/// C20: what no server has is no method, and the status says so too.
+#[tokio::test]
+async fn an_error_of_all_servers_has_the_status_that_its_code_has() {
+    let without = |name: &'static str| {
+        CannedUpstream::named(name, |call| {
+            let id = call.message().unwrap().id().unwrap().raw().to_owned();
+            let error = r#"{"code":-32601,"message":"no prompts here"}"#;
+            let answer = from_server(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#));
+            Ok(reply(Media::Json, vec![answer]))
+        })
+    };
+    let servers = [without("notes"), without("mail")];
+    let running = start(&servers, DenyList(&[]), Missing::Partial, ServerSettings::default()).await;
+    let answer = modern(&running, "prompts/list", None).post(&request("prompts/list", "")).await;
+    assert_eq!((answer.status, answer.body.contains("no prompts here")), (404, true), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_policies_refuse_a_session_takes_no_part_in_it() {
+    #[derive(Debug)]
+    struct NoNotes;
+    impl Guard for NoNotes {
+        fn about(&self) -> &'static About {
+            DenyList(&[]).about()
+        }
+        fn check(&self, call: &Call) -> Decision {
+            let refused = call.method() == "initialize" && *call.context.server == *"notes";
+            if refused { DenyList(&[("initialize", Manner::Plain)]).check(call) } else { Decision::pass() }
+        }
+    }
+    let servers = [server("notes"), server("mail")];
+    let endpoint = EndpointParts {
+        path: "/mcp".to_owned(),
+        servers: servers.iter().map(|server| Arc::clone(server) as Arc<dyn Upstream>).collect(),
+        merging: Some(merging(&servers, Missing::Strict)),
+        plan: plan(Arc::new(NoNotes)),
+    };
+    let here = Workers::here();
+    let running = start_endpoints(here, Arc::clone(&servers[0]), vec![endpoint], ServerSettings::default()).await;
+    let client = running.session().await;
+    let list = client.post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#).await;
+    assert!(list.body.contains("mail__search"), "what is hidden is not missing: {list:?}");
+    assert!(!list.body.contains("notes"), "{list:?}");
+    assert!(servers[0].sent().is_empty(), "{:?}", servers[0].sent());
 }
