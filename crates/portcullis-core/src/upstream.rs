@@ -1,5 +1,7 @@
 //! The seam towards servers. An upstream accepts only what the gate cleared; wrappers (route, breaker, retry) are upstreams too.
 
+mod wrapper;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +17,8 @@ use crate::gate::Cleared;
 use crate::refusal::Fault;
 use crate::version::Era;
 use crate::wire::Message;
+
+pub use self::wrapper::Wrapper;
 
 /// A future an upstream returns; boxed because upstreams are chosen at run time.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

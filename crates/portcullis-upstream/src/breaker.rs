@@ -15,12 +15,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::Stream;
-use portcullis_core::call::{Call, SessionKey, Subject};
+use portcullis_core::call::{Call, Subject};
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::gate::Cleared;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::upstream::{Arrivals, Arrived, Media, Pending, Reply, Upstream};
-use portcullis_core::version::Era;
+use portcullis_core::upstream::{self, Arrivals, Arrived, Media, Pending, Reply, Upstream};
 use portcullis_core::wire::{Kind, Message};
 use tokio::time::Instant;
 
@@ -83,13 +82,9 @@ fn begins(call: &Call) -> bool {
     call.expects_response() || matches!(call.subject, Subject::Stream { .. })
 }
 
-impl Upstream for Breaker {
-    fn name(&self) -> &Arc<str> {
-        self.inner.name()
-    }
-
-    fn era(&self) -> Option<Era> {
-        self.inner.era()
+impl upstream::Wrapper for Breaker {
+    fn inner(&self) -> &dyn Upstream {
+        self.inner.as_ref()
     }
 
     fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>> {
@@ -119,10 +114,6 @@ impl Upstream for Breaker {
         })
     }
 
-    fn catalogue(&self) -> Arc<Catalogue> {
-        self.inner.catalogue()
-    }
-
     fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
         Box::pin(async move {
             let ticket = self.begin(None)?;
@@ -134,22 +125,6 @@ impl Upstream for Breaker {
             }
             answer
         })
-    }
-
-    fn check(&self) -> Pending<'_, Result<(), Fault>> {
-        self.inner.check()
-    }
-
-    fn observe(&self, listed: &Message) {
-        self.inner.observe(listed);
-    }
-
-    fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
-        self.inner.forget(session)
-    }
-
-    fn shut_down(&self) -> Pending<'_, ()> {
-        self.inner.shut_down()
     }
 }
 

@@ -7,13 +7,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use portcullis_core::call::{Call, SessionKey, Subject};
-use portcullis_core::catalogue::Catalogue;
+use portcullis_core::call::{Call, Subject};
 use portcullis_core::gate::Cleared;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::upstream::{Pending, Reply, Upstream};
-use portcullis_core::version::Era;
-use portcullis_core::wire::Message;
+use portcullis_core::upstream::{self, Pending, Reply, Upstream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Checked limits.
@@ -165,13 +162,9 @@ impl Bulkhead {
     }
 }
 
-impl Upstream for Bulkhead {
-    fn name(&self) -> &Arc<str> {
-        self.inner.name()
-    }
-
-    fn era(&self) -> Option<Era> {
-        self.inner.era()
+impl upstream::Wrapper for Bulkhead {
+    fn inner(&self) -> &dyn Upstream {
+        self.inner.as_ref()
     }
 
     fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>> {
@@ -189,30 +182,6 @@ impl Upstream for Bulkhead {
             }));
             Ok(Reply { arrivals: Box::pin(arrivals), ..reply })
         })
-    }
-
-    fn catalogue(&self) -> Arc<Catalogue> {
-        self.inner.catalogue()
-    }
-
-    fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
-        self.inner.refresh()
-    }
-
-    fn check(&self) -> Pending<'_, Result<(), Fault>> {
-        self.inner.check()
-    }
-
-    fn observe(&self, listed: &Message) {
-        self.inner.observe(listed);
-    }
-
-    fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
-        self.inner.forget(session)
-    }
-
-    fn shut_down(&self) -> Pending<'_, ()> {
-        self.inner.shut_down()
     }
 }
 

@@ -82,14 +82,6 @@ impl HealthBoard {
         room
     }
 
-    /// Forgets what the new plan does not have, after a reload.
-    pub fn keep(&self, has: impl Fn(&str, &str) -> bool) {
-        let mut known = self.lock();
-        known.tracks.retain(|track| has(track.server(), track.transport()));
-        let kept: Vec<_> = known.tracks.iter().map(|track| Arc::clone(track.server())).collect();
-        known.rooms.retain(|room| kept.contains(room.server()));
-    }
-
     /// Every transport of every server, in order of their names.
     #[must_use]
     pub fn tracks(&self) -> Vec<TrackView> {

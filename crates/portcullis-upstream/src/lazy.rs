@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use portcullis_core::call::{Call, SessionKey, Subject};
-use portcullis_core::catalogue::{Catalogue, Hello};
+use portcullis_core::catalogue::Hello;
 use portcullis_core::gate::Cleared;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::upstream::{Media, Pending, Reply, Upstream};
+use portcullis_core::upstream::{self, Media, Pending, Reply, Upstream};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Id, Kind, Limits, Message};
 use tokio::time::Instant;
@@ -84,13 +84,9 @@ impl Lazy {
     }
 }
 
-impl Upstream for Lazy {
-    fn name(&self) -> &Arc<str> {
-        self.inner.upstream.name()
-    }
-
-    fn era(&self) -> Option<Era> {
-        self.inner.upstream.era()
+impl upstream::Wrapper for Lazy {
+    fn inner(&self) -> &dyn Upstream {
+        self.inner.upstream.as_ref()
     }
 
     fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>> {
@@ -99,22 +95,6 @@ impl Upstream for Lazy {
             Some(key) => Box::pin(self.inner.deliver(key, cleared)),
             None => self.inner.upstream.send(cleared),
         }
-    }
-
-    fn catalogue(&self) -> Arc<Catalogue> {
-        self.inner.upstream.catalogue()
-    }
-
-    fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
-        self.inner.upstream.refresh()
-    }
-
-    fn check(&self) -> Pending<'_, Result<(), Fault>> {
-        self.inner.upstream.check()
-    }
-
-    fn observe(&self, listed: &Message) {
-        self.inner.upstream.observe(listed);
     }
 
     fn forget(&self, key: SessionKey) -> Pending<'_, ()> {
@@ -359,7 +339,7 @@ fn unsent(fault: Fault) -> Fault {
     Fault { never_left: true, ..fault }
 }
 
-fn one_fault(fault: Fault) -> portcullis_core::upstream::Arrivals {
+fn one_fault(fault: Fault) -> upstream::Arrivals {
     futures_util::stream::once(std::future::ready(Err(fault))).boxed()
 }
 

@@ -4,13 +4,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::{StreamExt, stream};
-use portcullis_core::call::{SessionKey, Subject};
+use portcullis_core::call::Subject;
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::gate::Cleared;
 use portcullis_core::own;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::upstream::{Arrived, Media, Pending, Reply, Upstream};
-use portcullis_core::version::Era;
+use portcullis_core::upstream::{self, Arrived, Media, Pending, Reply, Upstream};
 use portcullis_core::wire::{Direction, JsonKind, Kind, Limits, Malformed, Message, View};
 
 use crate::pattern::Pattern;
@@ -119,13 +118,9 @@ fn may_list(cleared: &Cleared) -> bool {
     }
 }
 
-impl Upstream for Selected {
-    fn name(&self) -> &Arc<str> {
-        self.inner.name()
-    }
-
-    fn era(&self) -> Option<Era> {
-        self.inner.era()
+impl upstream::Wrapper for Selected {
+    fn inner(&self) -> &dyn Upstream {
+        self.inner.as_ref()
     }
 
     fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>> {
@@ -154,22 +149,6 @@ impl Upstream for Selected {
 
     fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
         Box::pin(async move { self.inner.refresh().await.map(|whole| self.shown(&whole)) })
-    }
-
-    fn check(&self) -> Pending<'_, Result<(), Fault>> {
-        self.inner.check()
-    }
-
-    fn observe(&self, listed: &Message) {
-        self.inner.observe(listed);
-    }
-
-    fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
-        self.inner.forget(session)
-    }
-
-    fn shut_down(&self) -> Pending<'_, ()> {
-        self.inner.shut_down()
     }
 }
 

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use portcullis_core::call::{Call, SessionKey};
+use portcullis_core::call::Call;
 use portcullis_core::catalogue::{Catalogue, Listed};
 use portcullis_core::gate::Cleared;
 use portcullis_core::refusal::Fault;
-use portcullis_core::upstream::{Media, Pending, Reply, Upstream};
+use portcullis_core::upstream::{self, Media, Pending, Reply, Upstream};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Direction, Kind, Limits, Message};
 use tokio::time::Instant;
@@ -69,13 +69,9 @@ impl Warm {
     }
 }
 
-impl Upstream for Warm {
-    fn name(&self) -> &Arc<str> {
-        self.inner.upstream.name()
-    }
-
-    fn era(&self) -> Option<Era> {
-        self.inner.upstream.era()
+impl upstream::Wrapper for Warm {
+    fn inner(&self) -> &dyn Upstream {
+        self.inner.upstream.as_ref()
     }
 
     fn send(&self, cleared: Cleared) -> Pending<'_, Result<Reply, Fault>> {
@@ -84,30 +80,6 @@ impl Upstream for Warm {
         }
         let sent = self.inner.upstream.send(cleared);
         Box::pin(async move { Ok(self.inner.watched(sent.await?)) })
-    }
-
-    fn catalogue(&self) -> Arc<Catalogue> {
-        self.inner.upstream.catalogue()
-    }
-
-    fn refresh(&self) -> Pending<'_, Result<Arc<Catalogue>, Fault>> {
-        self.inner.upstream.refresh()
-    }
-
-    fn check(&self) -> Pending<'_, Result<(), Fault>> {
-        self.inner.upstream.check()
-    }
-
-    fn observe(&self, listed: &Message) {
-        self.inner.upstream.observe(listed);
-    }
-
-    fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
-        self.inner.upstream.forget(session)
-    }
-
-    fn shut_down(&self) -> Pending<'_, ()> {
-        self.inner.upstream.shut_down()
     }
 }
 

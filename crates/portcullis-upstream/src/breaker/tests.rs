@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 
 use portcullis_core::call::Subject;
+use portcullis_core::version::Era;
 use tokio::sync::oneshot;
 
 use super::*;

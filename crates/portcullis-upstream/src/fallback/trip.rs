@@ -73,7 +73,17 @@ impl<'a> Trip<'a> {
     /// Takes down what failed. Whether another way may be tried.
     fn goes_on_after(&mut self, way: &Way, begun: Instant, fault: Fault) -> bool {
         let goes_on = (fault.never_left || self.repeatable) && passes_on(&fault.kind);
-        tracing::debug!(server = %self.inner.name, transport = %way.word, %fault, goes_on, "a way to the server failed");
+        let trace = &self.cleared.call().context.trace;
+        tracing::debug!(
+            server = %self.inner.name,
+            transport = %way.word,
+            trace = %trace.trace_id_hex(),
+            span = %trace.span_hex(),
+            took = ?begun.elapsed(),
+            %fault,
+            goes_on,
+            "a way to the server failed"
+        );
         let fault = note(&mut self.attempts, way, begun, fault);
         // Once it may have left, it may have left, whatever is tried after it.
         let never_left = fault.never_left && self.told.as_ref().is_none_or(|told| told.never_left);

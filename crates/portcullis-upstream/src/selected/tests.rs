@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use portcullis_core::call::SessionKey;
+use portcullis_core::version::Era;
 use portcullis_core::wire::view_json;
 
 use super::*;
