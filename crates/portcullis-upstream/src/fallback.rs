@@ -207,14 +207,16 @@ impl Inner {
         Err(Fault { kind: FaultKind::SessionLost, ..fault })
     }
 
-    /// Whether a session's way is shut while another is open. One failure is not enough: only the breaker knows a way to be shut, and a breaker of a
-    /// single tool shuts no way.
+    /// Whether a session's way cannot be had while another is open: nothing answers there, or its breaker is open. That of a single tool shuts no way,
+    /// and a server that fails may still know the session.
     fn is_cut_off(&self, at: usize, fault: &Fault) -> bool {
         let shut = |way: &Way| way.breaker.is_shut();
-        matches!(fault.kind, FaultKind::CircuitOpen { .. })
-            && fault.never_left
-            && self.ways.get(at).is_some_and(shut)
-            && self.ways.iter().enumerate().any(|(other, way)| other != at && !shut(way))
+        let gone = match fault.kind {
+            FaultKind::Unreachable => true,
+            FaultKind::CircuitOpen { .. } => self.ways.get(at).is_some_and(shut),
+            _ => false,
+        };
+        gone && fault.never_left && self.ways.iter().enumerate().any(|(other, way)| other != at && !shut(way))
     }
 
     fn order(&self, call: &Call) -> Arc<[usize]> {

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use portcullis_core::attempt::{ANSWERED, Attempt};
@@ -269,13 +270,32 @@ async fn a_legacy_session_stays_on_the_way_that_opened_it() {
     assert_eq!((closed.media, first.news().len()), (Media::Accepted, 0), "what is gone is closed");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_server_cannot_be_reached_is_lost_at_once_and_begins_anew_on_another() {
+    let acts = Mutex::new(VecDeque::from([
+        Ok(one(said(r#"{"jsonrpc":"2.0","id":0,"result":{"by":"first"}}"#))),
+        Err(Fault::new(FaultKind::TimedOut, "as the test says")),
+    ]));
+    let refused = || Err(Fault::before_sending(FaultKind::Unreachable, "as the test says"));
+    let first = Fake::new(Ok(Catalogue::default()), move |_| acts.lock().unwrap().pop_front().unwrap_or_else(refused));
+    let fallback = over(vec![way("http", first), way("stdio", named("second"))], &FallbackSettings::default());
+    by(&fallback, legacy(1).say(INITIALIZE)).await;
+    let ask = || legacy(1).say(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}"#);
+    let slow = outcome(&fallback, ask()).await.0.unwrap_err();
+    assert_eq!((slow.kind, slow.never_left), (FaultKind::TimedOut, false), "a server that fails may know the session");
+    let lost = outcome(&fallback, ask()).await.0.unwrap_err();
+    assert_eq!((lost.kind, lost.never_left), (FaultKind::SessionLost, true));
+    by(&fallback, legacy(1).say(INITIALIZE)).await;
+    assert_eq!(by(&fallback, ask()).await, "second");
+}
+
 /// One failure is for the client to see; a way that is shut is left, and the session begins anew on another.
 #[tokio::test(start_paused = true)]
 async fn a_session_whose_way_is_shut_is_lost_and_begins_anew_on_another() {
     let broken = Arc::new(Mutex::new(false));
     let shared = Arc::clone(&broken);
     let flaky = Fake::new(Ok(Catalogue::default()), move |_| match *shared.lock().unwrap() {
-        true => Err(Fault::before_sending(FaultKind::Unreachable, "as the test says")),
+        true => Err(Fault::new(FaultKind::TimedOut, "as the test says")),
         false => Ok(one(said(r#"{"jsonrpc":"2.0","id":0,"result":{"by":"flaky"}}"#))),
     });
     let tools = Some(ToolBreakerSettings { consecutive_failures: 1, most: 8 });
@@ -286,11 +306,11 @@ async fn a_session_whose_way_is_shut_is_lost_and_begins_anew_on_another() {
     let ask = |tool: &str| {
         legacy(1).say(&format!(r#"{{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{{"name":"{tool}"}}}}"#))
     };
-    assert_eq!(outcome(&fallback, ask("a")).await.0.unwrap_err().kind, FaultKind::Unreachable);
+    assert_eq!(outcome(&fallback, ask("a")).await.0.unwrap_err().kind, FaultKind::TimedOut);
     // The breaker of the tool is open now, that of the way is not.
     let refused = outcome(&fallback, ask("a")).await.0.unwrap_err();
     assert!(matches!(refused.kind, FaultKind::CircuitOpen { .. }), "{refused:?}");
-    assert_eq!(outcome(&fallback, ask("b")).await.0.unwrap_err().kind, FaultKind::Unreachable);
+    assert_eq!(outcome(&fallback, ask("b")).await.0.unwrap_err().kind, FaultKind::TimedOut);
     let (lost, attempts) = outcome(&fallback, ask("c")).await;
     let lost = lost.unwrap_err();
     assert_eq!(
