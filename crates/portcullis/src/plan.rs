@@ -11,7 +11,7 @@ use std::sync::Arc;
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::gate::Gate;
 use portcullis_core::guard::Guard;
-use portcullis_core::naming::ConflictKind;
+use portcullis_core::naming::{Conflict, ConflictKind};
 use portcullis_policy::{Policies, PolicyGuard, Summary};
 use portcullis_server::Plan;
 use sha2::{Digest, Sha256};
@@ -151,16 +151,48 @@ pub(crate) fn conflicts(config: &Config, known: &Known) -> Vec<Finding> {
                 if choice.is_all() { catalogue } else { Arc::new(catalogue.only(&|name| choice.has(name))) }
             })
             .collect();
-        for conflict in names.conflicts(&shown) {
-            let text = conflict.to_string();
+        for (kind, text) in in_few_words(names.conflicts(&shown), config.gateway.prefix) {
             if !findings.iter().any(|finding| finding.text == text) {
                 let key = endpoint.key.as_deref().unwrap_or("upstreams");
-                let finding = config.finding(key, text).warning().named(conflict.kind.code());
-                findings.push(finding.help(way_out(conflict.kind, config.gateway.prefix)));
+                let finding = config.finding(key, text).warning().named(kind.code());
+                findings.push(finding.help(way_out(kind, config.gateway.prefix)));
             }
         }
     }
     findings
+}
+
+/// Each as a sentence. Where every name has a prefix, servers that have many names in common (two of the same kind, say) are one sentence: it is no news
+/// about each name, and must not hide what is.
+fn in_few_words(conflicts: Vec<Conflict>, prefix: PrefixWord) -> Vec<(ConflictKind, String)> {
+    let same = |one: &Conflict, other: &Conflict| {
+        let servers = |of: &Conflict| of.names.iter().map(|named| Arc::clone(&named.server)).collect::<Vec<_>>();
+        let common = one.kind == ConflictKind::Same && prefix == PrefixWord::Always;
+        common && (one.kind, one.of) == (other.kind, other.of) && servers(one) == servers(other)
+    };
+    let mut groups: Vec<Vec<Conflict>> = Vec::new();
+    for conflict in conflicts {
+        match groups.iter_mut().find(|group| group.first().is_some_and(|first| same(first, &conflict))) {
+            Some(group) => group.push(conflict),
+            None => groups.push(vec![conflict]),
+        }
+    }
+    groups.iter().filter_map(|group| Some((group.first()?.kind, sentence(group)?))).collect()
+}
+
+fn sentence(group: &[Conflict]) -> Option<String> {
+    let [first, _, ..] = group else { return group.first().map(ToString::to_string) };
+    let quoted = |name: &str| format!("`{}`", name.escape_debug());
+    let names = group.iter().filter_map(|conflict| Some(quoted(&conflict.names.first()?.name)));
+    let (names, servers): (Vec<_>, Vec<_>) =
+        (names.collect(), first.names.iter().map(|named| quoted(&named.server)).collect());
+    Some(format!(
+        "{} offer {} {}s of the same names: {}",
+        servers.join(" and "),
+        group.len(),
+        first.of.as_str(),
+        names.join(", ")
+    ))
 }
 
 /// What an operator can do about it, if it is meant to stay.

@@ -182,8 +182,8 @@ fn check_holds_policies_against_the_tools_of_each_server_and_names_conflicts() {
     let both = check(&["notes=tools.json", "shop=tools.json"]);
     assert_eq!(both.code, 0, "{both:?}");
     for text in [
-        "warning[same_name]: several servers offer this tool: `pay` of `notes` (as `notes__pay`), `pay` of `shop`",
-        "2 warnings",
+        "warning[same_name]: `notes` and `shop` offer 2 tools of the same names: `look`, `pay`",
+        "1 warning",
         "/mcp: notes, shop, merged",
         "checked against the tools",
     ] {
