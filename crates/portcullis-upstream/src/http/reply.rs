@@ -254,7 +254,13 @@ fn unexpected(status: StatusCode, form: &Form) -> Fault {
         Form::Other(name) if name.is_empty() => "no media type",
         Form::Other(name) => name.as_str(),
     };
-    Fault::new(FaultKind::Garbage, format!("the server answered {} with {form}", status.as_u16()))
+    let hint = match status {
+        StatusCode::MISDIRECTED_REQUEST => {
+            "; it does not know itself by the host, or wants the port, that is in our URL"
+        }
+        _ => "",
+    };
+    Fault::new(FaultKind::Garbage, format!("the server answered {} with {form}{hint}", status.as_u16()))
 }
 
 /// Milliseconds of a `Retry-After` in seconds. Its other form is a date, which would need the server's clock to agree with ours.

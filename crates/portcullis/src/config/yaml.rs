@@ -79,6 +79,13 @@ fn explain(file: &str, text: &str, error: &Error) -> Finding {
         | Error::SerdeInvalidValue { unexpected, expected, .. } => {
             finding(&key, format!("expected {expected}, found {}", without_value(unexpected)))
         }
+        Error::Unexpected { expected: "mapping start", .. } => {
+            finding(&key, "expected keys of its own, found none".to_owned())
+                .help("write them below it as `KEY: VALUE`, or after it as `{ KEY: VALUE }`")
+        }
+        Error::Unexpected { expected: "sequence start", .. } => {
+            finding(&key, "expected a list".to_owned()).help("write `[ONE, TWO]`, or a line `- ONE` for each")
+        }
         Error::InvalidScalar { ty, .. } => finding(&key, format!("expected {}", plain_type(ty))),
         other => custom(&key, plain(other), finding),
     }

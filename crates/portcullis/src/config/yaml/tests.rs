@@ -57,6 +57,14 @@ fn a_wrong_type_names_the_key() {
 }
 
 #[test]
+fn a_value_in_place_of_keys_says_how_keys_are_written() {
+    assert_eq!(
+        complaint("limits: 3\n"),
+        "p.yaml:1:9: error[limits]: expected keys of its own, found none\n  help: write them below it as `KEY: VALUE`, or after it as `{ KEY: VALUE }`"
+    );
+}
+
+#[test]
 fn a_wrong_word_names_the_words_that_exist() {
     let complaint = complaint("limits:\n  mode: shadows\n");
     assert!(
