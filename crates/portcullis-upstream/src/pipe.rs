@@ -65,7 +65,7 @@ pub trait Source: Send + Sync + 'static {
 /// What every server at the end of a pipe has in common.
 pub(crate) struct PipeSettings {
     pub(crate) era: EraSetting,
-    /// PipeUpstream open at once.
+    /// Pipes open at once.
     pub(crate) most: u16,
     pub(crate) first_byte_timeout_ms: u64,
     pub(crate) probe_timeout_ms: u64,

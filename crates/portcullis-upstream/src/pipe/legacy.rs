@@ -243,10 +243,12 @@ impl Router for Session {
         let route = self.desk().route(&message);
         match route {
             Route::To(outlet) => {
-                if outlet.put(message, self.stall).await != Delivered::Taken
-                    && let Some(id) = asks
-                {
-                    self.refuse(&id);
+                if outlet.put(message, self.stall).await != Delivered::Taken {
+                    // At once: a reader that was given up learns it when nothing more can come, and the server may never speak again.
+                    self.desk().clear_away();
+                    if let Some(id) = asks {
+                        self.refuse(&id);
+                    }
                 }
             }
             Route::Labelled(outlet, id) => match message.edit().set_id(&id).apply(&self.limits) {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use portcullis_core::refusal::FaultKind;
 use portcullis_core::wire::{Direction, Limits, Message};
 use tokio::sync::mpsc;
 
@@ -141,4 +142,18 @@ async fn a_late_answer_to_a_reply_that_was_given_up_is_not_an_answer_to_nobody()
     drop(desk.ask(1));
     desk.hear(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).await;
     assert!(desk.log.lock().unwrap()[0].contains("a late answer"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_learns_that_it_was_given_up_although_the_server_says_nothing_more() {
+    let desk = desk();
+    let mut slow = desk.ask(1);
+    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}"#;
+    for _ in 0..65 {
+        desk.hear(progress).await;
+    }
+    for _ in 0..64 {
+        assert_eq!(next(&mut slow).await, progress);
+    }
+    assert_eq!(slow.next().await.unwrap().unwrap_err().kind, FaultKind::Overloaded);
 }
