@@ -66,7 +66,7 @@ impl<S: Source> PipeUpstream<S> {
             ending: Arc::clone(&self.ending),
             on_end: Box::new(move |asked| {
                 if let Some(pipes) = me.upgrade().filter(|_| !asked) {
-                    pipes.backoff().ended(Instant::now(), started.elapsed());
+                    pipes.backoff().ended(started, Instant::now());
                 }
             }),
         });
