@@ -44,13 +44,13 @@ identity:
 ";
 
 /// An issuer, and a folder with its public key, the others' keys and a configuration.
-struct Issuer {
+pub(crate) struct Issuer {
     key: EcdsaKeyPair,
-    folder: Folder,
+    pub(crate) folder: Folder,
 }
 
 impl Issuer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (key, folder) = (EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(), Folder::new());
         let point = key.public_key().as_ref();
         let (x, y) = (encode(&point[1..33]), encode(&point[33..]));
@@ -71,7 +71,7 @@ impl Issuer {
     }
 
     /// A token of `ana`, over in so many seconds.
-    fn token(&self, seconds: i64, scope: &str) -> String {
+    pub(crate) fn token(&self, seconds: i64, scope: &str) -> String {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
         let expires = now + seconds;
         self.sign(

@@ -39,6 +39,7 @@ mod recipes;
 mod run;
 mod servers;
 mod sign;
+mod sockets;
 mod stdio;
 mod tls;
 mod trace;
