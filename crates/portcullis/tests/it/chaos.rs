@@ -1,4 +1,4 @@
-//! Bad days: servers are killed, stopped and slowed while 64 clients call them. Every call is accounted for: answered, refused, or failed with
+//! Bad days: servers of every transport are killed, stopped and slowed while 64 clients call them. Every call is accounted for: answered, refused, or failed with
 //! its id; and whatever became of it, no server carried it out twice.
 
 use std::collections::HashMap;
@@ -12,52 +12,128 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::contract::stage::Log;
-use crate::support::{Folder, HELLO, LEGACY, PATIENCE, Running, http};
+use crate::support::{Folder, HELLO, LEGACY, PATIENCE, Running, descendants, http};
 
 const CLIENTS: usize = 64;
 const CALLS: usize = 12;
-const SERVERS: [&str; 4] = ["amber", "birch", "cedar", "delta"];
+/// Another seed, another order of bad things.
+const SEED: u64 = 5;
+const SERVERS: [(&str, Way); 4] =
+    [("amber", Way::Http), ("birch", Way::HttpSse), ("cedar", Way::Stdio), ("delta", Way::WebSocket)];
+const FATES: [Fate; 4] = [Fate::Restarted, Fate::Missing, Fate::Stopped, Fate::StoppedAndKilled];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Http,
+    HttpSse,
+    /// The gateway starts it, for each session.
+    Stdio,
+    WebSocket,
+}
+
+/// What may happen to a server.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// Killed, and there again at once.
+    Restarted,
+    /// Killed, and there again later.
+    Missing,
+    /// Slow beyond all patience, then as before.
+    Stopped,
+    StoppedAndKilled,
+}
+
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/recording_server.py")
+}
 
 /// A server that can be killed and comes back under the same address, and the record of what it carried out.
-struct Mortal {
-    child: Child,
-    port: u16,
+pub(crate) struct Mortal {
+    /// None where the gateway starts it.
+    child: Option<Child>,
+    pub(crate) port: u16,
     log: PathBuf,
 }
 
 impl Mortal {
-    fn start(log: PathBuf, port: u16) -> Self {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/chaos_server.py");
+    /// One that serves every way that leads over a network; over TLS if there are certificate and key.
+    pub(crate) fn start(log: PathBuf, port: u16, certificate: &[PathBuf]) -> Self {
         let mut child = Command::new("python3")
-            .arg(program)
-            .arg(port.to_string())
+            .arg(program())
             .arg(&log)
+            .arg(port.to_string())
+            .args(certificate)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { port: line.trim().parse().unwrap_or_else(|_| panic!("no port: {line:?}")), child, log }
+        let port = line.trim().parse().unwrap_or_else(|_| panic!("no port: {line:?}"));
+        Self { child: Some(child), port, log }
     }
 
-    fn signal(&self, name: &str) {
-        assert!(
-            Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap().success()
-        );
+    /// One that is to be reached this way.
+    fn of(way: Way, log: PathBuf) -> Self {
+        if way == Way::Stdio { Self { child: None, port: 0, log } } else { Self::start(log, 0, &[]) }
     }
 
-    fn restart(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        *self = Self::start(self.log.clone(), self.port);
+    /// Its entry in the configuration, with times that fit a short day.
+    fn entry(&self, name: &str, way: Way) -> String {
+        let port = self.port;
+        let times = "first_byte_timeout_ms: 2000, probe_timeout_ms: 2000";
+        let way = match way {
+            Way::Http => format!("http: {{ url: 'http://127.0.0.1:{port}/mcp', {times} }}"),
+            Way::HttpSse => {
+                format!("http_sse: {{ url: 'http://127.0.0.1:{port}/sse', {times}, connect_timeout_ms: 2000 }}")
+            }
+            Way::WebSocket => {
+                format!("websocket: {{ url: 'ws://127.0.0.1:{port}/ws', {times}, connect_timeout_ms: 2000 }}")
+            }
+            // A Python takes its time where a hundred are started at once.
+            Way::Stdio => format!(
+                "stdio: {{ command: python3, args: ['{}', '{}'], era: legacy, first_byte_timeout_ms: 5000, max_children: 100 }}",
+                program().display(),
+                self.log.display()
+            ),
+        };
+        format!("- {{ name: {name}, {way}, breaker: {{ open_ms: 100, max_open_ms: 400 }} }}\n")
+    }
+
+    fn processes(&self, gateway: u32) -> Vec<u32> {
+        if let Some(child) = &self.child {
+            return vec![child.id()];
+        }
+        let log = self.log.to_str().unwrap();
+        let is_it = |pid: &u32| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).split('\0').any(|word| word == log))
+        };
+        descendants(gateway).into_iter().filter(is_it).collect()
+    }
+
+    fn signal(&self, gateway: u32, name: &str) {
+        let processes = self.processes(gateway).iter().map(u32::to_string).collect::<Vec<_>>();
+        let mut kill = Command::new("kill");
+        kill.arg(format!("-{name}")).args(&processes).stderr(Stdio::null());
+        // A session may end, and its process with it, while we look.
+        assert!(processes.is_empty() || kill.status().unwrap().success() || self.child.is_none());
+    }
+
+    fn come_back(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+            *self = Self::start(self.log.clone(), self.port, &[]);
+        }
     }
 }
 
 impl Drop for Mortal {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -69,98 +145,146 @@ enum Told {
     Failed,
 }
 
-/// A client that opens a session and calls each server in turn.
-fn client(address: SocketAddr, number: usize, done: &AtomicUsize) -> Vec<(String, Told)> {
-    let opened = http(address, "POST", "/mcp", &LEGACY, HELLO);
-    assert_eq!(opened.status, 200, "all servers down or not, the gateway opens a session: {opened:?}");
-    let session = opened.header("mcp-session-id").unwrap().to_owned();
-    let mut headers = LEGACY.to_vec();
-    headers.extend([("mcp-session-id", session.as_str()), ("mcp-protocol-version", "2025-11-25")]);
-    let mut told = Vec::new();
-    for call in 0..CALLS {
-        let server = SERVERS[(number + call) % SERVERS.len()];
-        let name = format!("{server}/{number}/{call}");
+/// A client in its session, and what it was told of each call.
+struct Client {
+    number: usize,
+    address: SocketAddr,
+    session: String,
+    told: Vec<(String, Told)>,
+}
+
+impl Client {
+    fn open(address: SocketAddr, number: usize) -> Self {
+        let opened = http(address, "POST", "/mcp", &LEGACY, HELLO);
+        assert_eq!(opened.status, 200, "all servers down or not, the gateway opens a session: {opened:?}");
+        Self { number, address, session: opened.header("mcp-session-id").unwrap().to_owned(), told: Vec::new() }
+    }
+
+    fn call(&mut self, server: &str) -> Told {
+        let name = format!("{server}/{}/{}", self.number, self.told.len());
         let text = json!({
             "jsonrpc": "2.0",
             "id": name,
             "method": "tools/call",
             "params": { "name": format!("{server}__work"), "arguments": { "call": name } },
         });
-        let answer = http(address, "POST", "/mcp", &headers, &text.to_string());
+        let mut headers = LEGACY.to_vec();
+        headers.extend([("mcp-session-id", self.session.as_str()), ("mcp-protocol-version", "2025-11-25")]);
+        let answer = http(self.address, "POST", "/mcp", &headers, &text.to_string());
         let body = answer.body.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
         let body: Value = serde_json::from_str(body.unwrap_or(&answer.body))
             .unwrap_or_else(|error| panic!("{name}: neither an answer nor an error: {error}: {answer:?}"));
         assert_eq!(body["id"], *name, "{body}");
-        told.push(if body["result"].is_object() {
+        let told = if body["result"].is_object() {
             assert_eq!(body["result"]["content"][0]["text"], format!("did {name}"), "another call's answer");
-            (name, Told::Answered)
+            Told::Answered
         } else {
             assert!(body["error"]["code"].is_i64(), "{body}");
-            (name, Told::Failed)
-        });
-        done.fetch_add(1, Ordering::Relaxed);
+            Told::Failed
+        };
+        self.told.push((name, told));
+        told
     }
-    told
+
+    /// The servers that it calls. A process for each session is dear where all are started at once: one client of four has one.
+    fn servers(&self) -> Vec<&'static str> {
+        let all = self.number.is_multiple_of(4);
+        SERVERS.into_iter().filter(|(_, way)| all || *way != Way::Stdio).map(|(name, _)| name).collect()
+    }
+
+    /// Each server in turn.
+    fn work(&mut self, done: &AtomicUsize) {
+        let servers = self.servers();
+        for call in 0..CALLS {
+            self.call(servers[(self.number / 4 + call) % servers.len()]);
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The day is over, and nobody does anything about it: every server answers again, in the session that saw it all.
+    fn recover(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        for server in self.servers() {
+            while self.call(server) == Told::Failed {
+                assert!(Instant::now() < deadline, "{server} does not come back for client {}", self.number);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
 }
 
-/// The bad day, in steps that follow the calls that are done, not the clock: the same order in every run.
-fn bad_day(servers: &mut [Mortal], done: &AtomicUsize, over: &AtomicBool) {
+/// Every server meets every fate once. Steps follow the calls that are done, not the clock, in an order that the seed decides.
+fn bad_day(servers: &mut [Mortal], gateway: u32, done: &AtomicUsize, over: &AtomicBool) {
     let reached = |calls: usize| {
         while done.load(Ordering::Relaxed) < calls && !over.load(Ordering::Relaxed) {
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
     };
-    let all = CLIENTS * CALLS;
-    for (at, step) in (1..16).enumerate() {
-        reached(all * step / 20);
-        // A small generator with a fixed seed: which server, and what becomes of it.
-        let drawn = (at * 7 + 3) % 11;
-        let Some(server) = servers.get_mut(drawn % SERVERS.len()) else { continue };
-        match drawn % 3 {
-            0 => server.restart(),
-            1 => {
-                server.signal("STOP");
-                reached(all * step / 20 + 20);
-                server.signal("CONT");
-            }
-            _ => {
-                let _ = server.child.kill();
-                reached(all * step / 20 + 30);
-                server.restart();
-            }
+    let mut steps: Vec<_> = (0..servers.len()).flat_map(|server| FATES.map(|fate| (server, fate))).collect();
+    let mut drawn = SEED;
+    for place in (1..steps.len()).rev() {
+        // Knuth's generator; its high bits are good enough to shuffle.
+        drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        steps.swap(place, usize::try_from(drawn >> 33).unwrap() % (place + 1));
+    }
+    let between = CLIENTS * CALLS / (steps.len() + 2);
+    for (at, (server, fate)) in steps.into_iter().enumerate() {
+        let begin = between * (at + 1);
+        reached(begin);
+        let server = &mut servers[server];
+        let first = if matches!(fate, Fate::Restarted | Fate::Missing) { "KILL" } else { "STOP" };
+        server.signal(gateway, first);
+        if !matches!(fate, Fate::Restarted) {
+            reached(begin + between / 2);
         }
+        match fate {
+            Fate::Restarted | Fate::Missing => {}
+            Fate::Stopped => {
+                server.signal(gateway, "CONT");
+                continue;
+            }
+            Fate::StoppedAndKilled => server.signal(gateway, "KILL"),
+        }
+        server.come_back();
     }
 }
 
 #[test]
 fn on_a_bad_day_every_call_is_accounted_for_and_none_is_carried_out_twice() {
     let folder = Folder::new();
-    let log = |name: &str| folder.path().join(format!("{name}.done"));
-    let mut servers: Vec<Mortal> = SERVERS.iter().map(|name| Mortal::start(log(name), 0)).collect();
-    let mut file = String::from("policy: observe\nupstreams:\n");
-    for (name, server) in SERVERS.iter().zip(&servers) {
-        file.push_str(&format!(
-            "- {{ name: {name}, http: {{ url: 'http://127.0.0.1:{}/mcp', first_byte_timeout_ms: 2000 }}, breaker: {{ open_ms: 100, max_open_ms: 400 }} }}\n",
-            server.port
-        ));
-    }
-    folder.write("p.yaml", &file);
+    let mut servers = SERVERS.map(|(name, way)| Mortal::of(way, folder.path().join(format!("{name}.done"))));
+    let entries: String = SERVERS.iter().zip(&servers).map(|((name, way), server)| server.entry(name, *way)).collect();
+    folder.write("p.yaml", &format!("policy: observe\nupstreams:\n{entries}"));
     let (mut gateway, address) = Running::gateway(&folder, &["--config", "p.yaml"]);
 
     let (done, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let told: HashMap<String, Told> = std::thread::scope(|scope| {
-        let (done, over, servers) = (&done, &over, &mut servers);
-        let chaos = scope.spawn(move || bad_day(servers, done, over));
-        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || client(address, number, done))).collect();
-        let told = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        let (done, over, servers, pid) = (&done, &over, &mut servers, gateway.pid());
+        let day = scope.spawn(move || bad_day(servers, pid, done, over));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                scope.spawn(move || {
+                    let mut client = Client::open(address, number);
+                    client.work(done);
+                    client
+                })
+            })
+            .collect();
+        let clients: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
+        // Also when a client failed, for whom the day would wait in vain.
         over.store(true, Ordering::Relaxed);
-        chaos.join().unwrap();
-        told
+        day.join().unwrap();
+        let mut clients: Vec<_> = clients.into_iter().map(Result::unwrap).collect();
+        std::thread::scope(|scope| {
+            for client in &mut clients {
+                scope.spawn(|| client.recover());
+            }
+        });
+        clients.into_iter().flat_map(|client| client.told).collect()
     });
-    assert_eq!(told.len(), CLIENTS * CALLS, "every call was told of");
 
     let mut carried_out: HashMap<String, usize> = HashMap::new();
-    for name in SERVERS {
+    for (name, _) in SERVERS {
         for call in folder.read(&format!("{name}.done")).lines() {
             assert!(call.starts_with(name), "{name} was given a call of another server: {call}");
             *carried_out.entry(call.to_owned()).or_default() += 1;
@@ -168,32 +292,24 @@ fn on_a_bad_day_every_call_is_accounted_for_and_none_is_carried_out_twice() {
     }
     for (call, times) in &carried_out {
         assert_eq!(*times, 1, "{call} was carried out {times} times");
+        assert!(told.contains_key(call), "{call} was never made");
     }
-    let answered = told.iter().filter(|(_, told)| **told == Told::Answered);
-    for (call, _) in answered.clone() {
+    for (call, _) in told.iter().filter(|(_, told)| **told == Told::Answered) {
         assert!(carried_out.contains_key(call), "{call} was answered and never carried out");
     }
-    let (answered, failed) = (answered.count(), told.values().filter(|told| **told == Told::Failed).count());
-    assert!(answered > 0 && failed > 0, "a day with {answered} answered and {failed} failed calls shows nothing");
-
-    // It recovers by itself.
-    let deadline = Instant::now() + PATIENCE;
-    for (number, server) in SERVERS.iter().enumerate() {
-        let recovered =
-            || client(address, 1000 + number, &AtomicUsize::new(0)).iter().all(|(_, told)| *told == Told::Answered);
-        while !recovered() {
-            assert!(Instant::now() < deadline, "{server} does not come back");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+    let failed = told.iter().filter(|(_, told)| **told == Told::Failed);
+    for (name, way) in SERVERS {
+        let of = failed.clone().filter(|(call, _)| call.starts_with(name)).count();
+        eprintln!("{way:?}: {of} calls failed");
     }
+    assert!(failed.count() > 0, "a day on which nothing fails shows nothing");
+
     gateway.signal("INT");
     assert!(gateway.end().success(), "{:#?}", gateway.said);
     // Verifies, and every intent has its outcome.
     let log = Log::of(&folder);
-    let calls = |kind: &str| {
-        log.entries.iter().filter(|entry| entry["kind"] == kind && entry["method"] == "tools/call").count()
-    };
-    assert!(calls("intent") >= CLIENTS * CALLS, "{} intents", calls("intent"));
+    let calls = log.calls(|intent| intent["method"] == "tools/call").len();
+    assert_eq!(calls, told.len(), "each call is in the log");
 }
 
 /// The tools that a client sees at a path, or the code of the refusal.
@@ -215,11 +331,9 @@ fn listed(address: SocketAddr, path: &str) -> Result<Vec<String>, String> {
 fn lists_that_are_known_cost_no_call_and_where_they_are_asked_for_an_endpoint_says_what_a_missing_server_means() {
     let folder = Folder::new();
     let mut servers: Vec<Mortal> =
-        ["amber", "birch"].iter().map(|name| Mortal::start(folder.path().join(format!("{name}.done")), 0)).collect();
+        ["amber", "birch"].map(|name| Mortal::start(folder.path().join(format!("{name}.done")), 0, &[])).into();
     let file = |more: &str| {
-        let entry = |(name, server): (&str, &Mortal)| {
-            format!("- {{ name: {name}, http: {{ url: 'http://127.0.0.1:{}/mcp' }} }}\n", server.port)
-        };
+        let entry = |(name, server): (&str, &Mortal)| server.entry(name, Way::Http);
         let entries: String = ["amber", "birch"].into_iter().zip(&servers).map(entry).collect();
         format!("policy: observe\nupstreams:\n{entries}{more}")
     };

@@ -1,44 +1,16 @@
 //! A real TLS handshake with the server behind the gateway: certificates are checked, against names too.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
+use crate::chaos::Mortal;
 use crate::support::{Folder, HELLO, LEGACY, Running, http, in_session, open_session, portcullis};
 
-/// A TLS server and the folder its certificate is in; gone with the test.
-struct Tls {
-    child: Child,
-    port: String,
-}
-
-impl Tls {
-    /// A server whose certificate names `host`, signed by itself.
-    fn start(folder: &Folder, host: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
-        let certificate = folder.write("server.pem", &made.cert.pem());
-        let key = folder.write("server.key", &made.signing_key.serialize_pem());
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls_server.py");
-        let mut child = Command::new("python3")
-            .args([script, certificate, key])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 starts");
-        let mut port = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        Self { child, port: port.trim().to_owned() }
-    }
-
-    fn url(&self) -> String {
-        format!("https://localhost:{}/mcp", self.port)
-    }
-}
-
-impl Drop for Tls {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A server whose certificate names `host`, signed by itself; and where it is.
+fn server(folder: &Folder, host: &str) -> (Mortal, String) {
+    let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+    let certificate = folder.write("server.pem", &made.cert.pem());
+    let key = folder.write("server.key", &made.signing_key.serialize_pem());
+    let server = Mortal::start(folder.path().join("done"), 0, &[certificate, key]);
+    let url = format!("https://localhost:{}/mcp", server.port);
+    (server, url)
 }
 
 /// A gateway that trusts the certificates in `roots`, and nothing else.
@@ -54,12 +26,13 @@ fn gateway(folder: &Folder, roots: &str, url: &str) -> (Running, std::net::Socke
 #[test]
 fn a_server_behind_tls_is_reached_when_its_certificate_is_trusted() {
     let folder = Folder::new();
-    let server = Tls::start(&folder, "localhost");
-    let (_running, address) = gateway(&folder, "server.pem", &server.url());
+    let (_server, url) = server(&folder, "localhost");
+    let (_running, address) = gateway(&folder, "server.pem", &url);
     let session = open_session(address);
-    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look"}}"#;
+    let call =
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"work","arguments":{"call":"it over TLS"}}}"#;
     let answer = in_session(address, &session, call);
-    assert!(answer.body.contains("seen over TLS"), "{answer:?}");
+    assert!(answer.body.contains("did it over TLS"), "{answer:?}");
 }
 
 #[test]
@@ -68,8 +41,8 @@ fn a_certificate_that_is_not_trusted_or_names_another_host_reaches_nobody() {
         let folder = Folder::new();
         let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         folder.write("other.pem", &other.cert.pem());
-        let server = Tls::start(&folder, host);
-        let (_running, address) = gateway(&folder, roots, &server.url());
+        let (_server, url) = server(&folder, host);
+        let (_running, address) = gateway(&folder, roots, &url);
         let answer = http(address, "POST", "/mcp", &LEGACY, HELLO);
         assert!(answer.body.contains("upstream_unreachable") && answer.body.contains(r#""id":0"#), "{answer:?}");
         assert!(answer.header("mcp-session-id").is_none());
