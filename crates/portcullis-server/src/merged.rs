@@ -37,6 +37,9 @@ use crate::session::{InFlight, Opening, Session};
 /// Levels (RFC 5424) at which warnings are heard.
 const WARNED: [&str; 4] = ["debug", "info", "notice", "warning"];
 
+/// Pages of a merged list. 100: as many as we read ourselves.
+const MOST_PAGES: usize = 100;
+
 const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
 const SERVER_INFO: &str = concat!(r#"{"name":"portcullis","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
@@ -49,6 +52,8 @@ pub(crate) struct Merged {
     version: Version,
     /// Whose the cursors are.
     owner: String,
+    /// Pages of the list that came before.
+    pages: usize,
     session: Option<Arc<Session>>,
     legs: Vec<Leg>,
     /// Whose turn it is, so that one that never stops cannot starve the others.
@@ -81,7 +86,7 @@ impl std::fmt::Debug for Merged {
 impl Merged {
     /// Sends nothing before it is polled. `None` without a single leg.
     pub(crate) fn new(gateway: &Arc<Gateway>, many: Many) -> Option<Self> {
-        let Many { reads, opening, in_flight } = many;
+        let Many { reads, pages, opening, in_flight } = many;
         let first = reads.first()?;
         let endpoint = Arc::clone(&first.endpoint);
         let asked = asked(gateway, &first.call, &endpoint.plan.load());
@@ -92,6 +97,7 @@ impl Merged {
         Some(Self {
             version: first.call.context.version,
             owner: first.permit.owner().to_owned(),
+            pages,
             session: first.session.clone(),
             logs: wants_warnings(first),
             acknowledgements: subscribes.then(Vec::new),
@@ -242,12 +248,13 @@ impl Merged {
         if self.asked.id.is_none() {
             return;
         }
+        let cursor = self.cursor(&parts, &mut failures);
         let all = self.endpoint.merging.as_ref().is_some_and(|merging| merging.missing == Missing::Strict);
         if parts.is_empty() || (all && !failures.missing.is_empty()) {
             return self.refuse(failures);
         }
         self.tell(&failures);
-        self.join(&parts, &failures);
+        self.join(&parts, cursor.as_deref(), &failures);
     }
 
     /// What is missing, to the client's log.
@@ -258,10 +265,9 @@ impl Merged {
         }
     }
 
-    fn join(&mut self, parts: &[(Arc<str>, Inspected)], failures: &Failures) {
+    fn join(&mut self, parts: &[(Arc<str>, Inspected)], cursor: Option<&str>, failures: &Failures) {
         let (Some(id), Some(method)) = (self.asked.id.clone(), self.asked.method.clone()) else { return };
         let limits = self.room(parts.len());
-        let cursor = self.cursor(parts, &method, &limits);
         let hello = OwnHello {
             era: self.version.era(),
             server_info: SERVER_INFO,
@@ -270,7 +276,7 @@ impl Merged {
             instructions: None,
         };
         let parts: Vec<(&str, &Inspected)> = parts.iter().map(|(server, part)| (&**server, part)).collect();
-        match Inspected::merged(&method, &id, &parts, &failures.named(), cursor.as_deref(), &hello, &limits) {
+        match Inspected::merged(&method, &id, &parts, &failures.named(), cursor, &hello, &limits) {
             Ok(whole) => {
                 if let Some(opening) = self.opening.take() {
                     opening.opened(self.version);
@@ -299,15 +305,21 @@ impl Merged {
         }
     }
 
-    /// Where the servers' lists go on.
-    fn cursor(&self, parts: &[(Arc<str>, Inspected)], method: &str, limits: &Limits) -> Option<String> {
-        let mut cursor = Cursor::default();
+    /// Where the servers' lists go on. One that has not ended after all these pages never will: what a client makes of the same cursor again, it
+    /// cannot make of ours, which are never the same.
+    fn cursor(&self, parts: &[(Arc<str>, Inspected)], failures: &mut Failures) -> Option<String> {
+        let method = self.asked.method.as_deref().filter(|method| method.ends_with("/list"))?;
+        let limits = self.room(parts.len());
+        let mut cursor = Cursor::after(self.pages + 1);
         // Most lists have one page, and reading them again would be the larger half of joining them.
         for (server, part) in parts.iter().filter(|(_, part)| memmem::find(part.bytes(), b"nextCursor").is_some()) {
-            let part = Message::read(part.bytes().clone(), Direction::ToClient, limits).ok()?;
-            let next = part.result_member("nextCursor").and_then(|next| next.as_str());
-            if let Some(next) = next.filter(|_| method.ends_with("/list")) {
+            let part = Message::read(part.bytes().clone(), Direction::ToClient, &limits).ok()?;
+            let Some(next) = part.result_member("nextCursor").and_then(|next| next.as_str()) else { continue };
+            if cursor.pages() < MOST_PAGES {
                 cursor.push(server, next.into_owned());
+            } else {
+                let fault = Fault::new(FaultKind::TooLarge, format!("`{method}` has more than {MOST_PAGES} pages"));
+                failures.refused(Arc::clone(server), Unread::recorded(Refusal::Fault(fault), self.asked.clone()));
             }
         }
         cursor.seal(&self.gateway.sealer, &self.owner, method)

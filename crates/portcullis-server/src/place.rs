@@ -39,8 +39,8 @@ pub(crate) struct Leg {
 #[derive(Debug)]
 pub(crate) enum Legs {
     One(Leg),
-    /// Several, or one whose answer is made up like that of several. At least one.
-    Many(Vec<Leg>),
+    /// Several, or one whose answer is made up like that of several. At least one; and how many pages of the list came before.
+    Many(Vec<Leg>, usize),
 }
 
 impl Legs {
@@ -48,7 +48,7 @@ impl Legs {
     pub(crate) fn targets(&self) -> Targets {
         match self {
             Self::One(leg) => [leg.place.at].into_iter().collect(),
-            Self::Many(legs) => legs.iter().map(|leg| leg.place.at).collect(),
+            Self::Many(legs, _) => legs.iter().map(|leg| leg.place.at).collect(),
         }
     }
 
@@ -56,7 +56,7 @@ impl Legs {
     pub(crate) fn request(&self) -> Option<&Id> {
         let leg = match self {
             Self::One(leg) => Some(leg),
-            Self::Many(legs) => legs.first(),
+            Self::Many(legs, _) => legs.first(),
         };
         leg.map(|leg| &leg.message).filter(|message| message.kind() == Kind::Request)?.id()
     }
@@ -92,7 +92,7 @@ impl Placing<'_> {
         };
         match merging.names.place(&message, &several.known, self.limits) {
             Ok(Placed::One { server, message }) => self.one(server, message, &several),
-            Ok(Placed::All(legs)) => self.all(legs, &several),
+            Ok(Placed::All(legs)) => self.all(legs, 0, &several),
             Ok(Placed::Page { cursor }) => self.page(&message, &cursor, &several),
             Ok(Placed::Cancel { id }) => self.cancelled(&message, &id, &several),
             Ok(Placed::Progress { token }) => self.progress(&message, &token, &several),
@@ -143,7 +143,7 @@ impl Placing<'_> {
         view_json(&hello.capabilities, self.limits).is_ok_and(|capabilities| merge::is_for(method, capabilities))
     }
 
-    fn all(&self, legs: Vec<(usize, Message)>, several: &Several<'_>) -> Result<Legs, Refusal> {
+    fn all(&self, legs: Vec<(usize, Message)>, pages: usize, several: &Several<'_>) -> Result<Legs, Refusal> {
         let leg = |(at, message)| {
             let asked = several.method.as_deref().is_none_or(|method| self.may_have(at, method, several));
             self.taking_part(at, several).filter(|_| asked).map(|place| Leg { place, message })
@@ -152,7 +152,7 @@ impl Placing<'_> {
         if legs.is_empty() {
             return Err(unknown("no server of this endpoint is for this caller".to_owned()));
         }
-        Ok(Legs::Many(legs))
+        Ok(Legs::Many(legs, pages))
     }
 
     /// A list goes on where its cursor says, at those servers whose lists have not ended.
@@ -166,13 +166,13 @@ impl Placing<'_> {
                 legs.push((at, with_cursor(message, Some(own), self.limits)?));
             }
         }
-        self.all(legs, several)
+        self.all(legs, cursor.pages(), several)
     }
 
     /// To whoever the cancelled request was sent.
     fn cancelled(&self, message: &Message, id: &Id, several: &Several<'_>) -> Result<Legs, Refusal> {
         let targets = self.session.and_then(|session| session.targets(id)).ok_or(Violation::CancelUnmatched)?;
-        self.all(targets.iter().map(|at| (*at, message.clone())).collect(), several)
+        self.all(targets.iter().map(|at| (*at, message.clone())).collect(), 0, several)
     }
 
     /// To the server whose request it is about.

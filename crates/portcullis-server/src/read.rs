@@ -361,7 +361,7 @@ impl<'a> Reader<'a> {
             (None, Some(read)) => Ok(Turn::One(Box::new(read))),
             (Some(_), Some(last)) => {
                 reads.push(last);
-                Ok(Turn::Many(Box::new(Many { reads, opening: None, in_flight: None })))
+                Ok(Turn::Many(Box::new(Many { reads, pages: 0, opening: None, in_flight: None })))
             }
         }
     }

@@ -49,6 +49,8 @@ pub(crate) enum Turn {
 pub(crate) struct Many {
     /// At least one, of different servers.
     pub(crate) reads: Vec<Read>,
+    /// Pages of the list that came before.
+    pub(crate) pages: usize,
     pub(crate) opening: Option<Opening>,
     pub(crate) in_flight: Option<InFlight>,
 }
@@ -109,12 +111,12 @@ impl Reader<'_> {
                 (read.opening, read.in_flight) = (opening, in_flight);
                 Ok(Turn::One(Box::new(read)))
             }
-            Legs::Many(legs) => {
+            Legs::Many(legs, pages) => {
                 let mut reads = Vec::with_capacity(legs.len());
                 for leg in legs {
                     reads.push(self.leg(leg, &exchange).await?);
                 }
-                Ok(Turn::Many(Box::new(Many { reads, opening, in_flight })))
+                Ok(Turn::Many(Box::new(Many { reads, pages, opening, in_flight })))
             }
         }
     }

@@ -226,6 +226,48 @@ async fn a_cursor_leads_each_server_to_its_own_next_page_and_belongs_to_its_call
 }
 
 #[tokio::test]
+async fn ten_thousand_tools_of_one_server_are_listed_beside_the_others_and_each_can_be_called() {
+    let hoard = CannedUpstream::named("hoard", |call| {
+        if call.method() != "tools/list" {
+            return Ok(answer("hoard", call));
+        }
+        let tool = |number: usize| format!(r#"{{"name":"t{number}","inputSchema":{{"type":"object"}}}}"#);
+        let tools = (0..10_000).map(tool).collect::<Vec<_>>().join(",");
+        Ok(reply(Media::Json, vec![result(call, &format!(r#"{{"resultType":"complete","tools":[{tools}]}}"#))]))
+    });
+    let settings = ServerSettings::default();
+    let running = start(&[hoard, server("notes")], DenyList(&[]), Missing::Partial, settings).await;
+    let listed = modern(&running, "tools/list", None).post(&request("tools/list", "")).await.body;
+    assert_eq!((listed.matches(r#""hoard__t"#).count(), listed.matches("notes__search").count()), (10_000, 1));
+    let client = modern(&running, "tools/call", Some("hoard__t9999"));
+    let called = client.post(&request("tools/call", r#""name":"hoard__t9999","arguments":{}"#)).await.body;
+    assert!(called.contains("hoard did it"), "{called}");
+}
+
+/// A client that is handed cursors of ours cannot see that a server's go round in a circle.
+#[tokio::test]
+async fn a_list_that_goes_on_for_ever_is_ended_for_the_client_and_its_server_named() {
+    let circle = CannedUpstream::named("circle", |call| {
+        let page = r#"{"resultType":"complete","tools":[],"nextCursor":"again"}"#;
+        Ok(reply(Media::Json, vec![result(call, page)]))
+    });
+    let settings = ServerSettings::default();
+    let running = start(&[Arc::clone(&circle), server("notes")], DenyList(&[]), Missing::Partial, settings).await;
+    let client = modern(&running, "tools/list", None);
+    let (mut params, mut pages) = (String::new(), Vec::new());
+    loop {
+        let body = client.post(&request("tools/list", &params)).await.body;
+        pages.push(body.clone());
+        let Some((_, cursor)) = body.split_once(r#""nextCursor":""#) else { break };
+        params = format!(r#""cursor":"{}""#, cursor.split('"').next().unwrap());
+        assert!(pages.len() <= 100, "it goes on");
+    }
+    assert_eq!((pages.len(), circle.sent().len()), (100, 100));
+    assert!(pages[0].contains("notes__search") && !pages[98].contains("io.portcullis/unavailable"), "{}", pages[98]);
+    assert!(pages[99].contains(r#""server":"circle""#) && pages[99].contains("upstream_too_large"), "{}", pages[99]);
+}
+
+#[tokio::test]
 async fn a_key_for_some_servers_sees_and_reaches_no_others() {
     let mut settings = ServerSettings::default();
     settings.identity.keys = vec![ApiKey { servers: vec!["mail".into()], ..api_key("ana") }];
