@@ -33,12 +33,19 @@ pub(crate) struct Watch {
 /// itself.
 pub(crate) async fn recover(watch: Watch, stop: CancellationToken) {
     let Watch { config, chosen, servers, missing, mut told } = watch;
+    let against = Arc::new((config, chosen, servers));
     let mut answered: FuturesUnordered<_> = missing.into_iter().map(until_it_answers).collect();
     while let Some(Some(())) = stop.run_until_cancelled(answered.next()).await {
-        let findings = match plan::load(&config, &chosen, &offered(&config, &servers)) {
-            Ok(loaded) => loaded.warnings,
-            Err(findings) => findings,
-        };
+        let against = Arc::clone(&against);
+        // Ten thousand tools take seconds to check, and workers are for calls.
+        let checking = tokio::task::spawn_blocking(move || {
+            let (config, chosen, servers) = &*against;
+            match plan::load(config, chosen, &offered(config, servers)) {
+                Ok(loaded) => loaded.warnings,
+                Err(findings) => findings,
+            }
+        });
+        let Ok(findings) = checking.await else { return };
         for finding in findings {
             if !told.contains(&finding) {
                 tell(&finding);
