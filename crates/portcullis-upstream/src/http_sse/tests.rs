@@ -32,8 +32,18 @@ enum Way {
     Late,
     /// The stream ends.
     Dies,
-    /// This status, and no answer.
+    /// This status, a time to come back, and no answer.
     Status(u16),
+    /// 202, and nothing more.
+    Silent,
+    /// The stream is reset.
+    Resets,
+    /// An answer to nobody first, and a second one after the right one.
+    Lies,
+    /// These bytes on the stream, without end.
+    Floods,
+    /// An answer that says one thing twice.
+    Contradicts,
     /// A request of its own first.
     Asks,
 }
@@ -134,7 +144,34 @@ async fn post(open: &Streams, heard: &Heard, mut socket: TcpStream, way: Way) ->
             return accept(socket).await;
         }
         Way::Status(status) => {
-            socket.write_all(format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.ok()?;
+            let answer = format!("HTTP/1.1 {status} X\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n");
+            socket.write_all(answer.as_bytes()).await.ok()?;
+        }
+        Way::Silent => return accept(socket).await,
+        Way::Resets => {
+            stream.lock().await.set_zero_linger().ok()?;
+            open.lock().unwrap().remove(&session);
+            drop(stream);
+            return accept(socket).await;
+        }
+        Way::Lies => {
+            let other = |id: &str, number: u32| json!({ "jsonrpc": "2.0", "id": id, "result": { "n": number } });
+            say(&stream, &other("nobody", 1)).await;
+            say(&stream, &answer).await;
+            say(&stream, &json!({ "jsonrpc": "2.0", "id": message["id"], "result": { "n": 3 } })).await;
+            return accept(socket).await;
+        }
+        Way::Floods => {
+            let kept = accept(socket).await;
+            let mut stream = stream.lock().await;
+            while stream.write_all(b"data: more and more and more and more\n").await.is_ok() {}
+            return kept;
+        }
+        Way::Contradicts => {
+            let kept = accept(socket).await;
+            let twice = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"a":1,"a":2}}}}"#, message["id"]);
+            let _ = stream.lock().await.write_all(format!("data: {twice}\n\n").as_bytes()).await;
+            return kept;
         }
         Way::Asks => {
             say(&stream, &json!({ "jsonrpc": "2.0", "id": "s1", "method": "roots/list" })).await;
@@ -154,11 +191,12 @@ async fn say(stream: &tokio::sync::Mutex<TcpStream>, message: &Value) {
 }
 
 fn made(url: &str) -> Result<Arc<PipeUpstream<EventStreams>>, SettingsError> {
-    let settings = HttpSseSettings {
-        first_byte_timeout_ms: 20_000,
-        connect_timeout_ms: 2_000,
-        ..HttpSseSettings::of_url(url.to_owned())
-    };
+    patient(url, 20_000)
+}
+
+fn patient(url: &str, first_byte_timeout_ms: u64) -> Result<Arc<PipeUpstream<EventStreams>>, SettingsError> {
+    let settings =
+        HttpSseSettings { first_byte_timeout_ms, connect_timeout_ms: 2_000, ..HttpSseSettings::of_url(url.to_owned()) };
     let clock = Arc::new(FixedClock::at(Timestamp(0)));
     let sink = StderrSink::new(|_, _| {});
     PipeUpstream::<EventStreams>::new("srv".into(), &settings, Limits::default(), clock, None, sink)
@@ -179,7 +217,7 @@ async fn open(upstream: &PipeUpstream<EventStreams>, key: u128) {
 /// The fault of a tool call against a server of this way.
 async fn fault(way: Way) -> Fault {
     let server = Server::start(way).await;
-    let upstream = server.upstream();
+    let upstream = patient(&server.canned.url, if way == Way::Silent { 2_000 } else { 20_000 }).unwrap();
     open(&upstream, 1).await;
     match upstream.send(legacy(1).say(&call(7, "echo"))).await {
         Ok(reply) => all(reply).await.pop().unwrap().unwrap_err(),
@@ -269,11 +307,36 @@ async fn a_post_that_is_refused_fails_its_call_with_the_reason() {
         (401, FaultKind::Unauthorized),
         (404, FaultKind::SessionLost),
         (307, FaultKind::Garbage),
-        (429, FaultKind::Throttled { retry_after_ms: None }),
+        (429, FaultKind::Throttled { retry_after_ms: Some(7_000) }),
         (500, FaultKind::Garbage),
-        (503, FaultKind::Unreachable),
+        (502, FaultKind::Unreachable),
+        (503, FaultKind::Throttled { retry_after_ms: Some(7_000) }),
     ] {
         assert_eq!(fault(Way::Status(status)).await.kind, kind, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn silence_resets_floods_and_contradictions_have_their_own_faults() {
+    for (way, kind) in [
+        (Way::Silent, FaultKind::TimedOut),
+        (Way::Resets, FaultKind::Died),
+        (Way::Floods, FaultKind::TooLarge),
+        (Way::Contradicts, FaultKind::Garbage),
+    ] {
+        let fault = fault(way).await;
+        assert_eq!((&fault.kind, fault.never_left), (&kind, false), "{}", fault.detail);
+    }
+}
+
+#[tokio::test]
+async fn second_answers_and_answers_to_nobody_go_nowhere() {
+    let server = Server::start(Way::Lies).await;
+    let upstream = server.upstream();
+    open(&upstream, 1).await;
+    for id in [7, 8] {
+        let answers = all(upstream.send(legacy(1).say(&call(id, "echo"))).await.unwrap()).await;
+        assert!(answers.len() == 1 && text(&answers[0]).contains(r#""way":"echo""#), "{answers:?}");
     }
 }
 

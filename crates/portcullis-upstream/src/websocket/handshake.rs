@@ -148,5 +148,9 @@ mod tests {
         ] {
             assert_eq!(judged(status, &GOOD), Err(kind), "{status}");
         }
+        for status in [429, 503] {
+            let later = FaultKind::Throttled { retry_after_ms: Some(7_000) };
+            assert_eq!(judged(status, &[("retry-after", "7")]), Err(later), "{status}");
+        }
     }
 }

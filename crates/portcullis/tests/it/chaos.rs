@@ -18,12 +18,12 @@ const CLIENTS: usize = 64;
 const CALLS: usize = 12;
 /// Another seed, another order of bad things.
 const SEED: u64 = 5;
-const SERVERS: [(&str, Way); 4] =
+pub(crate) const SERVERS: [(&str, Way); 4] =
     [("amber", Way::Http), ("birch", Way::HttpSse), ("cedar", Way::Stdio), ("delta", Way::WebSocket)];
 const FATES: [Fate; 4] = [Fate::Restarted, Fate::Missing, Fate::Stopped, Fate::StoppedAndKilled];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Http,
     HttpSse,
     /// The gateway starts it, for each session.
@@ -43,7 +43,7 @@ enum Fate {
     StoppedAndKilled,
 }
 
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/recording_server.py")
 }
 
@@ -74,25 +74,29 @@ impl Mortal {
     }
 
     /// One that is to be reached this way.
-    fn of(way: Way, log: PathBuf) -> Self {
-        if way == Way::Stdio { Self { child: None, port: 0, log } } else { Self::start(log, 0, &[]) }
+    pub(crate) fn of(way: Way, log: PathBuf) -> Self {
+        if way == Way::Stdio { Self::absent(log, 0) } else { Self::start(log, 0, &[]) }
     }
 
-    /// Its entry in the configuration, with times that fit a short day.
-    fn entry(&self, name: &str, way: Way) -> String {
-        let port = self.port;
-        let times = "first_byte_timeout_ms: 2000, probe_timeout_ms: 2000";
+    /// The place of one that is not there.
+    pub(crate) fn absent(log: PathBuf, port: u16) -> Self {
+        Self { child: None, port, log }
+    }
+
+    /// Its entry in the configuration. It may take so long for anything.
+    pub(crate) fn entry(&self, name: &str, way: Way, patience: Duration) -> String {
+        let (port, ms) = (self.port, patience.as_millis());
+        let times = format!("first_byte_timeout_ms: {ms}, probe_timeout_ms: {ms}");
         let way = match way {
             Way::Http => format!("http: {{ url: 'http://127.0.0.1:{port}/mcp', {times} }}"),
             Way::HttpSse => {
-                format!("http_sse: {{ url: 'http://127.0.0.1:{port}/sse', {times}, connect_timeout_ms: 2000 }}")
+                format!("http_sse: {{ url: 'http://127.0.0.1:{port}/sse', {times}, connect_timeout_ms: {ms} }}")
             }
             Way::WebSocket => {
-                format!("websocket: {{ url: 'ws://127.0.0.1:{port}/ws', {times}, connect_timeout_ms: 2000 }}")
+                format!("websocket: {{ url: 'ws://127.0.0.1:{port}/ws', {times}, connect_timeout_ms: {ms} }}")
             }
-            // A Python takes its time where a hundred are started at once.
             Way::Stdio => format!(
-                "stdio: {{ command: python3, args: ['{}', '{}'], era: legacy, first_byte_timeout_ms: 5000, max_children: 100 }}",
+                "stdio: {{ command: python3, args: ['{}', '{}'], era: legacy, {times}, max_children: 100 }}",
                 program().display(),
                 self.log.display()
             ),
@@ -253,7 +257,15 @@ fn bad_day(servers: &mut [Mortal], gateway: u32, done: &AtomicUsize, over: &Atom
 fn on_a_bad_day_every_call_is_accounted_for_and_none_is_carried_out_twice() {
     let folder = Folder::new();
     let mut servers = SERVERS.map(|(name, way)| Mortal::of(way, folder.path().join(format!("{name}.done"))));
-    let entries: String = SERVERS.iter().zip(&servers).map(|((name, way), server)| server.entry(name, *way)).collect();
+    let entries: String = SERVERS
+        .iter()
+        .zip(&servers)
+        .map(|((name, way), server)| {
+            // A Python takes its time to start where others do, too.
+            let patience = Duration::from_secs(if *way == Way::Stdio { 5 } else { 2 });
+            server.entry(name, *way, patience)
+        })
+        .collect();
     folder.write("p.yaml", &format!("policy: observe\nupstreams:\n{entries}"));
     let (mut gateway, address) = Running::gateway(&folder, &["--config", "p.yaml"]);
 
@@ -333,7 +345,7 @@ fn lists_that_are_known_cost_no_call_and_where_they_are_asked_for_an_endpoint_sa
     let mut servers: Vec<Mortal> =
         ["amber", "birch"].map(|name| Mortal::start(folder.path().join(format!("{name}.done")), 0, &[])).into();
     let file = |more: &str| {
-        let entry = |(name, server): (&str, &Mortal)| server.entry(name, Way::Http);
+        let entry = |(name, server): (&str, &Mortal)| server.entry(name, Way::Http, PATIENCE);
         let entries: String = ["amber", "birch"].into_iter().zip(&servers).map(entry).collect();
         format!("policy: observe\nupstreams:\n{entries}{more}")
     };

@@ -13,6 +13,7 @@
 mod support;
 
 mod audit;
+mod bad_input;
 mod bytes;
 mod chaos;
 mod check;

@@ -19,10 +19,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_POST(self):
-        body = self.server.answer(self.rfile.read(int(self.headers["content-length"])))
+        replies = self.server.answers(self.rfile.read(int(self.headers["content-length"])))
+        body = b""
         if self.path in self.streams:
-            self.streams[self.path].put(body)
-            body = b""
+            for reply in replies:
+                self.streams[self.path].put(reply)
+        else:
+            body = next(replies, b"")
         self.head(200 if body else 202, content_type="application/json", content_length=len(body))
         self.wfile.write(body)
 
@@ -47,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"event: message\ndata: " + said.get() + b"\n\n")
 
     def websocket(self):
-        """RFC 6455, as far as a client of short text frames needs it."""
+        """RFC 6455, as far as a client of short text frames needs it. Longer lengths are written in the longest form."""
         key = self.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
         self.head(
@@ -61,8 +64,9 @@ class Handler(BaseHTTPRequestHandler):
             mask = self.rfile.read(4)
             payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(self.rfile.read(length)))
             opcode = head[0] & 15
-            if opcode == 1 and (reply := self.server.answer(payload)):
-                self.frame(1, reply)
+            if opcode == 1:
+                for reply in self.server.answers(payload):
+                    self.frame(1, reply)
             elif opcode == 8:
                 return self.frame(8, payload)
             elif opcode == 9:
@@ -70,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def frame(self, opcode, payload):
         size = len(payload)
-        length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+        length = bytes([size]) if size < 126 else b"\x7f" + size.to_bytes(8, "big")
         self.wfile.write(bytes([0x80 | opcode]) + length + payload)
 
     def log_message(self, *_):
@@ -85,10 +89,10 @@ class Server(ThreadingHTTPServer):
         """Clients leave; that is no news."""
 
 
-def serve(answer, port, *certificate):
-    """Answers each message with what `answer` makes of it, and prints the port, which it chooses if it is 0."""
+def serve(answers, port, *certificate):
+    """Answers each message with what `answers` makes of it, and prints the port, which it chooses if it is 0."""
     server = Server(("127.0.0.1", int(port)), Handler)
-    server.answer = answer
+    server.answers = answers
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)

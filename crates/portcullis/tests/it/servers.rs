@@ -12,14 +12,14 @@ fn call(tool: &str) -> String {
 }
 
 /// A legacy client at one path.
-struct Client {
+pub(crate) struct Client {
     address: std::net::SocketAddr,
     path: &'static str,
     session: String,
 }
 
 impl Client {
-    fn open(address: std::net::SocketAddr, path: &'static str) -> Self {
+    pub(crate) fn open(address: std::net::SocketAddr, path: &'static str) -> Self {
         let answer = http(address, "POST", path, &LEGACY, HELLO);
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         let session = answer.header("mcp-session-id").expect("a session").to_owned();
@@ -34,7 +34,7 @@ impl Client {
         http(self.address, "POST", self.path, &headers, text)
     }
 
-    fn ask(&self, text: &str) -> Value {
+    pub(crate) fn ask(&self, text: &str) -> Value {
         let answer = self.say(text);
         // An answer may come as an event stream.
         let json = answer.body.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
@@ -42,7 +42,7 @@ impl Client {
         serde_json::from_str(json).unwrap_or_else(|error| panic!("{}: {error}: {answer:?}", self.path))
     }
 
-    fn tools(&self) -> Vec<String> {
+    pub(crate) fn tools(&self) -> Vec<String> {
         let listed = self.ask(LIST);
         let tools = listed["result"]["tools"].as_array().unwrap_or_else(|| panic!("{}: {listed}", self.path));
         tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()

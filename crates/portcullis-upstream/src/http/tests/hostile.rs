@@ -170,6 +170,28 @@ async fn a_stream_that_ends_early_has_died_with_or_without_half_an_event() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_reset_has_died_before_and_within_the_answer() {
+    for begun in ["", "HTTP/1.1 200 OK\r\n", json(200, ANSWER).trim_end_matches('}'), &events("data: {")] {
+        let begun = begun.to_owned();
+        let server = Canned::scripted(move |_, mut socket| {
+            let begun = begun.clone();
+            async move {
+                socket.write_all(begun.as_bytes()).await.ok()?;
+                socket.set_zero_linger().ok()?;
+                None
+            }
+        })
+        .await;
+        let fault = match upstream(&server.url, EraSetting::Modern).send(modern().say(&modern_call("7"))).await {
+            Err(fault) => fault,
+            Ok(reply) => all(reply).await.remove(0).unwrap_err(),
+        };
+        assert_eq!((fault.kind, fault.never_left), (FaultKind::Died, false), "{}", fault.detail);
+        assert_eq!(server.heard().len(), 1, "nothing is said twice");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_to_nobodys_id_is_reported_and_the_right_one_still_comes() {
     let nobody = r#"{"jsonrpc":"2.0","id":99,"result":{}}"#;
     let stream = events(&format!("data: {nobody}\n\ndata: {ANSWER}\n\n"));

@@ -131,6 +131,55 @@ async fn a_server_that_answers_pings_may_be_silent_otherwise() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_pings_and_nothing_else_is_timed_out() {
+    let server = Server::start(false, |_, mut socket| async move {
+        while let Some(Ok(_)) = socket.next().await {}
+        None
+    })
+    .await;
+    let settings = super::WebSocketSettings {
+        ping_every_ms: 50,
+        first_byte_timeout_ms: 500,
+        ..settings(&server.url, EraSetting::Legacy)
+    };
+    let upstream = made(&settings, Limits::default());
+    open(&upstream, 1).await;
+    assert_eq!(last_kind(upstream.send(legacy(1).say(&call(7, "hang"))).await).await, FaultKind::TimedOut);
+}
+
+#[tokio::test]
+async fn a_socket_that_is_reset_has_died() {
+    let server = Server::start(false, |_, socket| async move {
+        socket.get_ref().set_zero_linger().ok()?;
+        None
+    })
+    .await;
+    let upstream = upstream(&server, EraSetting::Legacy);
+    open(&upstream, 1).await;
+    let fault = all(upstream.send(legacy(1).say(&call(7, "reset"))).await.unwrap()).await.pop().unwrap().unwrap_err();
+    assert_eq!((fault.kind, fault.never_left), (FaultKind::Died, false));
+    assert_eq!(server.heard("tools/call").len(), 1, "nothing is said twice");
+}
+
+#[tokio::test]
+async fn second_answers_and_answers_to_nobody_go_nowhere() {
+    let server = Server::start(false, |message, mut socket| async move {
+        let nobody = json!({ "id": "nobody" });
+        for (whose, number) in [(&nobody, 1), (&message, 2), (&message, 3)] {
+            say(&mut socket, &result(whose, json!({ "n": number }))).await;
+        }
+        Some(socket)
+    })
+    .await;
+    let upstream = upstream(&server, EraSetting::Legacy);
+    open(&upstream, 1).await;
+    for id in [7, 8] {
+        let answers = all(upstream.send(legacy(1).say(&call(id, "twice"))).await.unwrap()).await;
+        assert!(answers.len() == 1 && text(&answers[0]).contains(r#""n":2"#), "{answers:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_message_is_borne_and_a_babbling_server_is_left() {
     async fn babble(socket: &mut Socket, times: usize) {
         for _ in 0..times {
