@@ -1,5 +1,5 @@
-//! Real servers from npm and PyPI behind one gateway at once, over HTTP, stdio and WebSocket; real clients of three SDKs at the path where all of them
-//! are merged, and at paths where each is alone.
+//! Real servers from npm and PyPI behind one gateway at once, over every transport; real clients of three SDKs at the path where all of them are
+//! merged, and at paths where each is alone.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,6 +23,8 @@ struct Server {
     start: fn(&Layout, &Path) -> Result<Started, Failure>,
 }
 
+const OLDER: Option<(&str, &[Era])> = Some(("older", &[Era::Legacy]));
+
 const SERVERS: &[Server] = &[
     Server { name: "reference", alone: None, start: |layout, folder| reference_http(layout, folder, "both") },
     Server { name: "everything", alone: Some(("everything", &[Era::Legacy])), start: everything_http },
@@ -30,7 +32,9 @@ const SERVERS: &[Server] = &[
     Server { name: "files", alone: Some(("filesystem", &[Era::Legacy])), start: filesystem_stdio },
     Server { name: "everything2", alone: None, start: everything_stdio },
     Server { name: "fastmcp2", alone: None, start: fastmcp_http },
-    Server { name: "older", alone: None, start: older_websocket },
+    Server { name: "socket", alone: OLDER, start: older_websocket },
+    Server { name: "events", alone: OLDER, start: older_sse },
+    Server { name: "unix", alone: OLDER, start: older_unix },
 ];
 
 pub(crate) fn check(layout: &Layout) -> Result<Tally, Failure> {
@@ -65,6 +69,11 @@ fn configuration(servers: &[(&Server, Started)]) -> Result<String, Failure> {
     for (server, started) in servers {
         let way = match &started.guarded {
             Guarded::Url(url) if url.starts_with("ws:") => format!("websocket: {{ url: \"{url}\" }}"),
+            Guarded::Url(url) if url.ends_with("/sse") => format!("http_sse: {{ url: \"{url}\" }}"),
+            // The SDK takes no name of this machine for one without a port.
+            Guarded::Url(path) if path.starts_with('/') => {
+                format!("http: {{ url: \"http://localhost:1/mcp\", socket: {path:?} }}")
+            }
             Guarded::Url(url) => format!("http: {{ url: \"{url}\" }}"),
             Guarded::Command(words) => {
                 let (command, arguments) = words.split_first().ok_or("a command without a word")?;
@@ -76,10 +85,23 @@ fn configuration(servers: &[(&Server, Started)]) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// The Python SDK 1.x is the only one that still serves WebSocket.
 fn older_websocket(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
-    let arguments = ["fixtures/servers/older_transports.py", "--websocket", "0"];
+    older(layout, folder, "websocket", "0")
+}
+
+fn older_sse(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
+    older(layout, folder, "sse", "0")
+}
+
+fn older_unix(layout: &Layout, folder: &Path) -> Result<Started, Failure> {
+    older(layout, folder, "socket", &folder.join("unix.sock").display().to_string())
+}
+
+/// The Python SDK 1.x is the only one that still serves these.
+fn older(layout: &Layout, folder: &Path, transport: &str, place: &str) -> Result<Started, Failure> {
+    let arguments = ["fixtures/servers/older_transports.py", &format!("--{transport}"), place];
     let mut command = layout.program(Python::Legacy.program(layout), &arguments);
-    let peer = Peer::start(&mut command, &folder.join("older.log"), Peer::announced)?;
+    let announced = |line: &str| line.strip_prefix("listening on ").map(str::to_owned);
+    let peer = Peer::start(&mut command, &folder.join(format!("older-{transport}.log")), announced)?;
     Ok(Started::over_http(peer))
 }
