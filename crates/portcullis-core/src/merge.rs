@@ -13,7 +13,7 @@ pub use self::capabilities::is_for;
 use crate::catalogue::{Caching, Listed};
 use crate::own;
 use crate::version::Era;
-use crate::wire::{Id, JsonKind, Limits, View};
+use crate::wire::{Id, Limits, Message, View};
 
 /// The member of `_meta` that names the servers whose part is missing.
 pub const UNAVAILABLE: &str = "io.portcullis/unavailable";
@@ -25,8 +25,8 @@ const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
     pub server: &'a str,
-    /// The `result` of its response.
-    pub result: View<'a>,
+    /// A response with a result.
+    pub answer: &'a Message,
 }
 
 /// A server that did not answer with a result, and why, in our words.
@@ -99,7 +99,8 @@ pub fn merge(
     if parts.is_empty() {
         return Err(MergeError::AllFailed);
     }
-    let mut result = Members::new(limits.bytes);
+    let mut result = Members::within(format!(r#"{{"jsonrpc":"2.0","id":{},"result":"#, id.raw()), limits.bytes);
+    result.reserve(parts);
     if own.era == Era::Modern {
         result.raw("resultType", r#""complete""#);
     }
@@ -123,12 +124,9 @@ pub fn merge(
         hints(&mut result, parts, failed);
     }
     meta(&mut result, method, id, failed, own);
-    let result = result.whole()?;
-    let mut whole = Members::new(limits.bytes);
-    whole.raw("jsonrpc", r#""2.0""#);
-    whole.raw("id", id.raw());
-    whole.raw("result", &result);
-    whole.whole().map(Bytes::from)
+    // The end of the result; that of the whole is the last.
+    result.push("}");
+    result.whole().map(Bytes::from)
 }
 
 /// The items of all servers' lists.
@@ -137,15 +135,19 @@ fn items(result: &mut Members, member: &str, parts: &[Part<'_>]) -> Result<(), M
     result.push("[");
     let mut first = true;
     for part in parts {
-        let list = part.result.get(member).filter(|list| list.kind() == JsonKind::Array);
-        let list = list.ok_or_else(|| MergeError::NoResult { server: part.server.to_owned() })?;
-        for item in list.elements() {
-            if !first {
-                result.push(",");
-            }
-            first = false;
-            result.push(item.text());
+        let list = part.answer.result_member(member).map(View::text);
+        // Of what was read, only an array begins like this.
+        let inside = list.and_then(|list| list.strip_prefix('[')?.strip_suffix(']'));
+        let inside = inside.ok_or_else(|| MergeError::NoResult { server: part.server.to_owned() })?;
+        let inside = inside.trim_matches([' ', '\t', '\n', '\r']);
+        if inside.is_empty() {
+            continue;
         }
+        if !first {
+            result.push(",");
+        }
+        first = false;
+        result.push(inside);
     }
     result.push("]");
     Ok(())
@@ -159,14 +161,14 @@ fn hello(result: &mut Members, method: &str, parts: &[Part<'_>], own: &OwnHello<
         let versions: Vec<String> = own.supported_versions.iter().map(|version| own::quoted(version)).collect();
         result.raw("supportedVersions", &format!("[{}]", versions.join(",")));
     }
-    let declared: Vec<View<'_>> = parts.iter().filter_map(|part| part.result.get("capabilities")).collect();
+    let declared: Vec<View<'_>> = parts.iter().filter_map(|part| part.answer.result_member("capabilities")).collect();
     result.raw("capabilities", &capabilities::united(&declared));
     if method == "initialize" {
         result.raw("serverInfo", own.server_info);
     }
     let mut instructions: Vec<String> = own.instructions.into_iter().map(str::to_owned).collect();
     for part in parts {
-        let text = part.result.get("instructions").and_then(View::as_str);
+        let text = part.answer.result_member("instructions").and_then(View::as_str);
         if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
             instructions.push(format!("## {}\n\n{}", part.server, below_heading(&text)));
         }
@@ -191,7 +193,7 @@ fn below_heading(text: &str) -> String {
 /// How long, and by whom, the whole may be kept: no longer and by no more than any of its parts (C43-C45). What is missing may be missing
 /// now only, and for this caller only.
 fn hints(result: &mut Members, parts: &[Part<'_>], failed: &[Failed<'_>]) {
-    let all = parts.iter().map(|part| Caching::of_result(part.result)).reduce(Caching::and);
+    let all = parts.iter().map(|part| Caching::of(part.answer)).reduce(Caching::and);
     let all = all.filter(|_| failed.is_empty()).unwrap_or_default();
     result.raw("ttlMs", &all.ttl_ms.to_string());
     result.text("cacheScope", if all.public { "public" } else { "private" });
@@ -223,16 +225,30 @@ fn meta(result: &mut Members, method: &str, id: &Id, failed: &[Failed<'_>], own:
 /// A JSON object that is written member by member, up to a size.
 struct Members {
     text: String,
+    /// Where its own text begins.
+    start: usize,
     limit: usize,
 }
 
 impl Members {
     fn new(limit: usize) -> Self {
-        Self { text: String::from("{"), limit }
+        Self::within(String::new(), limit)
+    }
+
+    /// After a text that is not its own and counts towards the limit.
+    fn within(mut text: String, limit: usize) -> Self {
+        text.push('{');
+        Self { start: text.len(), text, limit }
+    }
+
+    /// Room for all that the parts say, so that long lists are copied once.
+    fn reserve(&mut self, parts: &[Part<'_>]) {
+        let bytes: usize = parts.iter().map(|part| part.answer.bytes().len()).sum();
+        self.text.reserve(bytes.min(self.limit));
     }
 
     fn is_empty(&self) -> bool {
-        self.text.len() == 1
+        self.text.len() == self.start
     }
 
     fn key(&mut self, key: &str) {

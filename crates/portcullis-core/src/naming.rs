@@ -8,6 +8,7 @@ mod facing;
 mod offer;
 mod place;
 mod short;
+mod shown;
 mod uris;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ pub use self::conflicts::{Conflict, ConflictKind, Named};
 pub use self::facing::Facing;
 pub use self::offer::Offer;
 pub use self::place::{Placed, Unplaced, cursor, with_cursor};
+use self::shown::Shown;
 use crate::catalogue::Catalogue;
 
 /// Which tools and prompts carry their server's name.
@@ -38,11 +40,13 @@ const MOST_PREFIX: usize = 40;
 /// Characters of a separator. 8: longer ones only eat into the 64 that a name may have.
 const MOST_SEPARATOR: usize = 8;
 
-/// The servers of one endpoint, in configured order, and how their words are told apart. Immutable.
+/// The servers of one endpoint, in configured order, and how their words are told apart. Immutable, but for what it remembers of its own work.
 #[derive(Clone, Debug)]
 pub struct Names {
     servers: Vec<Server>,
     prefix: Prefix,
+    /// Lists in these words, for when they come again.
+    shown: Arc<Shown>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +82,7 @@ impl Names {
                 server.is_told_from(other)?;
             }
         }
-        Ok(Self { servers, prefix })
+        Ok(Self { servers, prefix, shown: Arc::default() })
     }
 
     /// The servers' names, in configured order; everywhere else a server is its place in it, from 0.

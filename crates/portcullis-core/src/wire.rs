@@ -3,9 +3,11 @@
 //! re-serialises: the bytes that were judged are the bytes that are sent (I26).
 
 mod case;
+mod derived;
 mod edit;
 mod id;
 mod keys;
+mod known;
 mod limits;
 mod malformed;
 mod message;
@@ -16,8 +18,10 @@ mod text;
 mod view;
 
 pub use self::{
+    derived::Derived,
     edit::Edit,
     id::Id,
+    known::{Known, Seen},
     limits::Limits,
     malformed::Malformed,
     message::{Direction, Kind, Message, looks_like_batch, read_batch, salvage_id},

@@ -12,14 +12,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::StatusCode;
-use memchr::memmem;
 use portcullis_core::gate::Inspected;
 use portcullis_core::merge::{MergeError, OwnHello};
 use portcullis_core::own::quoted;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Media;
 use portcullis_core::version::{Era, Version};
-use portcullis_core::wire::{Direction, Kind, Limits, Message, View};
+use portcullis_core::wire::{Kind, Limits, View};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -169,7 +168,7 @@ impl Merged {
         let all = self.acknowledgements.take().unwrap_or_default();
         if let Some(id) = self.asked.id.as_ref().filter(|_| !all.is_empty()) {
             let parts: Vec<&Inspected> = all.iter().collect();
-            self.ready.push_back(Inspected::acknowledged(id, &parts, &self.gateway.limits));
+            self.ready.push_back(Inspected::acknowledged(id, &parts));
         }
         Poll::Ready(())
     }
@@ -309,12 +308,10 @@ impl Merged {
     /// cannot make of ours, which are never the same.
     fn cursor(&self, parts: &[(Arc<str>, Inspected)], failures: &mut Failures) -> Option<String> {
         let method = self.asked.method.as_deref().filter(|method| method.ends_with("/list"))?;
-        let limits = self.room(parts.len());
         let mut cursor = Cursor::after(self.pages + 1);
-        // Most lists have one page, and reading them again would be the larger half of joining them.
-        for (server, part) in parts.iter().filter(|(_, part)| memmem::find(part.bytes(), b"nextCursor").is_some()) {
-            let part = Message::read(part.bytes().clone(), Direction::ToClient, &limits).ok()?;
-            let Some(next) = part.result_member("nextCursor").and_then(|next| next.as_str()) else { continue };
+        for (server, part) in parts {
+            let next = part.message().and_then(|part| part.result_member("nextCursor")?.as_str());
+            let Some(next) = next else { continue };
             if cursor.pages() < MOST_PAGES {
                 cursor.push(server, next.into_owned());
             } else {

@@ -16,7 +16,7 @@ use portcullis_core::mirror;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{Pending, Reply, Upstream};
 use portcullis_core::version::Era;
-use portcullis_core::wire::{Kind, Limits, Message};
+use portcullis_core::wire::{Kind, Limits, Message, Seen};
 use portcullis_identity::chain::ChainSigner;
 
 use crate::account::Account;
@@ -56,6 +56,8 @@ pub struct HttpUpstream {
 struct Inner {
     site: Site,
     limits: Limits,
+    /// Lists that the server answered with.
+    seen: Seen,
     idle: Option<Duration>,
     sessions: Sessions,
     standing: Standing,
@@ -87,6 +89,7 @@ impl HttpUpstream {
         let inner = Inner {
             site: Site::new(name, settings, clock, chain)?,
             limits,
+            seen: Seen::default(),
             idle: settings.idle_timeout_ms.map(Duration::from_millis),
             sessions: Sessions::default(),
             standing: Standing::new(settings.era, Duration::from_millis(settings.probe_timeout_ms)),

@@ -10,7 +10,7 @@ use portcullis_core::gate::Cleared;
 use portcullis_core::own;
 use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::{self, Arrived, Media, Pending, Reply, Upstream};
-use portcullis_core::wire::{Direction, JsonKind, Kind, Limits, Malformed, Message, View};
+use portcullis_core::wire::{Derived, Direction, JsonKind, Kind, Known, Limits, Malformed, Message, View};
 
 use crate::pattern::Pattern;
 
@@ -44,6 +44,8 @@ pub struct Selected {
     inner: Arc<dyn Upstream>,
     choice: Arc<Choice>,
     limits: Limits,
+    /// Lists without what is not shown, for when the server sends the same ones again.
+    left: Arc<Derived<()>>,
     /// The server's catalogue, and what of it is shown: made once for each.
     shown: RwLock<Option<(Arc<Catalogue>, Arc<Catalogue>)>>,
 }
@@ -52,7 +54,8 @@ impl Selected {
     /// `limits` bound the lists that filtering writes.
     #[must_use]
     pub fn new(inner: Arc<dyn Upstream>, choice: Choice, limits: Limits) -> Arc<Self> {
-        Arc::new(Self { inner, choice: Arc::new(choice), limits, shown: RwLock::default() })
+        let left = Arc::new(Derived::new(MOST_LEFT));
+        Arc::new(Self { inner, choice: Arc::new(choice), limits, left, shown: RwLock::default() })
     }
 
     fn shown(&self, whole: &Arc<Catalogue>) -> Arc<Catalogue> {
@@ -84,6 +87,9 @@ impl Selected {
     }
 }
 
+/// Bytes of lists that are remembered, whole and shortened. 1 MiB: as much as is known of one server's.
+const MOST_LEFT: usize = 1 << 20;
+
 /// JSON-RPC: the parameters are wrong. What MCP asks servers to say of an unknown tool.
 const INVALID_PARAMS: i64 = -32602;
 
@@ -93,14 +99,22 @@ fn unwritten(malformed: &Malformed) -> Fault {
 }
 
 /// The message without the tools that are not shown.
-fn shortened(message: Message, choice: &Choice, limits: &Limits) -> Result<Message, Fault> {
+fn shortened(message: Message, choice: &Choice, left: &Derived<()>, limits: &Limits) -> Result<Message, Fault> {
     let Some(tools) = listed(&message) else { return Ok(message) };
+    let known = message.known_result_member("tools");
+    if let Some(left) = known.and_then(|known| left.find(known, |()| true)) {
+        return message.edit().replace_by_known(tools, &left).apply(limits).map_err(|malformed| unwritten(&malformed));
+    }
     let keep: Vec<bool> = tools
         .elements()
         .map(|tool| tool.get("name").and_then(View::as_str).is_some_and(|name| choice.has(&name)))
         .collect();
     let edit = message.edit().remove_elements(tools, &|index| keep.get(index).copied().unwrap_or_default());
-    edit.apply(limits).map_err(|malformed| unwritten(&malformed))
+    let shortened = edit.apply(limits).map_err(|malformed| unwritten(&malformed))?;
+    if let Some((known, tools)) = known.zip(shortened.result_member("tools").and_then(Known::of)) {
+        left.keep(known, (), tools);
+    }
+    Ok(shortened)
 }
 
 /// The tools in a result. Only a list of tools has them there.
@@ -131,11 +145,11 @@ impl upstream::Wrapper for Selected {
             let lists = may_list(&cleared);
             let mut reply = self.inner.send(cleared).await?;
             if lists {
-                let (choice, limits) = (Arc::clone(&self.choice), self.limits);
+                let (choice, left, limits) = (Arc::clone(&self.choice), Arc::clone(&self.left), self.limits);
                 reply.arrivals = Box::pin(reply.arrivals.map(move |arrived| {
                     let mut arrived = arrived?;
                     arrived.message =
-                        arrived.message.map(|message| shortened(message, &choice, &limits)).transpose()?;
+                        arrived.message.map(|message| shortened(message, &choice, &left, &limits)).transpose()?;
                     Ok(arrived)
                 }));
             }

@@ -11,13 +11,14 @@ use futures_util::StreamExt;
 use portcullis_core::call::Call;
 use portcullis_core::catalogue::{Catalogue, Listed};
 use portcullis_core::gate::Cleared;
+use portcullis_core::own;
 use portcullis_core::refusal::Fault;
 use portcullis_core::upstream::{self, Media, Pending, Reply, Upstream};
 use portcullis_core::version::Era;
-use portcullis_core::wire::{Direction, Kind, Limits, Message};
+use portcullis_core::wire::{Direction, Kind, Limits, Message, Seen};
 use tokio::time::Instant;
 
-use crate::answers::at_hand;
+use crate::answers::one;
 use crate::settings::WarmSettings;
 
 /// From a `list_changed` to the look whether somebody has read the lists since. 8 s: the transports ask by themselves after a change of tools (1 s over
@@ -38,6 +39,8 @@ struct Inner {
     limits: Limits,
     ttl: Duration,
     heeds_server: bool,
+    /// The lists that were answered with.
+    seen: Seen,
     news: Mutex<News>,
     /// A look after a change is scheduled.
     due: AtomicBool,
@@ -61,6 +64,7 @@ impl Warm {
             limits,
             ttl: Duration::from_millis(settings.ttl_ms),
             heeds_server: settings.heed_server,
+            seen: Seen::default(),
             news: Mutex::default(),
             due: AtomicBool::new(false),
             asking: AtomicBool::new(false),
@@ -108,7 +112,9 @@ impl Inner {
         let hello = catalogue.hello().filter(|hello| hello.era == call.era() && hello.offers(list));
         let known = catalogue.is_read() && listing.is_read() && hello.is_some();
         let age = age.filter(|age| known && *age < most && !self.has_changed(list, &catalogue))?;
-        at_hand(id, &result(&catalogue, list, call.era(), age), &self.limits)
+        let answer = own::result(id, &result(&catalogue, list, call.era(), age));
+        // Nothing, where it is larger than a server's own answer may be.
+        self.seen.read(answer, Direction::ToClient, &self.limits).ok().map(one)
     }
 
     fn has_changed(&self, list: Listed, catalogue: &Catalogue) -> bool {

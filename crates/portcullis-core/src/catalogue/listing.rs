@@ -103,14 +103,9 @@ impl Caching {
     /// Of one result; what cannot be read counts as absent, and a negative time as none (D12).
     #[must_use]
     pub fn of(page: &Message) -> Self {
-        page.result().map(Self::of_result).unwrap_or_default()
-    }
-
-    /// The same of a `result`.
-    #[must_use]
-    pub fn of_result(result: View<'_>) -> Self {
-        let ttl = result.get("ttlMs").and_then(View::as_i64).and_then(|ttl| u64::try_from(ttl).ok());
-        let scope = result.get("cacheScope").and_then(View::as_str);
+        let [ttl, scope] = page.result_members(["ttlMs", "cacheScope"]);
+        let ttl = ttl.and_then(View::as_i64).and_then(|ttl| u64::try_from(ttl).ok());
+        let scope = scope.and_then(View::as_str);
         Self { ttl_ms: ttl.unwrap_or_default(), public: scope.as_deref() == Some("public") }
     }
 

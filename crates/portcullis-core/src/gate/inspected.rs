@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::merge::{self, Failed, MergeError, OwnHello, Part};
 use crate::own;
-use crate::wire::{Id, Kind, Limits, Message, view_json};
+use crate::wire::{Id, Kind, Limits, Message};
 
 /// A message that was inspected and may be written to the client. Made only in the gate.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Inspected {
     /// Empty for an event that only primes the stream.
     bytes: Bytes,
     kind: Option<Kind>,
+    /// As it was read, where it is a server's.
+    message: Option<Message>,
     event_id: Option<String>,
     retry: Option<Duration>,
 }
@@ -21,25 +23,29 @@ pub struct Inspected {
 impl Inspected {
     /// What passed an inspector.
     pub(super) fn of(message: &Message, event_id: Option<String>, retry: Option<Duration>) -> Self {
-        Self { bytes: message.bytes().clone(), kind: Some(message.kind()), event_id, retry }
+        Self { message: Some(message.clone()), event_id, retry, ..Self::own(message.bytes().clone(), message.kind()) }
     }
 
     /// An event without a message.
     pub(super) const fn signal(event_id: Option<String>, retry: Option<Duration>) -> Self {
-        Self { bytes: Bytes::new(), kind: None, event_id, retry }
+        Self { bytes: Bytes::new(), kind: None, message: None, event_id, retry }
+    }
+
+    /// Words of our own.
+    const fn own(bytes: Bytes, kind: Kind) -> Self {
+        Self { bytes, kind: Some(kind), message: None, event_id: None, retry: None }
     }
 
     /// A refusal of our own: a JSON-RPC error. `data` is raw JSON of our own making.
     #[must_use]
     pub fn refusal(id: Option<&Id>, code: i64, public: &str, data: Option<&str>) -> Self {
-        Self { bytes: own::error(id, code, public, data), kind: Some(Kind::Error), event_id: None, retry: None }
+        Self::own(own::error(id, code, public, data), Kind::Error)
     }
 
     /// A refusal of our own as a tool result that a model can act on.
     #[must_use]
     pub fn refused_tool_result(id: &Id, text: &str, modern: bool) -> Self {
-        let bytes = own::refused_tool_result(id, text, modern);
-        Self { bytes, kind: Some(Kind::Result), event_id: None, retry: None }
+        Self::own(own::refused_tool_result(id, text, modern), Kind::Result)
     }
 
     /// Several servers' answers to one request as one. The only way from several inspected results to one: what goes in was inspected, each
@@ -57,27 +63,21 @@ impl Inspected {
         own: &OwnHello<'_>,
         limits: &Limits,
     ) -> Result<Self, MergeError> {
-        // Each was read within its server's limits before; only the whole is bounded here.
-        let read = Limits { bytes: usize::MAX, ..*limits };
         let results = parts.iter().map(|(server, part)| {
+            let answer = part.message().filter(|message| message.kind() == Kind::Result);
             let no_result = || MergeError::NoResult { server: (*server).to_owned() };
-            let whole = view_json(part.bytes(), &read).map_err(|_| no_result())?;
-            let result = whole.get("result").filter(|_| part.kind == Some(Kind::Result)).ok_or_else(no_result)?;
-            Ok(Part { server, result })
+            Ok(Part { server, answer: answer.ok_or_else(no_result)? })
         });
         let results = results.collect::<Result<Vec<_>, MergeError>>()?;
         let bytes = merge::merge(method, id, &results, failed, next_cursor, own, limits)?;
-        Ok(Self { bytes, kind: Some(Kind::Result), event_id: None, retry: None })
+        Ok(Self::own(bytes, Kind::Result))
     }
 
     /// Several servers' acknowledgements of one subscription as one; what is none of them is left out.
     #[must_use]
-    pub fn acknowledged(id: &Id, parts: &[&Self], limits: &Limits) -> Self {
-        let read = Limits { bytes: usize::MAX, ..*limits };
-        let whole = parts.iter().filter(|part| part.kind == Some(Kind::Notification));
-        let params = whole.filter_map(|part| view_json(part.bytes(), &read).ok()?.get("params")).collect::<Vec<_>>();
-        let bytes = merge::acknowledged(id, &params);
-        Self { bytes, kind: Some(Kind::Notification), event_id: None, retry: None }
+    pub fn acknowledged(id: &Id, parts: &[&Self]) -> Self {
+        let params = parts.iter().filter_map(|part| part.message()?.params()).collect::<Vec<_>>();
+        Self::own(merge::acknowledged(id, &params), Kind::Notification)
     }
 
     /// Something that the gateway tells the client's log. `data` is raw JSON of our own making.
@@ -85,7 +85,7 @@ impl Inspected {
     pub fn logged(level: &str, data: &str) -> Self {
         let params = format!(r#"{{"level":{},"logger":"portcullis","data":{data}}}"#, own::quoted(level));
         let bytes = own::notification("notifications/message", &params);
-        Self { bytes, kind: Some(Kind::Notification), event_id: None, retry: None }
+        Self::own(bytes, Kind::Notification)
     }
 
     /// The exact JSON text to write; empty for an event that only primes the stream.
@@ -98,6 +98,12 @@ impl Inspected {
     #[must_use]
     pub const fn kind(&self) -> Option<Kind> {
         self.kind
+    }
+
+    /// The message as it was read; `None` for what is not a server's.
+    #[must_use]
+    pub const fn message(&self) -> Option<&Message> {
+        self.message.as_ref()
     }
 
     /// The server's own event id; the listener seals it before a client sees it.

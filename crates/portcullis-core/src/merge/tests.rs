@@ -1,7 +1,5 @@
 //! One answer of several: what is joined, what is united, and what of it is ours.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::{Failed, MergeError, OwnHello, Part, acknowledged, is_for, merge};
@@ -18,6 +16,11 @@ fn own(era: Era) -> OwnHello<'static> {
     }
 }
 
+fn answer(result: &str) -> Message {
+    let text = format!(r#"{{"jsonrpc":"2.0","id":"x","result":{result}}}"#);
+    Message::read(text.into(), Direction::ToClient, &Limits::default()).unwrap()
+}
+
 fn try_merge(
     method: &str,
     results: &[&str],
@@ -26,9 +29,8 @@ fn try_merge(
     limits: &Limits,
 ) -> Result<String, MergeError> {
     let names = ["a", "b", "c"];
-    let views: Vec<_> =
-        results.iter().map(|result| view_json(result.as_bytes(), &Limits::default()).unwrap()).collect();
-    let parts: Vec<_> = names.iter().zip(views).map(|(server, result)| Part { server, result }).collect();
+    let answers: Vec<_> = results.iter().map(|result| answer(result)).collect();
+    let parts: Vec<_> = names.iter().zip(&answers).map(|(server, answer)| Part { server, answer }).collect();
     let bytes = merge(method, &Id::string("x\""), &parts, failed, None, own, limits)?;
     // Whatever goes in, the outcome is a message that the strict reader takes.
     let message = Message::read(bytes.clone(), Direction::ToClient, &Limits::default()).unwrap();
@@ -67,8 +69,8 @@ fn lists_are_joined_in_order_item_by_item_as_they_came() {
 
 #[test]
 fn the_cursor_of_the_next_page_is_ours() {
-    let list = view_json(br#"{"tools":[],"nextCursor":"theirs"}"#, &Limits::default()).unwrap();
-    let parts = [Part { server: "a", result: list }];
+    let list = answer(r#"{"tools":[],"nextCursor":"theirs"}"#);
+    let parts = [Part { server: "a", answer: &list }];
     let own = own(Era::Legacy);
     let bytes = merge("tools/list", &Id::number(1), &parts, &[], Some("sealed\""), &own, &Limits::default()).unwrap();
     assert_eq!(bytes, r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[],"nextCursor":"sealed\""}}"#);
@@ -179,7 +181,7 @@ fn answers_without_content_stay_without() {
 #[test]
 fn what_is_no_result_of_the_method_is_not_joined() {
     let legacy = own(Era::Legacy);
-    for bad in [r#"{}"#, r#"{"tools":{}}"#, r#"{"tools":null}"#, "[]", "1"] {
+    for bad in [r#"{}"#, r#"{"tools":{}}"#, r#"{"tools":null}"#, r#"{"tools":"[]"}"#, r#"{"tools":1}"#] {
         let refused = try_merge("tools/list", &[r#"{"tools":[]}"#, bad], &[], &legacy, &Limits::default());
         assert_eq!(refused, Err(MergeError::NoResult { server: "b".to_owned() }), "{bad}");
     }
@@ -223,9 +225,8 @@ fn only_servers_that_declare_it_are_asked() {
 #[test]
 fn twenty_servers_of_fifty_tools_are_one_list_of_a_thousand() {
     let tools: Vec<String> = (0..50).map(|index| format!(r#"{{"name":"tool{index}"}}"#)).collect();
-    let list: Arc<str> = format!(r#"{{"tools":[{}]}}"#, tools.join(",")).into();
-    let view = view_json(list.as_bytes(), &Limits::default()).unwrap();
-    let parts = vec![Part { server: "a", result: view }; 20];
+    let list = answer(&format!(r#"{{"tools":[{}]}}"#, tools.join(",")));
+    let parts = vec![Part { server: "a", answer: &list }; 20];
     let bytes = merge("tools/list", &Id::number(1), &parts, &[], None, &own(Era::Legacy), &Limits::default()).unwrap();
     let whole: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(whole["result"]["tools"].as_array().unwrap().len(), 1000);

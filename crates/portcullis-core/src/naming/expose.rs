@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use super::{Names, Offer};
-use crate::catalogue::Catalogue;
+use super::shown::Source;
+use super::{Names, Offer, Prefix};
+use crate::catalogue::{Catalogue, Listed};
 use crate::own::quoted;
-use crate::wire::{Direction, JsonKind, Kind, Limits, Malformed, Message, View};
+use crate::wire::{Direction, JsonKind, Kind, Known, Limits, Malformed, Message, View};
 
 /// Where a message says which task it belongs to (A54).
 pub(super) const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
@@ -48,17 +49,23 @@ impl Names {
     ) -> Result<Message, Malformed> {
         let exists = self.servers.get(server).filter(|_| message.direction() == Direction::ToClient);
         let grown = exists.ok_or(Malformed::EditRefused)?.prefix.len() + 2;
+        let source = self.source(server, message, answers, known);
+        let before = source.as_ref().and_then(|source| Some((source.list, self.shown.find(source)?)));
         let mut shown = Showing { names: self, server, known, words: Vec::new(), hidden: None };
+        let mut edit = message.edit();
         match message.kind() {
             Kind::Result => {
-                if let Some(result) = message.result() {
-                    shown.result(result, answers);
+                let mut members = message.result_members(RESULT);
+                if let Some((list, before)) = &before
+                    && let Some(view) = taken(&mut members, list.member())
+                {
+                    edit = edit.replace_by_known(view, before);
                 }
+                shown.result(members, answers);
             }
             Kind::Error => shown.error(message, answers),
             Kind::Request | Kind::Notification => shown.asked(message),
         }
-        let mut edit = message.edit();
         if let Some((list, kept)) = &shown.hidden {
             edit = edit.remove_elements(*list, &|index| kept.get(index).copied().unwrap_or(false));
         }
@@ -66,8 +73,35 @@ impl Names {
             edit = edit.replace(view, &quoted(&word));
         }
         // Read within the limits before. What is added is bounded: one label for each of its words.
-        edit.apply(&Limits { bytes: usize::MAX, name: limits.name.saturating_add(grown), ..*limits })
+        let limits = Limits { bytes: usize::MAX, name: limits.name.saturating_add(grown), ..*limits };
+        let shown = edit.apply(&limits)?;
+        if let (Some(source), None) = (&source, &before)
+            && let Some(list) = shown.result_member(source.list.member()).and_then(Known::of)
+        {
+            self.shown.keep(source, list);
+        }
+        Ok(shown)
     }
+
+    /// The list in a message, if what clients are shown of it is worth remembering: it came before, and nothing else decides.
+    fn source<'a>(
+        &self,
+        server: usize,
+        message: &'a Message,
+        answers: Option<&str>,
+        known: &'a [Arc<Catalogue>],
+    ) -> Option<Source<'a>> {
+        let list = Listed::of_method(answers?)?;
+        let came = message.known_result_member(list.member())?;
+        let known = if self.prefix == Prefix::Always { &[] } else { known };
+        Some(Source { server, list, came, known })
+    }
+}
+
+/// Takes the member of that name out of those of a result.
+fn taken<'a>(members: &mut [Option<View<'a>>; RESULT.len()], name: &str) -> Option<View<'a>> {
+    let place = RESULT.iter().position(|known| *known == name)?;
+    members.get_mut(place)?.take()
 }
 
 /// One message on its way to a client.
@@ -82,7 +116,7 @@ struct Showing<'a> {
 }
 
 impl<'a> Showing<'a> {
-    fn result(&mut self, result: View<'a>, method: Option<&str>) {
+    fn result(&mut self, parts: [Option<View<'a>>; RESULT.len()], method: Option<&str>) {
         let answers = |known: &[&str]| method.is_none_or(|method| known.contains(&method));
         let [
             meta,
@@ -99,7 +133,7 @@ impl<'a> Showing<'a> {
             tools,
             prompts,
             tasks,
-        ] = members(result, RESULT);
+        ] = parts;
         self.meta(meta);
         self.task(task.and_then(|task| task.get("taskId")));
         self.questions(asked);
@@ -108,7 +142,7 @@ impl<'a> Showing<'a> {
             self.task(id);
         }
         if let Some(inner) = inner.filter(|_| answers(&["tasks/get"])) {
-            self.result(inner, Some("tools/call"));
+            self.result(members(inner, RESULT), Some("tools/call"));
         }
         if answers(&["tools/call", "tasks/result"]) {
             self.content(content);
@@ -155,7 +189,7 @@ impl<'a> Showing<'a> {
                 self.task(message.param("taskId"));
                 self.questions(message.param("inputRequests"));
                 if let Some(result) = message.param("result") {
-                    self.result(result, Some("tools/call"));
+                    self.result(members(result, RESULT), Some("tools/call"));
                 }
             }
             Some("notifications/subscriptions/acknowledged") => {

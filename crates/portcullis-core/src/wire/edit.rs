@@ -4,9 +4,10 @@
 use std::{cmp::Reverse, fmt, ops::Range};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{
-    Id, Kind, Limits, Malformed, Message, View,
+    Id, Kind, Known, Limits, Malformed, Message, View,
     outline::{Level, Member, Slot},
     scan::Span,
     text, view_json,
@@ -35,6 +36,8 @@ enum Put {
     Value(String),
     /// Text that was put together here, of checked values.
     Members(String),
+    /// An array that was read before.
+    Known(Known),
 }
 
 /// Shows how much is to change, never what: values carry secrets.
@@ -92,6 +95,16 @@ impl<'a> Edit<'a> {
     pub fn replace(mut self, view: View<'_>, raw: &str) -> Self {
         if self.owns(view) {
             self.splice(view.span(), Put::Value(raw.to_owned()));
+        } else {
+            self.refused = true;
+        }
+        self
+    }
+
+    /// Replaces the value at `view` with an array that was read before.
+    pub fn replace_by_known(mut self, view: View<'_>, known: &Known) -> Self {
+        if self.owns(view) {
+            self.splice(view.span(), Put::Known(known.clone()));
         } else {
             self.refused = true;
         }
@@ -163,8 +176,14 @@ impl<'a> Edit<'a> {
             return Err(Malformed::EditRefused);
         }
         let bytes = self.message.bytes();
+        let put = self
+            .splices
+            .iter()
+            .filter_map(|splice| if let Put::Known(known) = &splice.put { Some(known) } else { None });
+        let known = self.message.outline().known.as_ref().map(|(known, _)| known);
+        let known: SmallVec<[Known; 2]> = put.chain(known).cloned().collect();
         let text = spliced(bytes, self.splices).ok_or(Malformed::EditRefused)?;
-        Message::read(Bytes::from(text), self.message.direction(), limits)
+        Message::read_knowing(Bytes::from(text), self.message.direction(), limits, &known)
     }
 
     fn want(&mut self, key: &str, value: Option<String>) {
@@ -280,7 +299,7 @@ fn spliced(bytes: &[u8], mut splices: Vec<Splice>) -> Option<Vec<u8>> {
             continue;
         }
         out.extend_from_slice(bytes.get(done..range.start)?);
-        out.extend_from_slice(put.text().as_bytes());
+        out.extend_from_slice(put.text());
         done = range.end;
         if matches!(put, Put::Nothing) {
             dropped_until = range.end;
@@ -291,10 +310,11 @@ fn spliced(bytes: &[u8], mut splices: Vec<Splice>) -> Option<Vec<u8>> {
 }
 
 impl Put {
-    fn text(&self) -> &str {
+    fn text(&self) -> &[u8] {
         match self {
-            Self::Nothing => "",
-            Self::Value(text) | Self::Members(text) => text,
+            Self::Nothing => &[],
+            Self::Value(text) | Self::Members(text) => text.as_bytes(),
+            Self::Known(known) => known.text(),
         }
     }
 
@@ -302,7 +322,7 @@ impl Put {
     fn is_sound(&self, limits: &Limits) -> bool {
         match self {
             Self::Value(raw) => is_one_value(raw, limits),
-            Self::Nothing | Self::Members(_) => true,
+            Self::Nothing | Self::Members(_) | Self::Known(_) => true,
         }
     }
 }

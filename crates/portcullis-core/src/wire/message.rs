@@ -10,9 +10,10 @@ use bytes::Bytes;
 
 pub use self::batch::{looks_like_batch, read_batch, salvage_id};
 use super::{
-    Edit, Id, Limits, Malformed, MethodInfo, NameSource, Span, View,
+    Edit, Id, Known, Limits, Malformed, MethodInfo, NameSource, Span, View,
     outline::{Level, Outline, Slot},
-    scan::{Mode, scan},
+    scan::scan_knowing,
+    text,
 };
 
 /// Which way a message travels.
@@ -104,7 +105,20 @@ impl Message {
     /// # Errors
     /// The first rule that the text breaks: grammar before shape, envelope before params.
     pub fn read(bytes: Bytes, direction: Direction, limits: &Limits) -> Result<Self, Malformed> {
-        let outline = scan(&bytes, Mode::Message, limits)?;
+        Self::read_knowing(bytes, direction, limits, &[])
+    }
+
+    /// The same where some arrays were accepted before: one that stands in the result as it stood then is compared and not read.
+    ///
+    /// # Errors
+    /// Those of [`Message::read`].
+    pub fn read_knowing(
+        bytes: Bytes,
+        direction: Direction,
+        limits: &Limits,
+        known: &[Known],
+    ) -> Result<Self, Malformed> {
+        let outline = scan_knowing(&bytes, limits, known)?;
         shape::message(bytes, outline, direction, limits)
     }
 
@@ -156,6 +170,27 @@ impl Message {
         // Most messages of a stream have no result, and every watcher asks.
         self.result()?;
         self.member(Level::Result, name)
+    }
+
+    /// The members of the result of these names.
+    #[must_use]
+    pub fn result_members<const N: usize>(&self, names: [&str; N]) -> [Option<View<'_>>; N] {
+        let mut found = [None; N];
+        let Some(_) = self.result() else { return found };
+        for member in self.outline().level(Level::Result) {
+            let key = text::decode(member.key.of(&self.0.bytes));
+            if let Some(place) = names.iter().position(|name| *name == key).and_then(|index| found.get_mut(index)) {
+                *place = Some(self.0.view(member.value));
+            }
+        }
+        found
+    }
+
+    /// The array of that name in the result, if it was known when this was read.
+    #[must_use]
+    pub fn known_result_member(&self, name: &str) -> Option<&Known> {
+        let (known, at) = self.outline().known.as_ref()?;
+        (self.result_member(name)?.span().start == *at).then_some(known)
     }
 
     #[must_use]

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{scan::Span, text};
+use super::{Known, scan::Span, text};
 
 /// Which object a member belongs to. Members of all other objects are checked but not remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub(super) struct Outline {
     members: SmallVec<[Member; 12]>,
     /// Index of each slot's member, plus one.
     slots: [u32; SLOTS],
+    /// An array in the result that was known, and where it starts.
+    pub(super) known: Option<(Known, u32)>,
 }
 
 impl Outline {

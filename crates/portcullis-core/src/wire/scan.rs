@@ -6,7 +6,7 @@ mod lex;
 use smallvec::SmallVec;
 
 use super::{
-    Limits, Malformed, case,
+    Known, Limits, Malformed, case,
     keys::Keys,
     outline::{Level, Member, Outline, Slot},
 };
@@ -74,6 +74,8 @@ struct Scanner<'a, W> {
     bytes: &'a [u8],
     limits: &'a Limits,
     mode: Mode,
+    /// Arrays that need not be read once more, where they are members of the result.
+    known: &'a [Known],
     frames: SmallVec<[Frame; 8]>,
     keys: Keys<'a>,
     outline: Outline,
@@ -85,13 +87,19 @@ struct Scanner<'a, W> {
 
 /// Checks a whole text.
 pub(super) fn scan(bytes: &[u8], mode: Mode, limits: &Limits) -> Result<Outline, Malformed> {
-    scan_counting(bytes, mode, limits, &mut Free)
+    scan_counting(bytes, mode, limits, &[], &mut Free)
+}
+
+/// Checks a message of which some arrays may be known.
+pub(super) fn scan_knowing(bytes: &[u8], limits: &Limits, known: &[Known]) -> Result<Outline, Malformed> {
+    scan_counting(bytes, Mode::Message, limits, known, &mut Free)
 }
 
 pub(super) fn scan_counting<W: Work>(
     bytes: &[u8],
     mode: Mode,
     limits: &Limits,
+    known: &[Known],
     work: &mut W,
 ) -> Result<Outline, Malformed> {
     let most = limits.most_bytes();
@@ -109,6 +117,7 @@ pub(super) fn scan_counting<W: Work>(
         bytes,
         limits,
         mode,
+        known,
         frames: SmallVec::new(),
         keys: Keys::new(bytes),
         outline: Outline::default(),
@@ -144,18 +153,24 @@ impl<W: Work> Scanner<'_, W> {
             at = match first {
                 b'"' => self.string(at + 1)?.0,
                 b'{' | b'[' => {
-                    if self.frames.len() >= self.limits.depth {
+                    if frame.level == Level::Result
+                        && let Some((end, inside)) = self.pass_known(at, values)
+                    {
+                        values += inside;
+                        end
+                    } else if self.frames.len() >= self.limits.depth {
                         return self.fail(Malformed::TooDeep { limit: self.limits.depth });
+                    } else {
+                        // The closing bracket stands two after the opening one in ASCII.
+                        let closer = first + 2;
+                        let inside = lex::space(self.bytes, at + 1);
+                        if lex::byte(self.bytes, inside) != closer {
+                            frame = self.open(frame, closer);
+                            at = inside;
+                            continue;
+                        }
+                        inside + 1
                     }
-                    // The closing bracket stands two after the opening one in ASCII.
-                    let closer = first + 2;
-                    let inside = lex::space(self.bytes, at + 1);
-                    if lex::byte(self.bytes, inside) != closer {
-                        frame = self.open(frame, closer);
-                        at = inside;
-                        continue;
-                    }
-                    inside + 1
                 }
                 b'-' | b'0'..=b'9' => self.lexed(lex::number(self.bytes, at))?,
                 _ => self.lexed(lex::word(self.bytes, at))?,
@@ -185,6 +200,15 @@ impl<W: Work> Scanner<'_, W> {
                 at += 1;
             }
         }
+    }
+
+    /// Where a known array that stands here ends, and how many values are in it. It adds no key and no member that anybody looks up.
+    fn pass_known(&mut self, at: usize, values: usize) -> Option<(usize, usize)> {
+        let (depth, all) = (self.frames.len(), self.known);
+        let found = |known: &Known| Some((known.clone(), known.at(self.bytes, at, depth, values, self.limits)?));
+        let (known, passed) = all.iter().find_map(found)?;
+        self.outline.known = Some((known, Span::new(at, at).start));
+        Some(passed)
     }
 
     fn finish(&mut self, start: usize, end: usize) -> Option<Span> {

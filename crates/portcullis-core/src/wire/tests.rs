@@ -9,11 +9,12 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use self::{
-    json::{any_json, any_message, hostile_bytes, mutated},
+    json::{any_array, any_json, any_message, hostile_bytes, mutated},
     tree::{tree, tree_of_tokens},
 };
 use super::{
-    Direction, Kind, Limits, Message,
+    Direction, Kind, Known, Limits, Message,
+    outline::Level,
     reference::{self, Bounds, Opinion},
     salvage_id, view_json,
 };
@@ -81,6 +82,36 @@ fn accepted_is_sound(bytes: &[u8], direction: Direction) -> Result<(), TestCaseE
     Ok(())
 }
 
+/// A result with two arrays, and what has to be known for neither to be read.
+fn result_of_arrays() -> impl Strategy<Value = (String, Vec<Known>)> {
+    (any_array(), any_array(), any::<[bool; 2]>()).prop_map(|(one, two, known)| {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"a":{one},"b": {two} ,"c":[{one}],"_meta":{{"d":{two}}}}}}}"#
+        );
+        let open = Limits::default();
+        let arrays = [one, two].into_iter().zip(known).filter(|(_, known)| *known);
+        let known = arrays.filter_map(|(array, _)| Known::of(view_json(array.as_bytes(), &open).ok()?));
+        let known = known.collect();
+        (text, known)
+    })
+}
+
+fn knowing_arrays_makes_no_difference(bytes: &[u8], known: &[Known], limits: &Limits) -> Result<(), TestCaseError> {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let plain = Message::read(bytes.clone(), Direction::ToClient, limits);
+    let knowing = Message::read_knowing(bytes, Direction::ToClient, limits, known);
+    let outline = |message: &Message| {
+        let levels = [Level::Top, Level::Result, Level::ResultMeta];
+        levels.map(|level| format!("{:?}", message.outline().level(level).collect::<Vec<_>>()))
+    };
+    prop_assert_eq!(plain.as_ref().map(outline), knowing.as_ref().map(outline));
+    prop_assert_eq!(
+        plain.map(|message| (message.kind(), message.id().cloned())),
+        knowing.map(|message| (message.kind(), message.id().cloned()))
+    );
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -110,6 +141,20 @@ proptest! {
     fn a_damaged_message_never_panics_and_stays_sound_if_accepted(bytes in mutated(any_message())) {
         accepted_is_sound(&bytes, Direction::ToServer)?;
         drop(salvage_id(&bytes, &TIGHT));
+    }
+
+    #[test]
+    fn a_result_of_known_arrays_is_read_as_if_they_were_not_known((text, known) in result_of_arrays()) {
+        knowing_arrays_makes_no_difference(text.as_bytes(), &known, &Limits::default())?;
+        knowing_arrays_makes_no_difference(text.as_bytes(), &known, &TIGHT)?;
+    }
+
+    #[test]
+    fn a_damaged_result_of_known_arrays_is_refused_as_if_they_were_not_known(
+        (bytes, known) in result_of_arrays().prop_flat_map(|(text, known)| (mutated(Just(text)), Just(known)))
+    ) {
+        knowing_arrays_makes_no_difference(&bytes, &known, &Limits::default())?;
+        knowing_arrays_makes_no_difference(&bytes, &known, &TIGHT)?;
     }
 
     /// H1: whatever is accepted as a request can also be answered.

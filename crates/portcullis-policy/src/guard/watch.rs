@@ -91,6 +91,7 @@ impl Reply {
     fn filter(&self, message: &Message) -> Sight {
         let mut edit = message.edit();
         let (mut hidden, mut all, mut is_list) = (0, 0, false);
+        let mut anew = Vec::new();
         for list in self.lists {
             let Some(items) = message.result_member(list.member) else { continue };
             if items.kind() != JsonKind::Array {
@@ -101,7 +102,13 @@ impl Reply {
             all += keep.len();
             if keep.contains(&false) {
                 hidden += keep.iter().filter(|keep| !**keep).count();
-                edit = edit.remove_elements(items, &|index| keep.get(index).copied().unwrap_or_default());
+                let known = message.known_result_member(list.member);
+                if let Some(left) = known.and_then(|known| self.judge.lists.left(known, &keep)) {
+                    edit = edit.replace_by_known(items, &left);
+                } else {
+                    edit = edit.remove_elements(items, &|index| keep.get(index).copied().unwrap_or_default());
+                    anew.extend(known.map(|known| (list.member, known, keep)));
+                }
             }
         }
         // What one caller may see must not be served to another from a shared cache (C45), be it the whole list: the next caller's may
@@ -118,7 +125,12 @@ impl Reply {
         let detail = format!("{hidden} of {all} hidden");
         let finding = Finding { guard: NAME, code: "list_filtered", detail, effect: Effect::Replaced };
         match edit.apply(&self.judge.limits) {
-            Ok(filtered) => Sight::Replace(Box::new(filtered), (hidden > 0).then_some(finding)),
+            Ok(filtered) => {
+                for (member, known, keep) in anew {
+                    self.judge.lists.leaves(known, keep, filtered.result_member(member));
+                }
+                Sight::Replace(Box::new(filtered), (hidden > 0).then_some(finding))
+            }
             Err(error) => Sight::Cut(garbled(&format!("the filtered list cannot be written: {error}"))),
         }
     }

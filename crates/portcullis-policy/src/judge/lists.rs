@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use portcullis_core::call::Context;
 use portcullis_core::caller::Caller;
 use portcullis_core::version::Version;
+use portcullis_core::wire::{Derived, Known as KnownList, View};
 
 use super::Look;
 use crate::bounded::Bounded;
@@ -20,6 +21,8 @@ const MOST_TEXT: usize = 128 << 10;
 const MOST_OUTCOMES: usize = 1024;
 /// Items of a list that is remembered. 1024: with their number above, at most 1 MiB.
 const MOST_ITEMS: usize = 1024;
+/// Bytes of lists of which a part was left, whole and as left. 4 MiB: sixty lists of fifty tools.
+const MOST_LEFT: usize = 4 << 20;
 /// Bytes at either end of a text that are hashed; the others are compared only. 256: pages differ in their first item.
 const HASHED: usize = 256;
 
@@ -28,6 +31,8 @@ const HASHED: usize = 256;
 pub(crate) struct Lists {
     texts: Bounded<Arc<Text>, Arc<Text>>,
     outcomes: Bounded<Known, Arc<[bool]>>,
+    /// What is left of lists that came before, by which items are visible. The same for whoever sees the same of them.
+    left: Derived<Arc<[bool]>>,
 }
 
 /// In a place of its own, so that a weak reference to it keeps its address and not its bytes.
@@ -54,7 +59,19 @@ impl Hash for Wanted<'_> {
 
 impl Lists {
     pub(super) fn new() -> Self {
-        Self { texts: Bounded::new(MOST_TEXTS), outcomes: Bounded::new(MOST_OUTCOMES) }
+        Self { texts: Bounded::new(MOST_TEXTS), outcomes: Bounded::new(MOST_OUTCOMES), left: Derived::new(MOST_LEFT) }
+    }
+
+    /// The list without what is not visible, if it was made before.
+    pub(crate) fn left(&self, list: &KnownList, visible: &[bool]) -> Option<KnownList> {
+        self.left.find(list, |before| **before == *visible)
+    }
+
+    /// That this is what is left of the list.
+    pub(crate) fn leaves(&self, list: &KnownList, visible: Arc<[bool]>, left: Option<View<'_>>) {
+        if let Some(left) = left.and_then(KnownList::of) {
+            self.left.keep(list, visible, left);
+        }
     }
 
     /// Which items of the list with this text are visible to `caller`: who asks, or an agent of the chain. `method` is the list's own.

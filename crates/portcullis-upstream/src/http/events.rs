@@ -186,7 +186,7 @@ impl Events {
                 Err(error) => return self.fail(garbage(&error)),
             }
         } else {
-            match Message::read(data.clone(), Direction::ToClient, &limits) {
+            match self.owner.seen.read(data.clone(), Direction::ToClient, &limits) {
                 Ok(message) => self.sort(message),
                 Err(error) => return self.fail(garbage(&error)),
             }

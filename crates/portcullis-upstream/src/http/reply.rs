@@ -156,7 +156,7 @@ impl Inner {
         let messages = if expecting.batches && looks_like_batch(&bytes) {
             read_batch(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?
         } else {
-            vec![Message::read(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?]
+            vec![self.seen.read(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?]
         };
         let mut arrivals = Vec::with_capacity(messages.len());
         for message in messages {

@@ -90,6 +90,27 @@ async fn a_list_loses_what_is_not_chosen_and_keeps_every_other_byte() {
     );
 }
 
+#[test]
+fn a_list_that_came_before_is_shortened_once_and_to_the_same() {
+    let (choice, left) = (Choice::of([Pattern::new("read_*")]), Derived::new(MOST_LEFT));
+    let limits = Limits::default();
+    let known = |list: &str| Known::of(view_json(list.as_bytes(), &limits).unwrap()).unwrap();
+    let said = |id: u32, list: &Known| {
+        let tools = std::str::from_utf8(list.text()).unwrap();
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":{tools},"nextCursor":"{id}"}}}}"#);
+        let known = std::slice::from_ref(list);
+        let message = Message::read_knowing(Bytes::from(text), Direction::ToClient, &limits, known).unwrap();
+        let anew = shortened(message.clone(), &choice, &Derived::new(MOST_LEFT), &limits).unwrap();
+        let shortened = shortened(message, &choice, &left, &limits).unwrap();
+        assert_eq!(shortened.bytes(), anew.bytes());
+        shortened
+    };
+    let tools = known(TOOLS);
+    let came: Vec<bool> = (1..4).map(|id| said(id, &tools).known_result_member("tools").is_some()).collect();
+    assert_eq!(came, [false, true, true]);
+    assert!(said(4, &known(&TOOLS.replace("read_all", "read_one"))).known_result_member("tools").is_none());
+}
+
 #[tokio::test]
 async fn a_list_that_a_resumed_stream_repeats_is_shortened_too() {
     let shelf = Shelf::new();

@@ -166,3 +166,27 @@ async fn a_change_that_passes_by_is_heeded_at_once_and_read_once() {
     assert_eq!(fake.news(), ["refresh"]);
     assert!(ask(&warm, Listed::Resources, "{}").await.contains("k"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_was_answered_with_before_is_not_read_again_until_it_changes() {
+    let tools = |name: &str| format!(r#"[{{"name":"{name}","description":"{}"}}]"#, "x".repeat(4000));
+    let catalogue = |name: &str, read: &Catalogue| {
+        let tools = Catalogue::from_saved(tools(name).as_bytes(), &Limits::default()).unwrap();
+        tools.caching_tools(Caching { ttl_ms: 60_000, public: false }).with_hello(Hello::clone(read.hello().unwrap()))
+    };
+    let (fake, warm) = warm(MODERN, Caching::default(), true).await;
+    let read = warm.catalogue();
+    for name in ["one", "two"] {
+        fake.offer(Ok(catalogue(name, &read)));
+        warm.refresh().await.unwrap();
+        for round in 0..4_u32 {
+            let answers = all(warm.send(modern().say(&request(Listed::Tools, META))).await.unwrap()).await;
+            let message = answers[0].as_ref().unwrap().message.as_ref().unwrap();
+            assert_eq!(message.result_member("tools").unwrap().text(), tools(name));
+            // What differs each time is said anew.
+            assert_eq!(message.result_member("ttlMs").unwrap().as_i64(), Some(i64::from(60_000 - round * 7)));
+            assert_eq!(message.known_result_member("tools").is_some(), round > 1, "{name} {round}");
+            tokio::time::advance(Duration::from_millis(7)).await;
+        }
+    }
+}

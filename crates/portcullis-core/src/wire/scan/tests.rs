@@ -210,7 +210,7 @@ impl Work for Units {
 fn cost(text: &str) -> f64 {
     let mut units = Units(0);
     let open = Limits { bytes: 1 << 28, depth: usize::MAX, keys: usize::MAX, members: usize::MAX, ..Limits::default() };
-    drop(scan_counting(text.as_bytes(), Mode::Message, &open, &mut units));
+    drop(scan_counting(text.as_bytes(), Mode::Message, &open, &[], &mut units));
     assert!(units.0 > 0);
     let len = text.len() as f64;
     units.0 as f64 / (len * len.log2())

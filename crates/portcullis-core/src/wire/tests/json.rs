@@ -69,6 +69,11 @@ pub(super) fn any_json() -> impl Strategy<Value = String> {
     (space(), text, space()).prop_map(|(a, text, b)| format!("{a}{text}{b}"))
 }
 
+/// An array without space around it.
+pub(super) fn any_array() -> impl Strategy<Value = String> {
+    array(value())
+}
+
 /// Values that envelope members have, or should not have.
 fn odd_value() -> impl Strategy<Value = String> {
     let odd = [

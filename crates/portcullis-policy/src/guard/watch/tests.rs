@@ -2,7 +2,7 @@ use bytes::Bytes;
 use portcullis_core::caller::Caller;
 use portcullis_core::guard::Guard as _;
 use portcullis_core::version::Version;
-use portcullis_core::wire::Limits;
+use portcullis_core::wire::{Known, Limits};
 use serde_json::json;
 
 use super::*;
@@ -278,4 +278,48 @@ fn a_list_too_long_to_be_remembered_is_filtered_all_the_same() {
         assert!(text.contains(r#""name":"pay""#) && !text.contains("read-note"));
     }
     assert_eq!(looks(&guard) - before, 4, "each time anew");
+}
+
+/// The list of tools in `reply` has come before.
+fn known_tools(reply: &str) -> Known {
+    let message = Message::read(Bytes::from(reply.to_owned()), Direction::ToClient, &Limits::default()).unwrap();
+    Known::of(message.result_member("tools").unwrap()).unwrap()
+}
+
+#[test]
+fn what_is_left_of_a_list_that_came_before_is_made_once_for_all_who_see_the_same_of_it() {
+    let policies = r#"permit (principal == Mcp::Caller::"bob", action in Mcp::Action::"tools/call", resource) when { context.name == "pay" };
+        permit (principal, action in Mcp::Action::"tools/call", resource) when { context.tool has readOnly && context.tool.readOnly };
+        forbid (principal == Mcp::Caller::"bob", action in Mcp::Action::"tools/call", resource) when { context.tool has readOnly && context.tool.readOnly };"#;
+    let guard = guard(policies);
+    let shown = |caller: &str, known: &Known, reply: &str| {
+        let listing = with_context(&call(json!({"method": "tools/list"})), |context| {
+            context.caller = Arc::new(Caller { name: caller.to_owned(), ..Caller::anonymous() });
+        });
+        let reply = Bytes::from(reply.to_owned());
+        let known = std::slice::from_ref(known);
+        let message = Message::read_knowing(reply, Direction::ToClient, &Limits::default(), known).unwrap();
+        let anew = crate::testing::guard(policies).watch(&listing).unwrap().see(&message);
+        match (guard.watch(&listing).unwrap().see(&message), anew) {
+            (Sight::Replace(shown, found), Sight::Replace(anew, found_anew)) => {
+                assert_eq!((shown.bytes(), found), (anew.bytes(), found_anew));
+                shown
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let tools = known_tools(TOOL_LIST);
+    let again = TOOL_LIST.replace(r#""id":1"#, r#""id":22"#).replace(r#"]}}"#, r#"],"nextCursor":"c"}}"#);
+    let left = |message: &Message| message.known_result_member("tools").cloned();
+    assert!(left(&shown("eve", &tools, TOOL_LIST)).is_none(), "made");
+    let for_eve = left(&shown("eve", &tools, &again)).unwrap();
+    assert!(left(&shown("ann", &tools, &again)).unwrap().is(&for_eve), "she sees the same");
+    // Another caller, who sees something else of it.
+    assert!(left(&shown("bob", &tools, TOOL_LIST)).is_none());
+    let for_bob = left(&shown("bob", &tools, &again)).unwrap();
+    assert_eq!(for_bob.text(), r#"[{"name":"pay"}]"#);
+    // Another list, of which the same places are seen.
+    let other = TOOL_LIST.replace("read-note", "other");
+    assert!(left(&shown("eve", &known_tools(&other), &other)).is_none());
+    assert!(left(&shown("eve", &known_tools(TOOL_LIST), TOOL_LIST)).is_none(), "known anew after it was forgotten");
 }
