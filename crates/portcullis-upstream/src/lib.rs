@@ -7,6 +7,7 @@ mod account; // on whose account something goes
 mod answers; // one response to one request
 pub mod breaker; // a server that keeps failing is left alone
 pub mod bulkhead; // a slow server holds no more than its share
+mod departure; // whether a call may have left
 mod door; // opening connections: TLS, Unix sockets, time limits
 pub mod fallback; // several ways to one server
 pub mod health; // how every server is

@@ -17,6 +17,7 @@ use portcullis_core::wire::{JsonKind, Kind, Message, View};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+use crate::departure::apart;
 use crate::probe::Served;
 use crate::settings::EraSetting;
 
@@ -216,7 +217,7 @@ impl Standing {
             let detail = format!("the server did not answer our own questions within {:?}", self.patience);
             Err(Fault::new(FaultKind::TimedOut, detail))
         };
-        let answered = tokio::time::timeout(self.patience, self.unless_closing(contact())).await;
+        let answered = tokio::time::timeout(self.patience, self.unless_closing(apart(contact()))).await;
         let outcome = answered.unwrap_or_else(|_| late()).map(|catalogue| self.listed(catalogue.asked_at(asked)));
         *latest = (number, outcome.clone());
         self.ended.store(number, Ordering::Release);

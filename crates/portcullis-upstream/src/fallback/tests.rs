@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::*;
 use crate::answers::one;
 use crate::health::{HealthBoard, Terms};
-use crate::settings::{BreakerSettings, HealthSettings, ToolBreakerSettings, ToolOrder};
+use crate::lazy::Lazy;
+use crate::settings::{BreakerSettings, HealthSettings, LazySettings, ToolBreakerSettings, ToolOrder};
 use crate::testing::scripted::{Act, Scripted};
 use crate::testing::{Facts, Fake, all, legacy, modern, modern_call, said, text};
 
@@ -245,6 +246,42 @@ async fn the_deadline_is_for_the_whole_chain() {
     assert!(!fault.never_left && slow.heard().is_empty(), "no time was left for another way");
 }
 
+/// What has left and could not go elsewhere is the transport's to end: a long call is no failure to find a way.
+#[tokio::test(start_paused = true)]
+async fn the_deadline_ends_no_call_that_is_under_way_and_could_not_go_elsewhere() {
+    let settings = |repeat| FallbackSettings { deadline_ms: 700, repeat, ..FallbackSettings::default() };
+    let long = || Act::Late(Duration::from_secs(60));
+    // Not repeatable, on any way; repeatable, on the last; in a session, on its own.
+    for (repeat, first, second) in
+        [(Repeat::Never, long(), Act::Answers), (Repeat::Idempotent, Act::Fails(FaultKind::Died), long())]
+    {
+        let ways = vec![scripted("http", [first]).1, scripted("stdio", [second]).1];
+        let begun = Instant::now();
+        let answer = outcome(&over(ways, &settings(repeat)), call(true)).await.0;
+        assert!(answer.unwrap().contains("result"));
+        assert_eq!(begun.elapsed(), Duration::from_secs(60), "{repeat:?}");
+    }
+    let (_, way) = scripted("http", [Act::Answers, long()]);
+    let (_, other) = scripted("stdio", []);
+    let fallback = over(vec![way, other], &settings(Repeat::Never));
+    fallback.send(legacy(1).say(INITIALIZE)).await.unwrap();
+    let ask = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}"#;
+    assert!(outcome(&fallback, legacy(1).say(ask)).await.0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_ends_what_has_not_left_and_what_could_go_elsewhere() {
+    for (act, read_only) in [(Act::Connects, false), (Act::Connects, true), (Act::Hangs, true)] {
+        let (_, stuck) = scripted("http", [act]);
+        let (untried, other) = scripted("stdio", []);
+        let settings = FallbackSettings { deadline_ms: 700, ..idempotent() };
+        let begun = Instant::now();
+        let fault = outcome(&over(vec![stuck, other], &settings), call(read_only)).await.0.unwrap_err();
+        assert_eq!((fault.kind, untried.sent()), (FaultKind::TimedOut, 0));
+        assert_eq!(begun.elapsed(), Duration::from_millis(700));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_legacy_session_stays_on_the_way_that_opened_it() {
     let (first, second) = (named("first"), named("second"));
@@ -287,6 +324,41 @@ async fn a_session_whose_server_cannot_be_reached_is_lost_at_once_and_begins_ane
     assert_eq!((lost.kind, lost.never_left), (FaultKind::SessionLost, true));
     by(&fallback, legacy(1).say(INITIALIZE)).await;
     assert_eq!(by(&fallback, ask()).await, "second");
+}
+
+/// What carried a session has ended: nothing of it is left there, so nobody need find out that the way is shut.
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_transport_died_is_opened_by_the_next_call_over_the_first_that_works() {
+    let answers = |call: &Call, name: &str| match call.message().and_then(Message::id).map(|id| id.raw().to_owned()) {
+        Some(id) => Ok(one(said(&format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{"by":"{name}","protocolVersion":"2025-11-25","capabilities":{{}}}}}}"#
+        )))),
+        None => Ok(accepted()),
+    };
+    let server = |name: &'static str| Fake::new(Ok(Catalogue::default()), move |call| answers(call, name));
+    let died = Arc::new(Mutex::new(false));
+    let shared = Arc::clone(&died);
+    let child = Fake::new(Ok(Catalogue::default()), move |call| match (*shared.lock().unwrap(), opens(call)) {
+        (false, _) => answers(call, "child"),
+        (true, true) => Err(Fault::new(FaultKind::Died, "it does not start again")),
+        (true, false) => Err(Fault::before_sending(FaultKind::SessionLost, "it has ended")),
+    });
+    let (next, last) = (server("next"), server("last"));
+    let ways = vec![way("stdio", child.clone()), way("http", next.clone()), way("websocket", last.clone())];
+    let fallback = over(ways, &FallbackSettings::default());
+    let lazy = Lazy::new(fallback, &LazySettings::default(), Limits::default()).unwrap();
+    let say = async |text: &str| text_of(all(lazy.send(legacy(1).say(text)).await.unwrap()).await);
+    say(INITIALIZE).await;
+    let ask = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}"#;
+    assert!(say(ask).await.contains("child"));
+    *died.lock().unwrap() = true;
+    assert!(say(ask).await.contains("next"), "what had not left goes again");
+    assert!(say(ask).await.contains("next") && last.heard().is_empty());
+    assert_eq!(next.heard().iter().filter(|heard| *heard == "initialize").count(), 1);
+}
+
+fn text_of(items: Vec<Result<portcullis_core::upstream::Arrived, Fault>>) -> String {
+    items.first().map(text).unwrap_or_default()
 }
 
 /// One failure is for the client to see; a way that is shut is left, and the session begins anew on another.

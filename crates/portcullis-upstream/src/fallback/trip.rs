@@ -1,5 +1,6 @@
 //! One call from way to way: what was tried, whether it may have arrived, and whether it may go on.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -10,6 +11,7 @@ use portcullis_core::upstream::{Arrivals, Arrived, Media, Reply, Upstream};
 use tokio::time::Instant;
 
 use super::{Inner, Way, nowhere};
+use crate::departure::Departure;
 use crate::replicas::Busy;
 
 pub(super) struct Trip<'a> {
@@ -40,15 +42,15 @@ impl<'a> Trip<'a> {
     /// Tries one way after the other until an answer begins. Says on which.
     pub(super) async fn go(mut self) -> Result<(usize, Reply), Fault> {
         let inner = self.inner;
-        for at in Arc::clone(&self.order).iter().copied() {
+        let order = Arc::clone(&self.order);
+        for (place, at) in order.iter().copied().enumerate() {
             let Some(way) = inner.ways.get(at) else { continue };
             let begun = Instant::now();
             if self.told.is_some() && begun >= self.deadline {
                 break;
             }
             let busy = inner.busy(at);
-            let answer = tokio::time::timeout_at(self.deadline, self.attempt(way)).await;
-            let fault = match answer.unwrap_or_else(|_| Err(self.late())) {
+            let fault = match self.attempt(way, place + 1 == order.len()).await {
                 Ok(reply) => return Ok((at, self.answered(way, begun, busy, reply))),
                 Err(fault) => fault,
             };
@@ -60,8 +62,19 @@ impl<'a> Trip<'a> {
         Err(Fault { attempts: some(self.attempts), ..told })
     }
 
+    /// Waits until the deadline of the chain, and beyond it for what is under way and could not go elsewhere: that is the transport's to end.
+    async fn attempt(&self, way: &Way, last: bool) -> Result<Reply, Fault> {
+        let departure = Departure::of_attempt();
+        let mut sending = pin!(Arc::clone(&departure).watch(self.send(way)));
+        match tokio::time::timeout_at(self.deadline, sending.as_mut()).await {
+            Ok(outcome) => outcome,
+            Err(_) if departure.may_have_left() && (last || !self.repeatable) => sending.await,
+            Err(_) => Err(self.late()),
+        }
+    }
+
     /// What may be repeated waits for more than the beginning: once anything was passed on, it is too late for another way.
-    async fn attempt(&self, way: &Way) -> Result<Reply, Fault> {
+    async fn send(&self, way: &Way) -> Result<Reply, Fault> {
         let reply = way.breaker.send(self.cleared.again()).await?;
         if self.repeatable { begun(reply).await } else { Ok(reply) }
     }

@@ -21,6 +21,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::time::Instant;
 use tower_service::Service;
 
+use crate::departure::leaves;
 use crate::door::{Door, Stream};
 
 /// Idle connections kept for the next call, of each runtime. 64: as many calls as a small gateway has at once.
@@ -180,6 +181,7 @@ impl Line {
     }
 
     async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, LineError> {
+        leaves();
         let mut answer = pin!(self.sender.try_send_request(request));
         let mut ended = false;
         poll_fn(|cx| {

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::notes::Notes;
 use crate::account::Account;
+use crate::departure::leaves;
 
 /// Messages waiting to be written. 8: a pipe holds more small ones than that, and eight of the largest are still bearable.
 const UNWRITTEN: usize = 8;
@@ -153,13 +154,18 @@ impl Running {
     /// Gives a message to the server. A fault of the queue means that the server never got any of it.
     pub(super) async fn say(&self, account: Account<'_>, message: Bytes) -> Result<(), Fault> {
         if let Some(post) = &self.post {
+            leaves();
             let (post, account) = (Arc::clone(post), account.keep());
             // Goes on when nobody waits for it: half a message is no message, and its answer may be here already.
             let posted = tokio::spawn(async move { post.post(account.lend(), message).await });
             return posted.await.unwrap_or_else(|error| Err(Fault::new(FaultKind::Died, error.to_string())));
         }
-        match tokio::time::timeout(WRITE_PATIENCE, self.input.send(message)).await {
-            Ok(Ok(())) => Ok(()),
+        match tokio::time::timeout(WRITE_PATIENCE, self.input.reserve()).await {
+            Ok(Ok(place)) => {
+                leaves();
+                place.send(message);
+                Ok(())
+            }
             Ok(Err(_)) => Err(Fault::before_sending(FaultKind::Died, "the server is gone")),
             Err(_) => Err(Fault::before_sending(FaultKind::Overloaded, "the server does not read its input")),
         }

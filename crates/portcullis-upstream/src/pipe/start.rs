@@ -12,6 +12,7 @@ use super::notes::Watcher;
 use super::running::{self, Beginning, Router, Running};
 use super::{ALL_GONE, PipeUpstream, Source};
 use crate::account::Account;
+use crate::departure::apart;
 
 /// How long a call waits for a pipe that may not be opened yet. 2 s: shorter waits are not worth a fault, longer ones are worth an answer.
 const WORTH_WAITING: Duration = Duration::from_secs(2);
@@ -52,7 +53,7 @@ impl<S: Source> PipeUpstream<S> {
             None => {}
         }
         let place = self.place().await?;
-        let raw = self.standing.unless_closing(self.source.open(account)).await?;
+        let raw = self.standing.unless_closing(apart(self.source.open(account))).await?;
         let (input, messages) = running::queue();
         let router = Arc::new(router(input.clone()));
         let (me, started) = (Weak::clone(&self.me), Instant::now());

@@ -20,8 +20,9 @@ pub struct FallbackSettings {
     /// Which calls go to the next transport although they may have reached the server. Default `never`: whether a tool may be carried out twice is
     /// only known from what the server says of it.
     pub repeat: Repeat,
-    /// Milliseconds from a call's arrival until its answer has begun, over all transports together. Default 330 000: as long as one transport may
-    /// take (`first_byte_timeout_ms`), and time to fail to reach three others before it.
+    /// Milliseconds in which a call finds its way: choosing, connecting, and whatever is tried and fails, over all transports together. Once a transport
+    /// carries a call that could not go elsewhere any more, its own times count (`first_byte_timeout_ms` and the others). Default 330 000: what may be
+    /// repeated can wait for one transport as long as that may take (`first_byte_timeout_ms`), and has time to fail to reach three others before it.
     pub deadline_ms: u64,
     /// Whether the transports that a client names in `MCP-Transport-Preference` are tried first; an order of `tools` stays as it is. Default false:
     /// how servers are reached is the operator's business, and whoever knows which way is the weakest would ask for it.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -14,6 +15,8 @@ use portcullis_core::upstream::{Arrived, Media, Pending, Reply, Upstream};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Direction, Limits, Message};
 use tokio::sync::oneshot;
+
+use crate::departure::leaves;
 
 /// What one call meets.
 #[derive(Debug)]
@@ -28,7 +31,12 @@ pub(crate) enum Act {
     Stops {
         resumable: bool,
     },
+    /// It has left, and that is all.
     Hangs,
+    /// It never gets as far as leaving.
+    Connects,
+    /// It has left, and the answer begins after so long.
+    Late(Duration),
     /// The reply begins, and ends when the test says so.
     Waits(oneshot::Receiver<()>),
     /// The server asks its client something, and answers when the test says so.
@@ -94,8 +102,12 @@ impl Upstream for Scripted {
                     said(ANSWER)
                 })
             };
-            let items = match self.act() {
-                Act::Hangs => std::future::pending().await,
+            let act = self.act();
+            if !matches!(act, Act::Connects) {
+                leaves();
+            }
+            let items = match act {
+                Act::Connects | Act::Hangs => std::future::pending().await,
                 Act::Fails(kind) => return Err(fault(kind)),
                 Act::Waits(signal) => {
                     return Ok(Reply::new(Media::Json, later(signal).boxed()));
@@ -104,6 +116,10 @@ impl Upstream for Scripted {
                     let first = futures_util::stream::iter([said(QUESTION)]);
                     let arrivals = first.chain(later(signal)).boxed();
                     return Ok(Reply::new(Media::EventStream, arrivals));
+                }
+                Act::Late(time) => {
+                    tokio::time::sleep(time).await;
+                    vec![said(ANSWER)]
                 }
                 Act::Answers => vec![said(ANSWER)],
                 Act::SaysNo => vec![said(NO)],
