@@ -13,6 +13,7 @@
 //! let _ = portcullis_core::gate::Inspected::of(&message, None, None);
 //! ```
 
+mod cleared; // what a seal lets be done with what it seals
 mod inspected;
 
 use std::fmt;
@@ -168,21 +169,6 @@ fn is_the_same(message: &Message, shown: &Message) -> bool {
         && message.direction() == shown.direction()
         && message.method() == shown.method()
         && (is_request || message.id() == shown.id())
-}
-
-impl Cleared {
-    /// What was cleared. Read-only: the bytes that were judged are the bytes that are sent.
-    #[must_use]
-    pub const fn call(&self) -> &Call {
-        &self.call
-    }
-
-    /// The same once more, for upstreams that wrap upstreams. To be sent only where that is safe: the first provably never left, or what
-    /// it asks for may be repeated.
-    #[must_use]
-    pub fn again(&self) -> Self {
-        Self { call: self.call.clone() }
-    }
 }
 
 /// The clients' words for what one server says, where several servers share an endpoint. It renames; it does not judge, and it sees only

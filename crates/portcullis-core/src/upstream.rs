@@ -5,7 +5,7 @@ mod wrapper;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -60,8 +60,21 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     /// Ends the upstream side of a legacy session whose client is gone without a `DELETE` (expiry). Idempotent.
     fn forget(&self, session: SessionKey) -> Pending<'_, ()>;
 
+    /// Whom to tell of legacy sessions that are opened anew behind their client's back. Only upstreams that do that tell anybody, and they tell the
+    /// first who asked.
+    fn tell_renewals_to(&self, _listener: Weak<dyn Renewals>) {}
+
     /// Stops: no new work, children ended and reaped, upstream sessions closed. Idempotent.
     fn shut_down(&self) -> Pending<'_, ()>;
+}
+
+/// Whoever knows what a session has asked of a server to go on doing, such as telling of changes: a server that lost the session has forgotten it.
+pub trait Renewals: Send + Sync + fmt::Debug {
+    /// Whether the session waits for something that this server said it would tell.
+    fn awaits(&self, session: SessionKey, server: &str) -> bool;
+
+    /// The server lost the session, and it was opened anew. Returns at once; what lasts is asked for again meanwhile.
+    fn renewed(self: Arc<Self>, session: SessionKey, server: &str);
 }
 
 /// How the server answered.

@@ -55,6 +55,9 @@ pub(crate) async fn forward(gateway: &Arc<Gateway>, read: Read) -> Result<Forwar
         let intent = record::intent(gateway, &plan, &call);
         return Err(refuse(gateway, intent, denial.into(), asked));
     }
+    if let Some(session) = &session {
+        session.proves(&call, until);
+    }
     let Judgement { verdict, policies, mut findings } = match &session {
         Some(session) => session.judge(&plan.gate, &mut call).await,
         None => plan.gate.judge(call.clone()),

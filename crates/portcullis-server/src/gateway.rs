@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
@@ -115,7 +115,7 @@ impl Gateway {
         let tls = settings.tls.as_ref().map(Tls::new).transpose().map_err(SetupError)?;
         let sealer = Sealer::new().ok_or_else(|| SetupError("the operating system has no entropy".to_owned()))?;
         let draining = Signal::default();
-        Ok(Arc::new(Self {
+        let gateway = Arc::new(Self {
             limits: settings.limits.reader(),
             endpoints,
             held: Arc::default(),
@@ -134,7 +134,12 @@ impl Gateway {
             ledger,
             clock,
             settings,
-        }))
+        });
+        for server in gateway.endpoints.servers() {
+            let listener: Weak<Self> = Arc::downgrade(&gateway);
+            server.upstream.tell_renewals_to(listener);
+        }
+        Ok(gateway)
     }
 
     /// Swaps the plan of every endpoint. Every message from now on is judged by the new one, in old sessions too.

@@ -247,6 +247,9 @@ impl Journey {
                 None => drop(opening),
             }
         }
+        if let Some(session) = self.baggage.session.as_ref().filter(|_| message.kind() == Kind::Result) {
+            session.agreed(self.baggage.place.at, self.inspector.call(), self.baggage.until);
+        }
         if self.gateway.ledger.keeps_content()
             && let (Some(outcome), Some(result)) = (self.entry.outcome(), message.result().or_else(|| message.error()))
         {

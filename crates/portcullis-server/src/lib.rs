@@ -34,6 +34,7 @@ mod proxy_protocol; // what a load balancer says in front of a connection
 mod random; // the only source of randomness
 mod read; // bytes -> Call: strict reader, era, mirrored headers, session
 mod record; // what goes into the record
+mod renewal; // what is asked again of a server that lost a session
 mod seal; // authenticated encryption of session and event ids
 mod session; // legacy sessions
 mod settings; // what the operator may set

@@ -67,6 +67,8 @@ pub(crate) struct Merged {
     /// For answers, and for the beginning of subscriptions; streams stand as long as they like.
     deadline: Option<Pin<Box<Sleep>>>,
     stands_for: Option<Duration>,
+    /// What we have to say ourselves, on the stream that the servers of a session speak on.
+    news: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
     stop: CancellationToken,
     opening: Option<Opening>,
     _in_flight: Option<InFlight>,
@@ -92,6 +94,7 @@ impl Merged {
         let (standing, subscribes) = (asked.is_standing(), asked.id.is_some() && asked.is_standing());
         let deadline = endpoint.merging.as_ref().map(|merging| merging.deadline).filter(|_| asked.id.is_some());
         let streams = asked.id.is_none();
+        let news = first.session.clone().filter(|_| streams).map(|session| Box::pin(session.news()) as _);
         let stop = if standing { gateway.standing.load().as_ref().clone() } else { gateway.overdue.token().clone() };
         Some(Self {
             version: first.call.context.version,
@@ -108,6 +111,7 @@ impl Merged {
             last: 0,
             ready: VecDeque::new(),
             deadline: deadline.map(|at_most| Box::pin(tokio::time::sleep(at_most))),
+            news,
             stop,
             opening,
             _in_flight: in_flight,
@@ -141,11 +145,22 @@ impl Merged {
             if let Some(message) = self.poll_legs(cx) {
                 return Poll::Ready(Some(message));
             }
+            if self.poll_news(cx) {
+                continue;
+            }
             if self.legs.iter().any(|leg| leg.outcome().is_none()) {
                 return Poll::Pending;
             }
             self.conclude();
         }
+    }
+
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some(news), Some(session)) = (&mut self.news, &self.session) else { return false };
+        let Poll::Ready(data) = news.as_mut().poll(cx) else { return false };
+        self.news = Some(Box::pin(Arc::clone(session).news()));
+        self.ready.push_back(Inspected::logged("warning", &data));
+        true
     }
 
     /// Waits for every server's acknowledgement, if the client subscribes, and makes one of them.

@@ -1,5 +1,7 @@
 //! Legacy sessions: random, sealed towards the client, bound to the caller that opened them, capped per caller and in total.
 
+pub(crate) mod awaited;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,6 +20,7 @@ use portcullis_core::version::Version;
 use portcullis_core::wire::{Id, Message};
 use smallvec::SmallVec;
 
+use self::awaited::Awaited;
 use crate::answer::gateway_denial;
 use crate::desk::Desk;
 use crate::identify::Account;
@@ -40,9 +43,9 @@ pub(crate) struct Session {
     pub(crate) hash: Arc<str>,
     /// The sealed id the client holds.
     pub(crate) sealed: String,
-    owner: Arc<Account>,
+    pub(crate) owner: Arc<Account>,
     /// Where it was opened; elsewhere it is unknown.
-    home: Home,
+    pub(crate) home: Home,
     /// Set when the `initialize` result passes.
     version: OnceLock<Version>,
     /// What the client declared in `initialize`; holds for the session.
@@ -56,6 +59,8 @@ pub(crate) struct Session {
     open_streams: AtomicUsize,
     /// The client set a level at which warnings are heard.
     warns: AtomicBool,
+    /// What it asked of servers that lasts. Most ask for nothing.
+    awaited: OnceLock<Box<Awaited>>,
     /// Held by the message that is being judged, where the order of judgements matters. Waiting for it stops no thread.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -358,6 +363,7 @@ impl Sessions {
             last_used: AtomicU64::new(now.0),
             open_streams: AtomicUsize::new(0),
             warns: AtomicBool::new(false),
+            awaited: OnceLock::new(),
             turn: tokio::sync::Mutex::const_new(()),
             state: Mutex::default(),
         });
@@ -384,6 +390,11 @@ impl Sessions {
         let session = session.filter(|session| *session.home.path == *path).ok_or(Violation::SessionUnknown)?;
         session.touch(now);
         Ok(session)
+    }
+
+    /// The live session of a key, for what goes on by itself.
+    pub(crate) fn known(&self, key: SessionKey) -> Option<Arc<Session>> {
+        self.shard(key)?.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 
     /// Ends a session. `false` when it had ended before.

@@ -10,7 +10,7 @@ pub(crate) mod sockets;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -26,7 +26,7 @@ use portcullis_core::guard::{About, Decision, Guard, Phase};
 use portcullis_core::ledger::{Ledger, Record, Unwritable};
 use portcullis_core::own::hex;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, Manner};
-use portcullis_core::upstream::{Arrived, Media, Pending, Reply, Upstream};
+use portcullis_core::upstream::{Arrived, Media, Pending, Renewals, Reply, Upstream};
 use portcullis_core::version::Era;
 use portcullis_core::wire::{Direction, Id, Limits, Message};
 use sha2::{Digest, Sha256};
@@ -60,6 +60,8 @@ pub(crate) struct CannedUpstream {
     pub(crate) forgotten: Mutex<Vec<SessionKey>>,
     pub(crate) observed: Mutex<Vec<Bytes>>,
     pub(crate) refreshes: AtomicUsize,
+    /// Who wants to know of sessions that were opened anew.
+    pub(crate) listener: Mutex<Option<Weak<dyn Renewals>>>,
 }
 
 impl std::fmt::Debug for CannedUpstream {
@@ -85,6 +87,7 @@ impl CannedUpstream {
             forgotten: Mutex::default(),
             observed: Mutex::default(),
             refreshes: AtomicUsize::new(0),
+            listener: Mutex::default(),
         })
     }
 
@@ -126,6 +129,10 @@ impl Upstream for CannedUpstream {
     fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
         self.forgotten.lock().unwrap().push(session);
         Box::pin(async {})
+    }
+
+    fn tell_renewals_to(&self, listener: Weak<dyn Renewals>) {
+        *self.listener.lock().unwrap() = Some(listener);
     }
 
     fn shut_down(&self) -> Pending<'_, ()> {

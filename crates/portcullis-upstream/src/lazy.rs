@@ -5,15 +5,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use portcullis_core::call::{Call, SessionKey, Subject};
 use portcullis_core::catalogue::Hello;
 use portcullis_core::gate::Cleared;
 use portcullis_core::refusal::{Fault, FaultKind};
-use portcullis_core::upstream::{self, Media, Pending, Reply, Upstream};
+use portcullis_core::upstream::{self, Media, Pending, Renewals, Reply, Upstream};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Id, Kind, Limits, Message};
 use tokio::time::Instant;
@@ -22,9 +21,11 @@ use crate::answers::{accepted, at_hand, one};
 use crate::settings::{LazySettings, SettingsError};
 use crate::standing::{opens, shutting_down};
 
+mod listening; // what the server says by itself
 mod session; // one client session, opened or not
 mod words; // what a server is not asked for
 
+use self::listening::Listening;
 use self::session::{Opened, Session, Stage};
 
 /// Client sessions with one server. 131,072: the listener's own cap is far lower; this one only keeps a mistake there from growing memory.
@@ -57,6 +58,7 @@ struct Inner {
     unanswered: Mutex<Option<(Instant, Fault)>>,
     /// The server is being asked what it offers.
     reading: AtomicBool,
+    renewals: OnceLock<Weak<dyn Renewals>>,
 }
 
 impl Lazy {
@@ -79,6 +81,7 @@ impl Lazy {
             hopeful: Mutex::default(),
             unanswered: Mutex::default(),
             reading: AtomicBool::new(false),
+            renewals: OnceLock::new(),
         };
         Ok(Arc::new(Self { inner: Arc::new(inner) }))
     }
@@ -108,6 +111,10 @@ impl upstream::Wrapper for Lazy {
         })
     }
 
+    fn tell_renewals_to(&self, listener: Weak<dyn Renewals>) {
+        let _told_already = self.inner.renewals.set(listener);
+    }
+
     fn shut_down(&self) -> Pending<'_, ()> {
         let sessions = std::mem::take(&mut *self.inner.sessions());
         for session in sessions.into_values() {
@@ -127,14 +134,14 @@ impl Inner {
         let Some(session) = known else { return self.upstream.send(cleared).await };
         match &cleared.call().subject {
             Subject::Close => self.close(key, &session, cleared).await,
-            Subject::Stream { last_event_id, .. } if session.is_untouched() => match last_event_id {
-                None => Ok(self.stand_by(&session, cleared)),
-                Some(_) => {
-                    let why = "nothing to resume in a session that the server was not told of";
-                    Err(Fault::before_sending(FaultKind::NoStream, why))
-                }
-            },
-            Subject::Stream { .. } => self.converse(&session, cleared).await,
+            Subject::Stream { request: Some(_), .. } | Subject::Stream { last_event_id: Some(_), .. }
+                if session.is_untouched() =>
+            {
+                let why = "nothing to resume in a session that the server was not told of";
+                Err(Fault::before_sending(FaultKind::NoStream, why))
+            }
+            Subject::Stream { request: Some(_), .. } => self.converse(&session, cleared).await,
+            Subject::Stream { .. } => self.listen(&session, cleared).await,
             Subject::Message(message) => match self.without_server(&session, &cleared, message) {
                 Some(reply) => Ok(reply),
                 None if message.method() == Some("notifications/initialized") && fits(message) => {
@@ -236,10 +243,14 @@ impl Inner {
     /// The answer to what a server need not be bothered with while its session is not open.
     fn without_server(&self, session: &Session, cleared: &Cleared, message: &Message) -> Option<Reply> {
         let level = message.method() == Some("logging/setLevel") && words::is_level(message) && fits(message);
+        // Before the look at the session: whoever opens it from now on says it.
         if level {
-            session.prefer(cleared.again());
+            session.prefer(Some(cleared.again()));
         }
         if !session.is_untouched() {
+            if level {
+                session.prefer(None);
+            }
             return None;
         }
         match (message.kind(), message.method(), message.id()) {
@@ -286,23 +297,24 @@ impl Inner {
         }
     }
 
-    /// The standing stream of a session that is not open: silent until it is, then the server's. It does not open the session, because every
-    /// client asks for this stream at once, and a server that was told nothing has nothing to say.
-    fn stand_by(&self, session: &Session, cleared: Cleared) -> Reply {
-        let (upstream, opening) = (Arc::clone(&self.upstream), session.until_open());
-        let stream = async move {
-            if !opening.await {
-                return futures_util::stream::empty().boxed();
-            }
-            match upstream.send(cleared).await {
-                Ok(reply) => reply.arrivals,
-                // The client is past the point where it could be told so by a status; a stream that ends tells it the same.
-                Err(fault) if fault.kind == FaultKind::NoStream => futures_util::stream::empty().boxed(),
-                Err(fault) => one_fault(fault),
-            }
-        };
-        let arrivals = futures_util::stream::once(stream).flatten().boxed();
-        Reply::new(Media::EventStream, arrivals)
+    /// The standing stream. It does not open the session, because every client asks for this stream at once, and a server that was told nothing has
+    /// nothing to say: until then it is silent.
+    async fn listen(self: &Arc<Self>, session: &Arc<Session>, cleared: Cleared) -> Result<Reply, Fault> {
+        let listening = Listening::new(self, session, cleared.again());
+        if session.is_untouched() {
+            return Ok(Reply::new(Media::EventStream, listening.arrivals()));
+        }
+        let reply = self.converse(session, cleared).await?;
+        Ok(Reply { arrivals: listening.to(reply.arrivals).arrivals(), ..reply })
+    }
+
+    fn listener(&self) -> Option<Arc<dyn Renewals>> {
+        self.renewals.get()?.upgrade()
+    }
+
+    /// Whether a client waits for something that the server said it would tell.
+    fn is_awaited(&self, session: &Session) -> bool {
+        self.listener().is_some_and(|listener| listener.awaits(session.key(), self.upstream.name()))
     }
 
     /// Has the server asked what it offers, unless that is under way.
@@ -337,10 +349,6 @@ fn fits(message: &Message) -> bool {
 /// What kept a session from being opened, to who wanted to say something in it.
 fn unsent(fault: Fault) -> Fault {
     Fault { never_left: true, ..fault }
-}
-
-fn one_fault(fault: Fault) -> upstream::Arrivals {
-    futures_util::stream::once(std::future::ready(Err(fault))).boxed()
 }
 
 /// Whether a server that may have carried this out may be asked for it once more. Of a tool it says so itself: whoever lies there doubles its own work.

@@ -1,9 +1,9 @@
 //! Upstreams around another one: each says what it does differently, and everything else is the other's.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use super::{Pending, Reply, Upstream};
+use super::{Pending, Renewals, Reply, Upstream};
 use crate::call::SessionKey;
 use crate::catalogue::Catalogue;
 use crate::gate::Cleared;
@@ -32,6 +32,11 @@ pub trait Wrapper: Send + Sync + fmt::Debug {
     /// See [`Upstream::forget`].
     fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
         self.inner().forget(session)
+    }
+
+    /// See [`Upstream::tell_renewals_to`].
+    fn tell_renewals_to(&self, listener: Weak<dyn Renewals>) {
+        self.inner().tell_renewals_to(listener);
     }
 
     /// See [`Upstream::shut_down`].
@@ -71,6 +76,10 @@ impl<W: Wrapper> Upstream for W {
 
     fn forget(&self, session: SessionKey) -> Pending<'_, ()> {
         Wrapper::forget(self, session)
+    }
+
+    fn tell_renewals_to(&self, listener: Weak<dyn Renewals>) {
+        Wrapper::tell_renewals_to(self, listener);
     }
 
     fn shut_down(&self) -> Pending<'_, ()> {

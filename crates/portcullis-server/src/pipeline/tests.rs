@@ -7,6 +7,7 @@ mod legacy;
 mod merged;
 mod modern;
 mod proofs;
+mod renewal;
 mod sessions;
 mod streams;
 mod tokens;

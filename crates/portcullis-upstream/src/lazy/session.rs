@@ -44,7 +44,8 @@ pub(super) struct Session {
     ended: AtomicU64,
 }
 
-/// What the client said that a server has to hear first. Three messages at most.
+/// What the client said that a server has to hear first. Three messages at most; the level only until the server has heard it, as it is from then on
+/// one of the things that are asked for again when a session was lost.
 #[derive(Debug)]
 struct Kept {
     initialize: Cleared,
@@ -77,7 +78,11 @@ impl Session {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stage(&self) -> Stage {
+    pub(super) const fn key(&self) -> SessionKey {
+        self.key
+    }
+
+    pub(super) fn stage(&self) -> Stage {
         *self.stage.borrow()
     }
 
@@ -86,9 +91,9 @@ impl Session {
         self.stage() == Stage::Unopened && self.line.try_lock().is_ok()
     }
 
-    /// The level of log messages that the client wants, in this session with the server and in those after it.
-    pub(super) fn prefer(&self, level: Cleared) {
-        self.kept().level = Some(level);
+    /// The level of log messages that the client wants and the server is still to hear of.
+    pub(super) fn prefer(&self, level: Option<Cleared>) {
+        self.kept().level = level;
     }
 
     /// Ends it here. Says how far it had come; an opening under way is undone by who opens.
@@ -107,13 +112,15 @@ impl Session {
         });
     }
 
-    /// Whether it was opened, once that is decided.
-    pub(super) fn until_open(&self) -> impl Future<Output = bool> + Send + 'static {
-        let mut stage = self.stage.subscribe();
-        async move {
-            let decided = stage.wait_for(|stage| *stage != Stage::Unopened).await;
-            decided.is_ok_and(|stage| *stage != Stage::Gone)
-        }
+    /// Until it is open or over.
+    pub(super) async fn until_not_unopened(&self) {
+        // The sender is ours: there is no end to wait for in vain.
+        let _ = self.stage.subscribe().wait_for(|stage| *stage != Stage::Unopened).await;
+    }
+
+    /// Until it is lost, opened anew or over.
+    pub(super) async fn until_not(&self, generation: u64) {
+        let _ = self.stage.subscribe().wait_for(|stage| *stage != Stage::Open(generation)).await;
     }
 
     /// Opens it, unless it is open. Those who come while someone opens it get the same outcome.
@@ -161,6 +168,9 @@ impl Session {
         if !lazy.upstream.catalogue().is_read() {
             lazy.read_anew();
         }
+        if let Some(listener) = lazy.listener().filter(|_| generation > 1) {
+            listener.renewed(self.key, lazy.upstream.name());
+        }
         Ok(Opened { generation, answer: Some(answer) })
     }
 
@@ -180,10 +190,11 @@ impl Session {
             line.told = true;
         }
         let level = self.kept().level.as_ref().map(Cleared::again);
-        if let Some(level) = level
-            && let Err(fault) = answer_of(upstream.send(level).await?).await
-        {
-            tracing::info!(server = %upstream.name(), %fault, "the server did not take the level for log messages");
+        if let Some(level) = level {
+            if let Err(fault) = answer_of(upstream.send(level).await?).await {
+                tracing::info!(server = %upstream.name(), %fault, "the server did not take the level for log messages");
+            }
+            self.prefer(None);
         }
         Ok(answer)
     }

@@ -12,6 +12,8 @@ use portcullis_core::upstream::{Reply, Upstream};
 use portcullis_core::wire::Limits;
 use tokio::io::AsyncWriteExt;
 
+mod listening;
+
 use super::{ASKED_EVERY, Lazy, MOST_HOPEFUL, MOST_KEPT};
 use crate::answers::{accepted, at_hand, one};
 use crate::settings::{EraSetting, HttpSettings, LazySettings, StdioSettings};

@@ -37,6 +37,7 @@ mod listener;
 mod operator;
 mod policy;
 mod recipes;
+mod renewal;
 mod run;
 mod servers;
 mod sign;
