@@ -46,6 +46,12 @@ pub(crate) struct Views {
     pub(crate) board: Arc<HealthBoard>,
 }
 
+impl Views {
+    fn servers(&self) -> Vec<serde_json::Value> {
+        servers::brief(&self.upstreams, &self.board)
+    }
+}
+
 /// Whose breakers are to be closed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,7 +141,7 @@ async fn reset(request: Request<Incoming>, views: &Views) -> Response<Full<Bytes
 fn ready(views: &Views) -> Response<Full<Bytes>> {
     let ready = views.log.health().is_ok() && servers::any_usable(&views.board);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    page(status, JSON, format!("{}\n", json!({ "ready": ready, "servers": servers::brief(&views.board) })))
+    page(status, JSON, format!("{}\n", json!({ "ready": ready, "servers": views.servers() })))
 }
 
 /// The log decides the status. A server that is down is said and no reason to restart the gateway: that would not bring it back.
@@ -144,18 +150,7 @@ fn health(views: &Views) -> Response<Full<Bytes>> {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };
-    let servers = servers::brief(&views.board);
-    let mut text = json!({ "log": log, "servers": servers });
-    let of =
-        |upstream: &Arc<dyn Upstream>| json!({ "name": &**upstream.name(), "reached": upstream.catalogue().is_read() });
-    let all: Vec<_> = views.upstreams.iter().map(of).collect();
-    // One server has stood under this name before there were several.
-    if let (Some(members), [only]) = (text.as_object_mut(), all.as_slice()) {
-        members.insert("server".to_owned(), only.clone());
-    } else if let Some(members) = text.as_object_mut() {
-        members.insert("reached".to_owned(), all.into());
-    }
-    page(status, JSON, format!("{text}\n"))
+    page(status, JSON, format!("{}\n", json!({ "log": log, "servers": views.servers() })))
 }
 
 fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {

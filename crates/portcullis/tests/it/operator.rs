@@ -177,8 +177,11 @@ fn metrics_count_what_happened_and_health_says_what_can_be_relied_on() {
             200,
             json!({
                 "log": "ok",
-                "server": { "name": "server", "reached": true },
-                "servers": [{ "server": "server", "transport": "http", "health": "healthy", "breaker": "closed" }],
+                "servers": [{
+                    "server": "server",
+                    "reached": true,
+                    "transports": [{ "transport": "http", "health": "healthy", "breaker": "closed" }],
+                }],
             })
         )
     );
@@ -227,7 +230,11 @@ fn a_server_that_keeps_failing_is_left_alone_until_the_operator_says_otherwise()
     assert!((400_000..=600_000).contains(&wait), "shortened by up to a fifth: {wait}");
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     let ready = http(admin, "GET", "/readyz", &[], "");
-    assert_eq!((ready.status, &body(&ready)["servers"][0]["breaker"]), (503, &json!("open")), "{ready:?}");
+    assert_eq!(
+        (ready.status, &body(&ready)["servers"][0]["transports"][0]["breaker"]),
+        (503, &json!("open")),
+        "{ready:?}"
+    );
     assert_eq!(metric(admin, "portcullis_breaker_transitions_total", &["\"open\""]), 1);
 
     let url = format!("http://{admin}");
@@ -271,7 +278,7 @@ fn a_server_that_is_down_at_start_is_said_and_served_once_it_is_up() {
     let reached = || {
         let health = http(admin, "GET", "/healthz", &[], "");
         assert_eq!(health.status, 200, "{health:?}");
-        body(&health)["server"]["reached"].as_bool().unwrap()
+        body(&health)["servers"][0]["reached"].as_bool().unwrap()
     };
     assert!(!reached());
     let _server = Server::start_at(place);

@@ -1,24 +1,34 @@
 //! How the servers are, as the admin address says it: JSON for programs and `portcullis status`, numbers for metrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::upstream::Upstream;
 use portcullis_ledger::{RoomNumbers, TransportNumbers};
 use portcullis_upstream::HealthBoard;
 use portcullis_upstream::breaker::Phase;
 use portcullis_upstream::health::{Health, TrackView};
 use serde_json::{Value, json};
 
-/// What `/healthz` and `/readyz` say of each transport.
-pub(super) fn brief(board: &HealthBoard) -> Vec<Value> {
-    let row = |track: &TrackView| {
+/// What `/healthz` and `/readyz` say of each server: whether it has answered since the start, and how each way to it is.
+pub(super) fn brief(upstreams: &[Arc<dyn Upstream>], board: &HealthBoard) -> Vec<Value> {
+    let tracks = board.tracks();
+    let way = |track: &TrackView| {
         json!({
-            "server": &*track.server,
             "transport": &*track.transport,
             "health": track.health.as_str(),
             "breaker": track.breaker.as_str(),
         })
     };
-    board.tracks().iter().map(row).collect()
+    let server = |upstream: &Arc<dyn Upstream>| {
+        let own = tracks.iter().filter(|track| *track.server == **upstream.name());
+        json!({
+            "server": &**upstream.name(),
+            "reached": upstream.catalogue().is_read(),
+            "transports": own.map(way).collect::<Vec<_>>(),
+        })
+    };
+    upstreams.iter().map(server).collect()
 }
 
 /// Whether a call could be answered by anybody.
