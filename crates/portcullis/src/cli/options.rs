@@ -183,6 +183,7 @@ Example:
   portcullis explain call.json --policy policy.cedar --catalogue tools.json --caller ana --group finance
 
 The file holds one JSON-RPC message as a client would send it (`-` reads standard input). Nothing is sent anywhere.
+Where several servers are merged, `notes__search` finds its server by itself; with `--server notes` it is `search`.
 
 Exit codes: 0 the message would be forwarded, 1 it would be refused, 2 it cannot be read.";
 
@@ -205,7 +206,8 @@ pub(crate) struct ExplainArgs {
     /// Group of the caller; may be repeated.
     #[arg(long = "group", value_name = "GROUP")]
     pub(crate) groups: Vec<String>,
-    /// Server the message is for; needed where there are several.
+    /// Server the message is for, in its own words. Without it, the one whose tool, prompt, resource or task clients of several servers mean by the
+    /// message's name.
     #[arg(long, value_name = "NAME")]
     pub(crate) server: Option<String>,
     /// Path the client would use, where several have policies of their own [default: the first that leads to the server].

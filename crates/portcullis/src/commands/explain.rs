@@ -2,6 +2,7 @@
 //! recorded.
 
 mod identify;
+mod place; // where the message goes
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portcullis_core::call::{Call, Context, Session, SessionKey, Subject};
 use portcullis_core::caller::{Caller, Proof};
-use portcullis_core::catalogue::Catalogue;
 use portcullis_core::classify::{Evidence, classify};
 use portcullis_core::clock::Clock;
 use portcullis_core::gate::Step;
@@ -18,44 +18,52 @@ use portcullis_core::refusal::{Denial, Manner};
 use portcullis_core::tally::History;
 use portcullis_core::trace::TraceContext;
 use portcullis_core::version::{Era, Version};
-use portcullis_core::wire::{Direction, Kind, Message};
+use portcullis_core::wire::{Direction, Kind, Malformed, Message};
 use portcullis_policy::{Explained, Verdict, explain as each_policy, explain_agents};
 use portcullis_server::{Examined, SystemClock};
 
 use self::identify::Identified;
+use self::place::Place;
 use crate::cli::ExplainArgs;
-use crate::commands::{config_failure, given, no_server, offline_config, said, saved_known};
-use crate::config::{Config, EndpointConfig};
+use crate::commands::{config_failure, given, offline_config, said, saved_known};
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::out::{self, BAD, DIM, GOOD, NAME, STRONG, Styled, WARN, escaped};
-use crate::plan::{self, Judged, Known};
+use crate::plan::{self, Judged};
 
 /// Shows what would happen to a message.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     let config = offline_config(&args.offline).map_err(config_failure)?;
     let known = saved_known(&config, &args.offline.catalogue)?;
-    let place = Place::find(args, &config, &known)?;
+    let bytes = text(&args.message)?;
+    let (direction, size) = (direction(args), bytes.len());
+    let read = Message::read(bytes.clone(), direction, &config.server.limits.reader());
+    let place = match (Place::find(args, &config, &known, read.as_ref().ok()), &read) {
+        // What cannot be read names no server, and needs none.
+        (Err(_), Err(malformed)) if args.server.is_none() => return unreadable(malformed),
+        (place, _) => place?,
+    };
     let chosen = plan::choose(&config).ok_or_else(|| Failure::usage("no policy").help("name one with `--policy`"))?;
     let loaded = plan::load(&config, &chosen, &known).map_err(|findings| said(&findings, Exit::Usage))?;
-    let bytes = text(&args.message)?;
     let examined = match identify::examined(args, &config, &place.server, &bytes)? {
         Some(Identified::Refused) => return Ok(Exit::Failure),
         Some(Identified::Proven(examined)) => Some(*examined),
         None => None,
     };
 
-    let direction = if args.to_client { Direction::ToClient } else { Direction::ToServer };
-    let size = bytes.len();
-    let message = match Message::read(bytes, direction, &config.server.limits.reader()) {
+    let message = match read {
         Ok(message) => message,
-        Err(malformed) => {
-            let place = malformed.at().map(|at| format!(" at byte {at}")).unwrap_or_default();
-            step("read", BAD, format_args!("{}{place}: {}", malformed.code(), malformed.public()))?;
-            out::line(format_args!("{} the client would get this as an error", verdict(BAD, "refused:")))?;
-            return Ok(Exit::Failure);
-        }
+        Err(malformed) => return unreadable(&malformed),
     };
     step("read", GOOD, format_args!("{}, {size} bytes", describe(&message)))?;
+    let message = match place.own {
+        Some(ref own) => {
+            let known = format_args!("{} of the server `{}`", describe(own), place.server);
+            step("place", GOOD, known)?;
+            own.clone()
+        }
+        None => message,
+    };
     let Some(version) = era(args, &message)? else { return Ok(Exit::Failure) };
     let call = call(args, &config, message, version, &place, examined.as_ref());
     identify::show(&call, examined.as_ref())?;
@@ -77,46 +85,15 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     judge(place.path.map_or(&loaded.common, |path| loaded.at(path)), &call)
 }
 
-/// Where the message goes: a server, by way of a path.
-struct Place<'a> {
-    server: Arc<str>,
-    /// `None` where nothing is served, because no server was named.
-    path: Option<&'a str>,
-    /// What the path shows of the server's tools.
-    catalogue: Arc<Catalogue>,
+const fn direction(args: &ExplainArgs) -> Direction {
+    if args.to_client { Direction::ToClient } else { Direction::ToServer }
 }
 
-impl<'a> Place<'a> {
-    fn find(args: &ExplainArgs, config: &'a Config, known: &Known) -> Result<Self, Failure> {
-        let name = match (&args.server, config.servers.as_slice()) {
-            (Some(name), []) if *name == config.server_name => name,
-            (Some(name), _) => config.server(name).map(|server| &server.name).ok_or_else(|| no_server(config, name))?,
-            (None, []) => &config.server_name,
-            (None, [one]) => &one.name,
-            (None, several) => {
-                let names: Vec<_> = several.iter().map(|server| server.name.as_str()).collect();
-                return Err(Failure::usage("which server is the message for?")
-                    .help(format!("say it with `--server NAME`: {}", names.join(", "))));
-            }
-        };
-        let catalogue = known.iter().find(|(known, _)| known == name).map(|(_, catalogue)| Arc::clone(catalogue));
-        let catalogue = catalogue.unwrap_or_default();
-        let server = Arc::from(name.as_str());
-        let leads = |endpoint: &&EndpointConfig| config.servers_of(endpoint).any(|server| server.name == *name);
-        let wanted = |endpoint: &&EndpointConfig| args.endpoint.as_ref().is_none_or(|path| *path == endpoint.path);
-        let Some(endpoint) = config.endpoints.iter().filter(leads).find(wanted) else {
-            let Some(path) = &args.endpoint else { return Ok(Self { server, path: None, catalogue }) };
-            let paths: Vec<_> = config.endpoints.iter().filter(leads).map(|endpoint| endpoint.path.as_str()).collect();
-            return Err(Failure::usage(format!("`{}` does not lead to `{name}`", escaped(path)))
-                .help(format!("these do: {}", paths.join(", "))));
-        };
-        let shown = config.servers_of(endpoint).zip(&endpoint.tools).find(|(server, _)| server.name == *name);
-        let catalogue = match shown {
-            Some((_, choice)) if !choice.is_all() => Arc::new(catalogue.only(&|tool| choice.has(tool))),
-            _ => catalogue,
-        };
-        Ok(Self { server, path: Some(&endpoint.path), catalogue })
-    }
+fn unreadable(malformed: &Malformed) -> Result<Exit, Failure> {
+    let place = malformed.at().map(|at| format!(" at byte {at}")).unwrap_or_default();
+    step("read", BAD, format_args!("{}{place}: {}", malformed.code(), malformed.public()))?;
+    out::line(format_args!("{} the client would get this as an error", verdict(BAD, "refused:")))?;
+    Ok(Exit::Failure)
 }
 
 fn text(path: &Path) -> Result<Bytes, Failure> {
