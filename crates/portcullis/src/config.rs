@@ -18,7 +18,7 @@ use portcullis_core::naming::Names;
 use portcullis_guards::GuardsSettings;
 use portcullis_ledger::AuditSettings;
 use portcullis_server::{IdentitySettings, Refusals, ServerSettings};
-use portcullis_upstream::{BreakerSettings, BulkheadSettings, Choice, FallbackSettings, HealthSettings};
+use portcullis_upstream::{BreakerSettings, BulkheadSettings, Choice, FallbackSettings, HealthSettings, Pattern};
 
 use crate::finding::Finding;
 
@@ -95,6 +95,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) servers: Vec<usize>,
     /// Which tools of each, in the same order.
     pub(crate) tools: Vec<Choice>,
+    /// As they were written, by which those tools are chosen.
+    pub(crate) patterns: Vec<ToolPattern>,
     /// How they are told apart. `None`: one server under its own names.
     pub(crate) names: Option<Names>,
     /// Policies of its own. Empty: the common ones.
@@ -103,6 +105,17 @@ pub(crate) struct EndpointConfig {
     pub(crate) missing: Option<MissingWord>,
     /// Where it stands in the file. `None`: it is there by itself.
     pub(crate) key: Option<String>,
+}
+
+/// What chooses tools for an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct ToolPattern {
+    pub(crate) text: String,
+    /// Where it stands in the file.
+    pub(crate) key: String,
+    pub(crate) pattern: Pattern,
+    /// Places in [`Config::servers`] of those whose tools it is about; at least one.
+    pub(crate) servers: Vec<usize>,
 }
 
 /// What the command line says; it wins over the file.

@@ -2,6 +2,7 @@
 //! without a socket, so that `check`, `explain` and `run` judge by the very same plan.
 
 mod care;
+mod remarks; // what is worth a look in what servers offer
 mod sources;
 mod upstream;
 
@@ -11,17 +12,18 @@ use std::sync::Arc;
 use portcullis_core::catalogue::Catalogue;
 use portcullis_core::gate::Gate;
 use portcullis_core::guard::Guard;
-use portcullis_core::naming::{Conflict, ConflictKind};
 use portcullis_policy::{Policies, PolicyGuard, Summary};
 use portcullis_server::Plan;
+use portcullis_upstream::Choice;
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::care::{Cared, Checked, board as health_board};
+pub(crate) use self::remarks::remarks;
 pub(crate) use self::sources::{find as policy_sources, from_policy};
 pub(crate) use self::upstream::{
     chain_signer, check as check_upstreams, describe as describe_upstream, make as make_upstream,
 };
-use crate::config::{Config, PolicyPath, PrefixWord, UpstreamConfig};
+use crate::config::{Config, EndpointConfig, PolicyPath, UpstreamConfig};
 use crate::finding::Finding;
 
 /// The plans of all paths, ready to be put in force, and what there is to say about them.
@@ -82,6 +84,15 @@ pub(crate) fn known(config: &Config, read: impl Fn(&str) -> Option<Arc<Catalogue
     config.servers.iter().map(of).collect()
 }
 
+/// What an endpoint shows of each of its servers, in their order.
+pub(crate) fn shown(endpoint: &EndpointConfig, known: &Known) -> Vec<Arc<Catalogue>> {
+    let of = |(server, choice): (&usize, &Choice)| {
+        let catalogue = known.get(*server).map(|(_, catalogue)| Arc::clone(catalogue)).unwrap_or_default();
+        if choice.is_all() { catalogue } else { Arc::new(catalogue.only(&|name| choice.has(name))) }
+    };
+    endpoint.servers.iter().zip(&endpoint.tools).map(of).collect()
+}
+
 /// Loads the policies and builds the gates.
 ///
 /// # Errors
@@ -116,7 +127,7 @@ pub(crate) fn load(config: &Config, chosen: &Chosen, known: &Known) -> Result<Lo
     });
     match common {
         Some(common) if !findings.iter().any(Finding::is_error) => {
-            findings.extend(conflicts(config, known));
+            findings.extend(remarks(config, known));
             Ok(Loaded { common, own, warnings: findings })
         }
         _ => Err(findings),
@@ -135,80 +146,6 @@ fn judged(config: &Config, paths: &[PolicyPath], known: &Known) -> Result<(Judge
     let gate = Arc::new(Gate::new(decides, portcullis_guards::build(&config.guards)));
     let plan = Plan { gate, digest: Arc::from(digest), refusals: config.refusals };
     Ok((Judged { plan, policy, summary }, convert(warnings)))
-}
-
-/// Names that clients of merged servers could mistake, once for each path where they meet first.
-pub(crate) fn conflicts(config: &Config, known: &Known) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
-    for endpoint in &config.endpoints {
-        let Some(names) = &endpoint.names else { continue };
-        let shown: Vec<Arc<Catalogue>> = endpoint
-            .servers
-            .iter()
-            .zip(&endpoint.tools)
-            .map(|(server, choice)| {
-                let catalogue = known.get(*server).map(|(_, catalogue)| Arc::clone(catalogue)).unwrap_or_default();
-                if choice.is_all() { catalogue } else { Arc::new(catalogue.only(&|name| choice.has(name))) }
-            })
-            .collect();
-        for (kind, text) in in_few_words(names.conflicts(&shown), config.gateway.prefix) {
-            if !findings.iter().any(|finding| finding.text == text) {
-                let key = endpoint.key.as_deref().unwrap_or("upstreams");
-                let finding = config.finding(key, text).warning().named(kind.code());
-                findings.push(finding.help(way_out(kind, config.gateway.prefix)));
-            }
-        }
-    }
-    findings
-}
-
-/// Each as a sentence. Where every name has a prefix, servers that have many names in common (two of the same kind, say) are one sentence: it is no news
-/// about each name, and must not hide what is.
-fn in_few_words(conflicts: Vec<Conflict>, prefix: PrefixWord) -> Vec<(ConflictKind, String)> {
-    let same = |one: &Conflict, other: &Conflict| {
-        let servers = |of: &Conflict| of.names.iter().map(|named| Arc::clone(&named.server)).collect::<Vec<_>>();
-        let common = one.kind == ConflictKind::Same && prefix == PrefixWord::Always;
-        common && (one.kind, one.of) == (other.kind, other.of) && servers(one) == servers(other)
-    };
-    let mut groups: Vec<Vec<Conflict>> = Vec::new();
-    for conflict in conflicts {
-        match groups.iter_mut().find(|group| group.first().is_some_and(|first| same(first, &conflict))) {
-            Some(group) => group.push(conflict),
-            None => groups.push(vec![conflict]),
-        }
-    }
-    groups.iter().filter_map(|group| Some((group.first()?.kind, sentence(group)?))).collect()
-}
-
-fn sentence(group: &[Conflict]) -> Option<String> {
-    let [first, _, ..] = group else { return group.first().map(ToString::to_string) };
-    let quoted = |name: &str| format!("`{}`", name.escape_debug());
-    let names = group.iter().filter_map(|conflict| Some(quoted(&conflict.names.first()?.name)));
-    let (names, servers): (Vec<_>, Vec<_>) =
-        (names.collect(), first.names.iter().map(|named| quoted(&named.server)).collect());
-    Some(format!(
-        "{} offer {} {}s of the same names: {}",
-        servers.join(" and "),
-        group.len(),
-        first.of.as_str(),
-        names.join(", ")
-    ))
-}
-
-/// What an operator can do about it, if it is meant to stay.
-const fn way_out(kind: ConflictKind, prefix: PrefixWord) -> &'static str {
-    match (kind, prefix) {
-        (ConflictKind::Same, PrefixWord::Never) => {
-            "the first server keeps the name; `gateway: { prefix: always }` shows both, `endpoints` can leave one out"
-        }
-        (ConflictKind::Same, PrefixWord::Always | PrefixWord::OnConflict) => {
-            "the prefix tells them apart; `endpoints` can leave one out"
-        }
-        (ConflictKind::Alike, _) => "make sure that none imitates another; `endpoints` can leave one out",
-        (ConflictKind::Long, _) => {
-            "clients see it shortened, always in the same way; policies and the log have its own name"
-        }
-    }
 }
 
 /// Names configuration and policies in the log: equal plans, equal digests. 32 hexadecimal digits are plenty to tell plans apart.

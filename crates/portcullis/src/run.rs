@@ -74,11 +74,8 @@ async fn serve(config: &Config, sources: &Sources, assembly: Assembly, mut signa
     drop(tokio::spawn(async move { asked.run_until_cancelled(health::watch(checked)).await }));
     let missing = servers.iter().filter(|server| server.answer.is_err());
     let missing: Vec<_> = missing.map(|server| Arc::clone(&server.upstream)).collect();
-    if !missing.is_empty() {
-        let (servers, told) = (upstreams.clone(), loaded.warnings);
-        let watch = Watch { config: config.clone(), chosen, servers, missing, told };
-        drop(tokio::spawn(watchman::recover(watch, stop.clone())));
-    }
+    let watch = Watch { config: config.clone(), chosen, servers: upstreams.clone(), missing, told: loaded.warnings };
+    drop(tokio::spawn(watchman::watch(watch, stop.clone())));
     let mut identity = config.server.identity.clone();
     let mut watched = Watched::default();
     // Boxed, so that stopping at once drops it: unpolled, its own end would hold what ours waits for.

@@ -1,4 +1,4 @@
-//! `portcullis tools`: what every server offers, what clients of merged servers call it, and which names could be mistaken.
+//! `portcullis tools`: what every server offers, what clients of merged servers call it, and what is worth a look: names that could be mistaken, choices that choose nothing.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -31,17 +31,17 @@ pub(crate) fn tools(args: &ToolsArgs) -> Result<Exit, Failure> {
         let answer = answers.iter().find(|answer| answer.server == name)?;
         answer.answer.as_ref().ok().cloned()
     });
-    let conflicts = plan::conflicts(&config, &known);
+    let remarks = plan::remarks(&config, &known);
     let shown =
         Shown { names: merged(&config), catalogues: known.into_iter().map(|(_, catalogue)| catalogue).collect() };
     if args.json {
-        out::line(document(&config, &answers, &shown, &conflicts)?)?;
+        out::line(document(&config, &answers, &shown, &remarks)?)?;
     } else {
         for answer in &answers {
             list(&config, answer, &shown)?;
         }
-        for conflict in &conflicts {
-            out::line(conflict)?;
+        for remark in &remarks {
+            out::line(remark)?;
         }
     }
     let all = answers.iter().all(|answer| answer.answer.is_ok());
@@ -141,11 +141,11 @@ fn document(
     config: &Config,
     answers: &[Answer],
     shown: &Shown<'_>,
-    conflicts: &[crate::finding::Finding],
+    remarks: &[crate::finding::Finding],
 ) -> Result<String, Failure> {
     let servers: Vec<_> = answers.iter().map(|answer| server(config, answer, shown)).collect();
-    let conflicts = serde_json::to_string(conflicts).map_err(|error| Failure::new(error.to_string()))?;
-    Ok(format!("{{\"servers\":[\n{}\n],\n\"conflicts\":{conflicts}}}", servers.join(",\n")))
+    let remarks = serde_json::to_string(remarks).map_err(|error| Failure::new(error.to_string()))?;
+    Ok(format!("{{\"servers\":[\n{}\n],\n\"findings\":{remarks}}}", servers.join(",\n")))
 }
 
 fn server(config: &Config, answer: &Answer, shown: &Shown<'_>) -> String {

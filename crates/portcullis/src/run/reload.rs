@@ -102,9 +102,10 @@ fn names(config: &Config) -> Vec<&str> {
 
 /// The endpoints but for their policies.
 fn paths(config: &Config) -> Vec<String> {
-    let of = |EndpointConfig { path, servers, tools, names, missing, policy: _, key: _ }: &EndpointConfig| {
-        format!("{path:?} {servers:?} {tools:?} {names:?} {missing:?}")
-    };
+    let of =
+        |EndpointConfig { path, servers, tools, patterns: _, names, missing, policy: _, key: _ }: &EndpointConfig| {
+            format!("{path:?} {servers:?} {tools:?} {names:?} {missing:?}")
+        };
     config.endpoints.iter().map(of).collect()
 }
 

@@ -2,6 +2,7 @@
 //! commands say of all of them.
 
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 use crate::support::{Answer, Ended, Folder, HELLO, LEGACY, Running, Server, TOOLS, http, run};
 
@@ -125,13 +126,19 @@ fn a_server_that_is_down_keeps_nobody_from_the_others_and_joins_when_it_is_up() 
     let (folder, notes) = (Folder::new(), Server::start());
     let place = Server::start().address;
     let text = format!(
-        "upstreams:\n- {{ name: notes, http: {{ url: '{}' }} }}\n- {{ name: shop, http: {{ url: 'http://{place}/mcp' }} }}\n",
+        "upstreams:\n- {{ name: notes, http: {{ url: '{}' }} }}\n- {{ name: shop, http: {{ url: 'http://{place}/mcp' }} }}\nadmin: {{ listen: '127.0.0.1:0' }}\n",
         notes.url()
     );
     folder.write("p.yaml", &text);
     let (mut gateway, address) = Running::gateway(&folder, &["--config", "p.yaml"]);
     gateway.wait_for("shop: ");
     assert!(gateway.said.last().unwrap().contains("does not answer yet"), "{:?}", gateway.said);
+    let admin = gateway.admin();
+    let health = http(admin, "GET", "/healthz", &[], "");
+    let health: Value = serde_json::from_str(&health.body).unwrap_or_else(|error| panic!("{error}: {health:?}"));
+    let reached = |at: usize| (health["servers"][at]["server"].clone(), health["servers"][at]["reached"].clone());
+    assert_eq!((reached(0), reached(1)), ((json!("notes"), json!(true)), (json!("shop"), json!(false))), "{health}");
+    assert_eq!(health["servers"][0]["transports"][0]["transport"], "http", "of one server and of several alike");
     let all = Client::open(address, "/mcp");
     let listed = all.ask(LIST);
     assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 2, "{listed}");
@@ -222,6 +229,84 @@ fn explain_judges_for_the_server_and_by_the_path_that_is_meant() {
     assert_eq!(explain(&["--server", "shop", "--endpoint", "/look"]).code, 1, "not shown, not callable");
     let astray = explain(&["--server", "notes", "--endpoint", "/no"]);
     assert!(astray.code == 2 && astray.err.contains("`/no` does not lead to `notes`"), "{astray:?}");
+    assert_eq!(explain(&["--endpoint", "/no"]).code, 1, "one server's path needs no name of it");
+}
+
+#[test]
+fn explain_finds_the_server_by_the_names_that_clients_see() {
+    let folder = Folder::new();
+    let long = "a".repeat(70);
+    let tools = TOOLS.replace("look", &long);
+    folder.write("tools.json", &tools);
+    folder.write("shown.json", &tools);
+    let policy = "permit (principal, action, resource);\n\
+        @id(\"own\") forbid (principal, action == shop::Action::\"pay\", resource);";
+    folder.write("policy.cedar", policy);
+    folder.write("p.yaml", &offline("policy: policy.cedar\nendpoints:\n- { path: /few, tools: 'shop/pay' }\n"));
+    let explain = |message: Value, more: &[&str]| {
+        folder.write("m.json", &message.to_string());
+        let lists = ["--catalogue", "notes=tools.json", "--catalogue", "shop=tools.json"];
+        run(&folder, &[&["explain", "m.json", "--config", "p.yaml"], &lists[..], more].concat())
+    };
+    let request =
+        |method: &str, params: Value| json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    let tool = |name: &str| request("tools/call", json!({ "name": name, "arguments": { "amount": 1 } }));
+    let refused = explain(tool("shop__pay"), &[]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for text in ["of `shop__pay`", "request `tools/call` of `pay`, id 1 of the server `shop`", "forbid `own`"] {
+        assert!(refused.out.contains(text), "{text}\n{}", refused.out);
+    }
+    let cleared = explain(tool("notes__pay"), &[]);
+    assert!(cleared.code == 0 && cleared.out.contains("of the server `notes`"), "{cleared:?}");
+    // As the page says: the first 51 characters and 12 digits of the digest of the whole.
+    let whole = format!("notes__{long}");
+    let digest = sha2::Sha256::digest(whole.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let short = format!("{}_{}", &whole[..51], &digest[..12]);
+    let shortened = explain(tool(&short), &[]);
+    assert!(shortened.out.contains(&format!("of `{long}`")) && shortened.code == 0, "{short}: {shortened:?}");
+    let resource = explain(request("resources/read", json!({ "uri": "notes+file:///a" })), &[]);
+    assert!(resource.code == 0 && resource.out.contains("of `file:///a`, id 1 of the server `notes`"), "{resource:?}");
+
+    let elsewhere = explain(tool("notes__pay"), &["--endpoint", "/few"]);
+    assert_eq!(elsewhere.code, 1, "not shown there, not callable: {elsewhere:?}");
+    let true_name = explain(tool("notes__pay"), &["--server", "notes"]);
+    assert!(true_name.code == 1 && true_name.out.contains("not in the catalogue"), "{true_name:?}");
+    for nobodys in [tool("pay"), tool("mail__pay"), request("tools/list", json!({}))] {
+        let unsaid = explain(nobodys, &[]);
+        assert!(unsaid.code == 2 && unsaid.err.contains("which server"), "{unsaid:?}");
+    }
+}
+
+#[test]
+fn a_choice_of_tools_that_chooses_nothing_is_said_by_check_and_tools_and_at_the_start() {
+    let (folder, notes, shop) = (Folder::new(), Server::start(), Server::start());
+    let endpoints = "endpoints:\n- { path: /a, tools: ['notes/loook', 'p*'] }\n- { path: /b, tools: ['refund'] }\n";
+    let file = file(&notes, &shop, endpoints);
+    folder.write("p.yaml", &file);
+    folder.write("tools.json", TOOLS);
+    let lists = ["--catalogue", "notes=tools.json", "--catalogue", "shop=tools.json"];
+    let check = |lists: &[&str]| run(&folder, &[&["check", "--config", "p.yaml"], lists].concat());
+    let said = [
+        "p.yaml:6:23: warning[fits_nothing]: `notes/loook` fits no tool of `notes`, so `/a` shows none for it",
+        "did you mean `look`?",
+        "warning[fits_nothing]: `refund` fits no tool of `notes`, `shop`, so `/b` shows none for it",
+    ];
+    let checked = check(&lists);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let listed = run(&folder, &["tools", "--config", "p.yaml"]);
+    for text in said {
+        assert!(checked.out.contains(text), "{text}\n{}", checked.out);
+        assert!(listed.out.contains(text), "{text}\n{}", listed.out);
+    }
+    assert!(!checked.out.contains("`p*`"), "{}", checked.out);
+    let document: Value = serde_json::from_str(&run(&folder, &["tools", "--config", "p.yaml", "--json"]).out).unwrap();
+    let keys: Vec<_> = document["findings"].as_array().unwrap().iter().map(|finding| &finding["key"]).collect();
+    assert_eq!(keys.iter().filter(|key| **key == "fits_nothing").count(), 2, "{keys:?}");
+    let partly = check(&lists[..2]);
+    assert!(partly.out.contains("`notes/loook`") && !partly.out.contains("`refund`"), "{}", partly.out);
+    let (mut gateway, _) = Running::gateway(&folder, &["--config", "p.yaml"]);
+    gateway.wait_for("mcpServers");
+    assert!(gateway.said.iter().any(|line| line.contains("`refund` fits no tool")), "{:#?}", gateway.said);
 }
 
 #[test]
@@ -343,4 +428,46 @@ fn replicas_answer_for_each_other_and_what_was_tried_is_told_where_the_operator_
         assert_eq!(attempts, told.then_some(2), "{error}");
         assert!(!answer.body.contains("127.0.0.1"), "{error}");
     }
+}
+
+/// What carried a session has ended and does not come back: the session goes on over the next transport, without its client.
+#[test]
+fn a_merged_session_whose_child_died_goes_on_over_the_next_transport() {
+    let folder = Folder::new();
+    let server = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/stdio_server.py");
+    let (server, down) = (server.display(), folder.path().join("down"));
+    let first = format!("[-c, 'test ! -e {} && exec python3 {server}']", down.display());
+    let ways = format!(
+        "[{{ stdio: {{ command: sh, args: {first} }} }}, {{ stdio: {{ command: python3, args: ['{server}'] }} }}]"
+    );
+    folder.write(
+        "p.yaml",
+        &format!("upstreams: [{{ name: notes, tags: [t], transports: {ways} }}]\npolicy: observe\nendpoints: [{{ path: /all, upstreams: 'tag:t' }}]\n"),
+    );
+    let (mut gateway, address) = Running::gateway(&folder, &["--config", "p.yaml"]);
+    let (merged, alone) = (Client::open(address, "/all"), Client::open(address, "/mcp/notes"));
+    let pid = |client: &Client, tool: &str| {
+        let told = client.ask(&call(tool));
+        let text = told["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned();
+        text.split_once("pid=").unwrap().1.split(' ').next().unwrap().parse::<u32>().unwrap()
+    };
+    let before = [pid(&merged, "notes__pid"), pid(&alone, "pid")];
+    std::fs::write(&down, "").unwrap();
+    for child in before {
+        assert!(std::process::Command::new("kill").arg("-9").arg(child.to_string()).status().unwrap().success());
+    }
+    crate::contract::eventually("both children to be gone", || {
+        let alive = before.iter().any(|child| crate::support::descendants(gateway.pid()).contains(child));
+        (!alive).then_some(())
+    });
+    let after = pid(&merged, "notes__pid");
+    assert!(!before.contains(&after));
+    assert_eq!(pid(&merged, "notes__pid"), after, "where it stays");
+    let lost = alone.say(&call("pid"));
+    assert_eq!(lost.status, 404, "at the path of one server the client is told: {lost:?}");
+    assert!(pid(&Client::open(address, "/mcp/notes"), "pid") > 0);
+    gateway.signal("INT");
+    assert!(gateway.end().success());
+    let log = folder.read("audit/audit-00000001.jsonl");
+    assert!(log.contains(r#""transport":"stdio-2""#), "the log tells of both ways: {log}");
 }

@@ -8,7 +8,7 @@ use portcullis_upstream::{Choice, Pattern};
 
 use super::Complaints;
 use crate::config::file::{EndpointFile, GatewaySettings};
-use crate::config::{EndpointConfig, PolicyPath, UpstreamConfig, nearest};
+use crate::config::{EndpointConfig, PolicyPath, ToolPattern, UpstreamConfig, nearest};
 
 /// What the endpoints are made of.
 pub(super) struct Parts<'a> {
@@ -80,6 +80,7 @@ fn by_themselves(parts: &Parts<'_>, complaints: &mut Complaints<'_>) -> Vec<Endp
         tools: servers.iter().map(|_| Choice::default()).collect(),
         servers,
         names,
+        patterns: Vec::new(),
         policy: Vec::new(),
         missing: None,
         key: None,
@@ -115,9 +116,11 @@ fn endpoint(
         _ => false,
     };
     let names = if alone { None } else { Some(names(parts, &servers, &format!("{key}.upstreams"), complaints)?) };
+    let patterns = patterns(parts.servers, &servers, &written.tools.0, key, complaints);
     Some(EndpointConfig {
         path: written.path.clone(),
-        tools: tools(parts.servers, &servers, &written.tools.0, key, complaints),
+        tools: servers.iter().map(|server| choice(*server, &patterns)).collect(),
+        patterns,
         servers,
         names,
         policy: written.policy.0.iter().map(|text| PolicyPath::new(text, parts.folder)).collect(),
@@ -180,17 +183,14 @@ fn help(word: &str, known: &[&str], list: &str) -> String {
     }
 }
 
-/// The tools each of the servers shows.
-fn tools(
+/// What chooses tools, and for which of the servers: `NAME/…` for one, anything else for all.
+fn patterns(
     all: &[UpstreamConfig],
     servers: &[usize],
     written: &[String],
     key: &str,
     complaints: &mut Complaints<'_>,
-) -> Vec<Choice> {
-    if written.is_empty() {
-        return servers.iter().map(|_| Choice::default()).collect();
-    }
+) -> Vec<ToolPattern> {
     for (index, text) in written.iter().enumerate().filter(|(_, text)| text.is_empty()) {
         complaints.add(
             &format!("{key}.tools.{index}"),
@@ -199,20 +199,25 @@ fn tools(
         );
     }
     let name = |index: &usize| all.get(*index).map(|server| server.name.as_str()).unwrap_or_default();
-    let whose = |text: &str| {
+    let whose = |text: &'_ str| {
         let (first, rest) = text.split_once('/')?;
         let server = servers.iter().find(|index| name(index) == first)?;
-        Some((*server, rest.to_owned()))
+        Some((vec![*server], rest.to_owned()))
     };
-    let of = |server: &usize| {
-        let patterns = written.iter().filter_map(|text| match whose(text) {
-            Some((other, _)) if other != *server => None,
-            Some((_, rest)) => Some(Pattern::new(&rest)),
-            None => Some(Pattern::new(text)),
-        });
-        Choice::of(patterns)
+    let of = |(index, text): (usize, &String)| {
+        let (servers, own) = whose(text).unwrap_or_else(|| (servers.to_vec(), text.clone()));
+        let key = format!("{key}.tools.{index}");
+        ToolPattern { text: text.clone(), key, pattern: Pattern::new(&own), servers }
     };
-    servers.iter().map(of).collect()
+    written.iter().enumerate().map(of).collect()
+}
+
+/// The tools that one server shows.
+fn choice(server: usize, patterns: &[ToolPattern]) -> Choice {
+    if patterns.is_empty() {
+        return Choice::default();
+    }
+    Choice::of(patterns.iter().filter(|own| own.servers.contains(&server)).map(|own| own.pattern.clone()))
 }
 
 /// How several servers are told apart. `None` when they cannot be, which was said then.
