@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use portcullis_core::gate::Inspected;
-use portcullis_core::own::push_string;
 use portcullis_core::wire::Id;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -48,11 +47,7 @@ pub(crate) struct Tray {
 
 /// One message on its way.
 #[derive(Clone, Debug)]
-pub(crate) struct Parcel {
-    pub(crate) message: Inspected,
-    /// With the answer to `initialize`: the id under which the client can come back (J7).
-    pub(crate) session: Option<String>,
-}
+pub(crate) struct Parcel(Bytes);
 
 /// A request in progress; its id is free again when dropped.
 #[derive(Debug)]
@@ -155,18 +150,18 @@ impl Tray {
 }
 
 impl Parcel {
-    /// The text to write. A session id stands beside the members of JSON-RPC, where the draft wants it (J7).
-    pub(crate) fn text(&self) -> Bytes {
-        let bytes = self.message.bytes();
-        let end = bytes.trim_ascii_end().strip_suffix(b"}");
-        let (Some(session), Some(members)) = (&self.session, end) else { return bytes.clone() };
-        let mut member = String::from(r#","mcpSessionId":"#);
-        push_string(&mut member, session);
-        let mut out = BytesMut::with_capacity(members.len() + member.len() + 1);
-        out.put_slice(members);
-        out.put_slice(member.as_bytes());
-        out.put_u8(b'}');
-        out.freeze()
+    pub(crate) fn of(message: &Inspected) -> Self {
+        Self(message.bytes().clone())
+    }
+
+    /// What is said of a session, beside what was inspected.
+    pub(crate) const fn told(text: Bytes) -> Self {
+        Self(text)
+    }
+
+    /// The text to write.
+    pub(crate) const fn text(&self) -> &Bytes {
+        &self.0
     }
 }
 

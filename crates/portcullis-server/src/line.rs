@@ -1,6 +1,7 @@
 //! One connection that carries messages both ways without HTTP around them: a WebSocket, or our own standard input and output. Messages take
 //! the steps that they take over HTTP, by the rules of stdio (J15); this file says when, and for how long. How they are framed is for others.
 
+mod envelope; // the id of a session beside the message
 mod outlet; // what is to be written
 mod stream; // what the server says by itself, and replies that broke off
 
@@ -10,12 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use memchr::memmem;
 use portcullis_core::classify::META_VERSION;
 use portcullis_core::gate::Inspected;
 use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::version::{Era, Version};
-use portcullis_core::wire::{self, Direction, Kind, Malformed, Message, view_json};
+use portcullis_core::wire::{self, Direction, Kind, Malformed, Message};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +33,6 @@ use crate::record::RefusedFacts;
 use crate::session::Session;
 use crate::surviving::{Surviving, Work};
 
-/// The member that names a session (J7).
-const SESSION_MEMBER: &str = "mcpSessionId";
 /// How long the next message waits for a notification or a response to be taken, so that the server hears things in the order they were
 /// said. A server that takes longer does not hold up the connection.
 const ORDERLY: Duration = Duration::from_secs(1);
@@ -140,20 +138,14 @@ impl Line {
         message: &Message,
     ) -> Result<(Message, Option<Arc<Session>>), Refusal> {
         let seat = self.seat.borrow().as_ref().map(|seat| Arc::clone(&seat.session));
-        let bytes = message.bytes();
-        // Looked for as text first: only where it may stand is the message read again. An escape could hide it.
-        if memmem::find(bytes, SESSION_MEMBER.as_bytes()).is_none() && memmem::find(bytes, br"\u").is_none() {
+        let Some((bare, named)) = envelope::take_off(message, &self.gateway.limits)? else {
             return Ok((message.clone(), seat));
-        }
-        let limits = &self.gateway.limits;
-        let whole = view_json(bytes, limits)?;
-        let Some(named) = whole.get(SESSION_MEMBER) else { return Ok((message.clone(), seat)) };
-        let bare = message.edit().remove_members(whole, &|key| key != SESSION_MEMBER).apply(limits)?;
+        };
         // Means nothing to a modern message, and is looked up for none (C22b).
         if is_modern(message) {
             return Ok((bare, seat));
         }
-        let named = named.as_str().ok_or(Violation::SessionUnknown)?;
+        let named = named.ok_or(Violation::SessionUnknown)?;
         let (account, now) = (&identified.known.account, self.gateway.clock.now());
         let found = self.gateway.sessions.find(account, &self.gateway.sealer, &named, now, &self.endpoint.path)?;
         match seat {
@@ -271,7 +263,8 @@ impl Line {
                     self.greeted(&session, &message);
                     self.sit(identified, session);
                 }
-                desk.put(Parcel { message, session: told }).await;
+                desk.put(if initialize { self.greeting(&message, told.as_deref()) } else { Parcel::of(&message) })
+                    .await;
                 return Ok(());
             }
             self.pass(desk, message).await;
@@ -298,8 +291,15 @@ impl Line {
     async fn pass(&self, desk: &Desk, message: Inspected) {
         // Events that only prime a stream are framing, and not ours.
         if !message.bytes().is_empty() {
-            desk.put(Parcel { message, session: None }).await;
+            desk.put(Parcel::of(&message)).await;
         }
+    }
+
+    /// The answer to `initialize`, with the id under which the client can come back (J7). An id that the server names leads nowhere here.
+    fn greeting(&self, answer: &Inspected, id: Option<&str>) -> Parcel {
+        let bare = answer.message().and_then(|answer| envelope::take_off(answer, &self.gateway.limits).ok().flatten());
+        let bytes = bare.map_or_else(|| answer.bytes().clone(), |(bare, _)| bare.bytes().clone());
+        Parcel::told(id.map_or_else(|| bytes.clone(), |id| envelope::put_on(&bytes, id)))
     }
 
     /// The session has its connection; if it had another, that one is closed (J9).
@@ -363,7 +363,7 @@ impl Line {
         // Nobody waits for an answer to a notification, and here there is no status either.
         let answered = asked.id.is_some() || unreadable;
         if let Some(message) = refusal.message(&asked).filter(|_| answered) {
-            desk.put(Parcel { message, session: None }).await;
+            desk.put(Parcel::of(&message)).await;
         }
     }
 }

@@ -4,7 +4,7 @@ use portcullis_core::wire::Id;
 use super::{Desk, Parcel};
 
 fn parcel(number: i64) -> Parcel {
-    Parcel { message: Inspected::refusal(Some(&Id::number(number)), -1, "no", None), session: None }
+    Parcel::of(&Inspected::refusal(Some(&Id::number(number)), -1, "no", None))
 }
 
 #[tokio::test]
@@ -37,12 +37,4 @@ fn c11_an_id_is_taken_while_its_request_is_in_progress() {
     assert!(flight.cancelled.is_cancelled());
     drop(flight);
     assert!(desk.begin(&id, false).is_some());
-}
-
-#[test]
-fn j7_a_session_id_is_a_member_beside_those_of_json_rpc() {
-    let told = Parcel { session: Some("a\"b".to_owned()), ..parcel(7) };
-    let text = String::from_utf8(told.text().to_vec()).unwrap();
-    let plain = String::from_utf8(parcel(7).text().to_vec()).unwrap();
-    assert_eq!(text, format!(r#"{},"mcpSessionId":"a\"b"}}"#, plain.strip_suffix('}').unwrap()));
 }

@@ -118,7 +118,7 @@ impl Line {
         while let Some(message) = delivery.next().await {
             broken.saw(&message, &delivery);
             if !message.bytes().is_empty() {
-                seat.desk.put(Parcel { message, session: None }).await;
+                seat.desk.put(Parcel::of(&message)).await;
             }
         }
         true

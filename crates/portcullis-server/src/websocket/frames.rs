@@ -173,7 +173,7 @@ async fn write(
 
 fn text(parcel: &Parcel) -> Message {
     // Inspected text is UTF-8: the reader took it. Were it not, nothing of it would be said.
-    Message::Text(Utf8Bytes::try_from(parcel.text()).unwrap_or_default())
+    Message::Text(Utf8Bytes::try_from(parcel.text().clone()).unwrap_or_default())
 }
 
 fn misread(error: &Error, limit: usize) -> Ending {

@@ -7,7 +7,9 @@ use portcullis_core::upstream::Media;
 use super::{LIST, MODERN, with_key};
 use crate::settings::IdentitySettings;
 use crate::testing::sockets::{Socket, sockets};
-use crate::testing::{CannedUpstream, DenyList, INITIALIZE, Running, fed, from_server, ordinary, start_with};
+use crate::testing::{
+    CannedUpstream, DenyList, INITIALIZE, INITIALIZED, Running, fed, from_server, ordinary, reply, start_with,
+};
 use crate::websocket::WebSocketListener;
 
 const SLOW: &str = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"slow","arguments":{}}}"#;
@@ -57,6 +59,24 @@ async fn j8_j9_a_lost_connection_ends_nothing_and_the_next_gets_the_answer() {
     let initializes = running.upstream.sent().iter().filter(|sent| sent.contains(r#""initialize""#)).count();
     assert_eq!(initializes, 1, "the server was told once");
     assert!(back.ask(LIST).await.contains(r#""result":{}"#));
+}
+
+/// Two members of one name would be nobody's JSON, and the server's id leads nowhere here.
+#[tokio::test]
+async fn a_session_id_that_the_server_names_reaches_no_client() {
+    let upstream = CannedUpstream::new(|call| match call.method() {
+        "initialize" => {
+            let text = format!(r#"{{"jsonrpc":"2.0","mcpSessionId":"the-servers","id":0,"result":{INITIALIZED}}}"#);
+            Ok(reply(Media::Json, vec![from_server(text)]))
+        }
+        _ => ordinary(call),
+    });
+    let running = start_with(upstream, DenyList(&[]), sockets(WebSocketListener::default())).await;
+    for (protocol, ids) in [("mcp", 0), ("mcp.version.2025-11-25", 1)] {
+        let told = running.socket(protocol).await.ask(INITIALIZE).await;
+        assert_eq!(told.matches("mcpSessionId").count(), ids, "{told}");
+        assert!(!told.contains("the-servers") && told.contains("protocolVersion"), "{told}");
+    }
 }
 
 #[tokio::test]
