@@ -101,14 +101,29 @@ pub(super) fn is_id_variant(key: &[u8]) -> bool {
 }
 
 fn is_variant_of(known: &[&str], key: &[u8]) -> bool {
-    // The name itself is what nearly every key is, and the cheapest to see.
-    !known.iter().any(|name| name.as_bytes() == key) && reads_as(known, key)
+    if !is_plain(key) {
+        return reads_as(known, key);
+    }
+    // Every member of every message comes here: nearly all are of another length than every name, or are the name itself.
+    let mut alike = false;
+    for name in known.iter().filter(|name| name.len() == key.len()) {
+        if name.as_bytes() == key {
+            return false;
+        }
+        alike |= name.as_bytes().eq_ignore_ascii_case(key);
+    }
+    alike
+}
+
+/// Whether every decoder reads the same text, letter case aside.
+fn is_plain(key: &[u8]) -> bool {
+    key.iter().all(|byte| matches!(byte, 1..=0x7F))
 }
 
 /// Whether `key` is one of `known`, or a lax reader could take it for one.
 pub(crate) fn reads_as(known: &[&str], key: &[u8]) -> bool {
     let alike = |key: &[u8]| known.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key));
-    if key.is_ascii() && !key.contains(&0) {
+    if is_plain(key) {
         return alike(key);
     }
     let folded = Folded::of(key);
