@@ -55,7 +55,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "many",
-        what: "real clients through one gateway to seven real servers at once",
+        what: "real clients through one gateway to nine real servers at once",
         needs: &["build", "setup"],
         work: many::check,
     },

@@ -1,7 +1,7 @@
 //! The handle to one open pipe, and how far its life is. What carries its messages is the source's business.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use portcullis_core::refusal::{Fault, FaultKind};
 use portcullis_core::upstream::Pending;
 use portcullis_core::wire::{Limits, Message};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::Instant;
 
 use super::notes::Notes;
 use crate::account::Account;
@@ -46,8 +47,8 @@ pub(super) struct Beginning<R> {
     /// One of the places for pipes; given back when the pipe is gone.
     pub(super) place: OwnedSemaphorePermit,
     pub(super) ending: Arc<Ending>,
-    /// Told when the pipe is gone and whether it was asked to.
-    pub(super) on_end: Box<dyn FnOnce(bool) + Send>,
+    /// Told when the pipe is gone.
+    pub(super) on_end: OnEnd,
 }
 
 /// The queue of what is to be written, made before the pipe.
@@ -86,16 +87,21 @@ impl<R> std::fmt::Debug for Carrier<R> {
     }
 }
 
+/// Whether it was told to end, and when it ended.
+type OnEnd = Box<dyn FnOnce(bool, Instant) + Send>;
+
 /// What is to be done when a pipe has ended.
 pub(crate) struct Burial<R> {
     router: Arc<R>,
     notes: Notes,
     place: OwnedSemaphorePermit,
     life: Arc<Life>,
-    on_end: Box<dyn FnOnce(bool) + Send>,
+    /// When nobody had learned of the end yet.
+    begun: OnceLock<Instant>,
+    on_end: OnEnd,
 }
 
-/// PipeUpstream that were told to end and are not gone yet: their places will be free soon.
+/// Pipes that were told to end and are not gone yet: their places will be free soon.
 #[derive(Debug, Default)]
 pub(crate) struct Ending(AtomicUsize);
 
@@ -146,8 +152,14 @@ impl Running {
         let Beginning { router, notes, limits, input, messages, place, ending, on_end } = beginning;
         let (stop, stopping) = watch::channel(false);
         let life = Arc::new(Life { stage: Mutex::new(Stage::Running), ending });
-        let burial =
-            Burial { router: Arc::clone(&router), notes: notes.clone(), place, life: Arc::clone(&life), on_end };
+        let burial = Burial {
+            router: Arc::clone(&router),
+            notes: notes.clone(),
+            place,
+            life: Arc::clone(&life),
+            begun: OnceLock::new(),
+            on_end,
+        };
         (Self { input, post: None, stop, life }, Carrier { router, notes, limits, messages, stopping, burial })
     }
 
@@ -191,6 +203,7 @@ impl Drop for Running {
 impl<R: Router> Burial<R> {
     /// The pipe is of no use any more. To be called before anybody learns of it: who learns of it may ask for a new one at once.
     pub(crate) fn begin(&self) {
+        self.begun.get_or_init(Instant::now);
         self.life.begin_ending();
     }
 
@@ -204,8 +217,10 @@ impl<R: Router> Burial<R> {
         if !asked {
             self.notes.line(&fault.detail);
         }
+        // First, as with `begin`: who learns of it may ask for a new one at once, and that one must not seem to be older than this end.
+        let ended = *self.begun.get_or_init(Instant::now);
+        (self.on_end)(asked, ended);
         self.router.ended(fault);
-        (self.on_end)(asked);
         drop(self.place);
         self.life.over();
     }

@@ -65,9 +65,9 @@ impl<S: Source> PipeUpstream<S> {
             messages,
             place,
             ending: Arc::clone(&self.ending),
-            on_end: Box::new(move |asked| {
+            on_end: Box::new(move |asked, ended| {
                 if let Some(pipes) = me.upgrade().filter(|_| !asked) {
-                    pipes.backoff().ended(started, Instant::now());
+                    pipes.backoff().ended(started, ended);
                 }
             }),
         });
