@@ -166,6 +166,8 @@ fn histogram() -> io::Result<Histogram<u64>> {
 struct Client {
     wire: Wire,
     request: Request,
+    /// Ends the session, where there is one.
+    goodbye: Option<Request>,
     id: u64,
     answer: Vec<u8>,
 }
@@ -186,7 +188,17 @@ impl Client {
         };
         let request = traffic::call(&host, settings.era, settings.kind, session.as_deref());
         let id = FIRST_ID + u64::try_from(number).unwrap_or_default() * IDS;
-        Ok(Self { wire, request, id, answer: Vec::with_capacity(64 * 1024) })
+        let goodbye = session.map(|session| traffic::goodbye(&host, &session));
+        Ok(Self { wire, request, goodbye, id, answer: Vec::with_capacity(64 * 1024) })
+    }
+
+    /// A gateway takes only so many sessions of one caller: those of the rounds before must not stand in the way of the next.
+    async fn leave(mut self) -> io::Result<()> {
+        if let Some(mut goodbye) = self.goodbye.take() {
+            self.wire.write(goodbye.under(self.id)).await?;
+            self.wire.head().await?;
+        }
+        Ok(())
     }
 
     async fn run(mut self, settings: Arc<Settings>, shared: Arc<Shared>) -> io::Result<()> {
@@ -194,7 +206,7 @@ impl Client {
         let streams = matches!(settings.kind, Kind::Stream | Kind::Paced);
         loop {
             if shared.phase.load(Ordering::Relaxed) == OVER {
-                return Ok(());
+                return self.leave().await;
             }
             self.id += 1;
             let begun = Instant::now();

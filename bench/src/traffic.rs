@@ -186,6 +186,16 @@ pub fn initialized(host: &str, session: Option<&str>) -> Request {
     post(host, Era::Legacy, "", session, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
 }
 
+/// The end of a session.
+#[must_use]
+pub fn goodbye(host: &str, session: &str) -> Request {
+    let text = format!(
+        "DELETE /mcp HTTP/1.1\r\nHost: {host}\r\nMCP-Protocol-Version: {version}\r\nMcp-Session-Id: {session}\r\n\r\n",
+        version = Era::Legacy.version(),
+    );
+    Request { bytes: text.into_bytes(), places: Vec::new() }
+}
+
 /// A standing stream of the modern era.
 #[must_use]
 pub fn listen(host: &str) -> Request {
