@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use portcullis_core::gate::Inspected;
-use portcullis_core::wire::Id;
+use portcullis_core::wire::{Id, Limits};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::envelope;
 
 /// Messages that wait for one client. 64, as in a stdio server's replies; then whoever makes them is slowed.
 const WAITING: usize = 64;
@@ -45,7 +47,7 @@ pub(crate) struct Tray {
     unsent: Option<Parcel>,
 }
 
-/// One message on its way.
+/// One message on its way. Made of what was inspected only.
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel(Bytes);
 
@@ -154,9 +156,15 @@ impl Parcel {
         Self(message.bytes().clone())
     }
 
-    /// What is said of a session, beside what was inspected.
-    pub(crate) const fn told(text: Bytes) -> Self {
-        Self(text)
+    /// The answer to `initialize`, with the id under which the client can come back (J7). An id that the server names leads nowhere here: it is taken
+    /// off, and where that cannot be done the client is told none, since two would be nobody's JSON.
+    pub(crate) fn greeting(answer: &Inspected, id: Option<&str>, limits: &Limits) -> Self {
+        let bytes = match answer.message().map(|message| envelope::take_off(message, limits)) {
+            Some(Err(_)) => return Self::of(answer),
+            Some(Ok(Some((bare, _)))) => bare.bytes().clone(),
+            Some(Ok(None)) | None => answer.bytes().clone(),
+        };
+        Self(id.map_or_else(|| bytes.clone(), |id| envelope::put_on(&bytes, id)))
     }
 
     /// The text to write.

@@ -13,6 +13,7 @@ mod departure; // the outgoing stream: SSE framing, keep-alive
 mod desk; // what waits for a client that holds one connection for everything
 mod discovery; // how this gateway is reached
 mod endpoint; // the paths of a listener and the servers behind each
+mod envelope; // the id of a session beside a message
 mod event; // event ids, sealed for one session
 mod exchange; // one read message to the end of its reply, however it is framed
 mod fields; // names of header fields

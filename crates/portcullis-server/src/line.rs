@@ -1,7 +1,6 @@
 //! One connection that carries messages both ways without HTTP around them: a WebSocket, or our own standard input and output. Messages take
 //! the steps that they take over HTTP, by the rules of stdio (J15); this file says when, and for how long. How they are framed is for others.
 
-mod envelope; // the id of a session beside the message
 mod outlet; // what is to be written
 mod stream; // what the server says by itself, and replies that broke off
 
@@ -24,6 +23,7 @@ use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::answering;
 use crate::desk::{Airborne, Desk, Parcel};
 use crate::endpoint::Endpoint;
+use crate::envelope;
 use crate::exchange::{self, Delivery, shutting_down};
 use crate::forward;
 use crate::gateway::Gateway;
@@ -263,8 +263,11 @@ impl Line {
                     self.greeted(&session, &message);
                     self.sit(identified, session);
                 }
-                desk.put(if initialize { self.greeting(&message, told.as_deref()) } else { Parcel::of(&message) })
-                    .await;
+                desk.put(match initialize {
+                    true => Parcel::greeting(&message, told.as_deref(), &self.gateway.limits),
+                    false => Parcel::of(&message),
+                })
+                .await;
                 return Ok(());
             }
             self.pass(desk, message).await;
@@ -293,13 +296,6 @@ impl Line {
         if !message.bytes().is_empty() {
             desk.put(Parcel::of(&message)).await;
         }
-    }
-
-    /// The answer to `initialize`, with the id under which the client can come back (J7). An id that the server names leads nowhere here.
-    fn greeting(&self, answer: &Inspected, id: Option<&str>) -> Parcel {
-        let bare = answer.message().and_then(|answer| envelope::take_off(answer, &self.gateway.limits).ok().flatten());
-        let bytes = bare.map_or_else(|| answer.bytes().clone(), |(bare, _)| bare.bytes().clone());
-        Parcel::told(id.map_or_else(|| bytes.clone(), |id| envelope::put_on(&bytes, id)))
     }
 
     /// The session has its connection; if it had another, that one is closed (J9).

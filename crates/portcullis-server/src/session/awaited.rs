@@ -94,8 +94,10 @@ impl Session {
 
     /// Its caller has proven itself anew.
     pub(crate) fn proves(&self, call: &Call, until: Option<Timestamp>) {
-        if let Some(awaited) = self.awaited.get() {
-            awaited.state().proven = Some(Proven { context: Arc::clone(&call.context), until });
+        if let Some(mut state) =
+            self.awaited.get().map(|awaited| awaited.state()).filter(|state| !state.wishes.is_empty())
+        {
+            state.proven = Some(Proven { context: Arc::clone(&call.context), until });
         }
     }
 

@@ -12,7 +12,7 @@ const MEMBER: &str = "mcpSessionId";
 ///
 /// # Errors
 /// What the reader says of the outcome.
-pub(super) fn take_off(message: &Message, limits: &Limits) -> Result<Option<(Message, Option<String>)>, Malformed> {
+pub(crate) fn take_off(message: &Message, limits: &Limits) -> Result<Option<(Message, Option<String>)>, Malformed> {
     let bytes = message.bytes();
     // Looked for as text first: only where it may stand is the message read again. An escape could hide it.
     if memmem::find(bytes, MEMBER.as_bytes()).is_none() && memmem::find(bytes, br"\u").is_none() {
@@ -25,7 +25,7 @@ pub(super) fn take_off(message: &Message, limits: &Limits) -> Result<Option<(Mes
 }
 
 /// The text of a message with the id behind its members.
-pub(super) fn put_on(message: &Bytes, session: &str) -> Bytes {
+pub(crate) fn put_on(message: &Bytes, session: &str) -> Bytes {
     let Some(members) = message.trim_ascii_end().strip_suffix(b"}") else { return message.clone() };
     let mut member = format!(r#","{MEMBER}":"#);
     push_string(&mut member, session);
