@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 
 use super::outline::Level;
 
-const ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
+const ENVELOPE: Names<6> = Names::new(["jsonrpc", "id", "method", "params", "result", "error"]);
 
-const PARAMS: &[&str] = &[
+const PARAMS: Names<17> = Names::new([
     "name",
     "arguments",
     "_meta",
@@ -26,10 +26,10 @@ const PARAMS: &[&str] = &[
     "inputResponses",
     "requestState",
     "level",
-];
+]);
 
 /// What filters and watchers look for in a result; a second spelling would slip past them to a lax client.
-const RESULT: &[&str] = &[
+const RESULT: Names<25> = Names::new([
     "_meta",
     "content",
     "structuredContent",
@@ -55,11 +55,11 @@ const RESULT: &[&str] = &[
     "taskId",
     "ttlMs",
     "cacheScope",
-];
+]);
 
-const ERROR: &[&str] = &["code", "message", "data"];
+const ERROR: Names<3> = Names::new(["code", "message", "data"]);
 
-const META: &[&str] = &[
+const META: Names<9> = Names::new([
     "progressToken",
     "io.modelcontextprotocol/protocolVersion",
     "io.modelcontextprotocol/clientCapabilities",
@@ -69,9 +69,9 @@ const META: &[&str] = &[
     "io.modelcontextprotocol/subscriptionId",
     "io.modelcontextprotocol/related-task",
     "io.modelcontextprotocol/tasks",
-];
+]);
 
-const REFERENCE: &[&str] = &["type", "name", "uri"];
+const REFERENCE: Names<3> = Names::new(["type", "name", "uri"]);
 
 const RESERVED: &[u8] = b"io.modelcontextprotocol/";
 
@@ -82,42 +82,81 @@ const LONGEST: usize = 64;
 pub(super) fn is_variant(level: Level, key: &[u8]) -> bool {
     match level {
         Level::Other => false,
-        Level::Top => is_variant_of(ENVELOPE, key),
-        Level::Params => is_variant_of(PARAMS, key),
-        Level::Result => is_variant_of(RESULT, key),
-        Level::Error => is_variant_of(ERROR, key),
-        Level::ParamsMeta | Level::ResultMeta => is_variant_of(META, key) || is_reserved_variant(key),
+        Level::Top => ENVELOPE.have_variant(key),
+        Level::Params => PARAMS.have_variant(key),
+        Level::Result => RESULT.have_variant(key),
+        Level::Error => ERROR.have_variant(key),
+        Level::ParamsMeta | Level::ResultMeta => META.have_variant(key) || is_reserved_variant(key),
     }
 }
 
 /// The same for the object that `completion/complete` points with.
 pub(super) fn is_reference_variant(key: &[u8]) -> bool {
-    is_variant_of(REFERENCE, key)
+    REFERENCE.have_variant(key)
 }
 
 /// Whether a lax reader could take `key` for the message's id.
 pub(super) fn is_id_variant(key: &[u8]) -> bool {
-    is_variant_of(&["id"], key)
+    Names::new(["id"]).have_variant(key)
 }
 
-fn is_variant_of(known: &[&str], key: &[u8]) -> bool {
-    if !is_plain(key) {
-        return reads_as(known, key);
+/// Names that matter somewhere.
+struct Names<const N: usize> {
+    names: [&'static str; N],
+    /// Length and first letter of each. Every member of every message comes here, and nearly all differ in these from every name; they are
+    /// compared many at once.
+    signs: [u16; N],
+}
+
+impl<const N: usize> Names<N> {
+    const fn new(names: [&'static str; N]) -> Self {
+        let mut signs = [0; N];
+        let (mut rest, mut left) = (names.as_slice(), signs.as_mut_slice());
+        while let ([name, names @ ..], [place, places @ ..]) = (rest, left) {
+            *place = sign(name.as_bytes());
+            (rest, left) = (names, places);
+        }
+        Self { names, signs }
     }
-    // Every member of every message comes here: nearly all are of another length than every name, or are the name itself.
-    let mut alike = false;
-    for name in known.iter().filter(|name| name.len() == key.len()) {
-        if name.as_bytes() == key {
+
+    fn have_variant(&self, key: &[u8]) -> bool {
+        if !is_plain(key) {
+            return reads_as(&self.names, key);
+        }
+        let looked_for = sign(key);
+        if !self.signs.iter().fold(false, |found, sign| found | (*sign == looked_for)) {
             return false;
         }
-        alike |= name.as_bytes().eq_ignore_ascii_case(key);
+        let mut alike = false;
+        for name in self.names.iter().filter(|name| name.len() == key.len()) {
+            if name.as_bytes() == key {
+                return false;
+            }
+            alike |= name.as_bytes().eq_ignore_ascii_case(key);
+        }
+        alike
     }
-    alike
+}
+
+/// What two plain spellings of one name have in common: the length, of which the lowest eight bits, and the first letter.
+#[expect(clippy::cast_possible_truncation, reason = "a longer name with the same sign is compared")]
+const fn sign(name: &[u8]) -> u16 {
+    let first = match name.first() {
+        Some(first) => first.to_ascii_lowercase(),
+        None => 0,
+    };
+    u16::from_le_bytes([name.len() as u8, first])
 }
 
 /// Whether every decoder reads the same text, letter case aside.
 fn is_plain(key: &[u8]) -> bool {
-    key.iter().all(|byte| matches!(byte, 1..=0x7F))
+    let (words, rest) = key.as_chunks::<8>();
+    let plain_word = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        // A zero borrows, and no plain byte does.
+        (word | word.wrapping_sub(u64::from_le_bytes([1; 8]))) & u64::from_le_bytes([0x80; 8]) == 0
+    };
+    words.iter().all(plain_word) && rest.iter().all(|byte| matches!(byte, 1..=0x7F))
 }
 
 /// Whether `key` is one of `known`, or a lax reader could take it for one.

@@ -13,7 +13,6 @@ use super::{
     Edit, Id, Known, Limits, Malformed, MethodInfo, NameSource, Span, View,
     outline::{Level, Outline, Slot},
     scan::scan_knowing,
-    text,
 };
 
 /// Which way a message travels.
@@ -44,6 +43,8 @@ struct Read {
     kind: Kind,
     id: Option<Id>,
     method: Option<Method>,
+    /// See [`Message::name`]. Everybody on a message's way asks for it.
+    name: Option<Arc<str>>,
     outline: Outline,
 }
 
@@ -118,8 +119,11 @@ impl Message {
         limits: &Limits,
         known: &[Known],
     ) -> Result<Self, Malformed> {
-        let outline = scan_knowing(&bytes, limits, known)?;
-        shape::message(bytes, outline, direction, limits)
+        let outline = Outline::default();
+        let mut read = Read { bytes, direction, kind: Kind::Result, id: None, method: None, name: None, outline };
+        scan_knowing(&read.bytes, limits, known, &mut read.outline)?;
+        shape::judge(&mut read, limits)?;
+        Ok(Self(Arc::new(read)))
     }
 
     /// The text as it arrived.
@@ -178,8 +182,8 @@ impl Message {
         let mut found = [None; N];
         let Some(_) = self.result() else { return found };
         for member in self.outline().level(Level::Result) {
-            let key = text::decode(member.key.of(&self.0.bytes));
-            if let Some(place) = names.iter().position(|name| *name == key).and_then(|index| found.get_mut(index)) {
+            let place = names.iter().position(|name| member.is_named(&self.0.bytes, name));
+            if let Some(place) = place.and_then(|index| found.get_mut(index)) {
                 *place = Some(self.0.view(member.value));
             }
         }
@@ -213,7 +217,7 @@ impl Message {
     /// What the method is about: a tool, a prompt, a URI or a task. See [`NameSource`].
     #[must_use]
     pub fn name(&self) -> Option<Cow<'_, str>> {
-        self.name_view()?.as_str()
+        self.0.name.as_deref().map(Cow::Borrowed)
     }
 
     /// Where [`Message::name`] stands in the text, for an [`Edit::replace`].

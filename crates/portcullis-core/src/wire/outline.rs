@@ -44,25 +44,34 @@ const SLOTS: usize = 18;
 impl Slot {
     /// The slot of a member of that (unescaped) name.
     pub(super) fn of(level: Level, key: &[u8]) -> Option<Self> {
-        Some(match (level, key) {
-            (Level::Top, b"jsonrpc") => Self::JsonRpc,
-            (Level::Top, b"id") => Self::Id,
-            (Level::Top, b"method") => Self::Method,
-            (Level::Top, b"params") => Self::Params,
-            (Level::Top, b"result") => Self::Result,
-            (Level::Top, b"error") => Self::Error,
-            (Level::Params, b"name") => Self::Name,
-            (Level::Params, b"arguments") => Self::Arguments,
-            (Level::Params, b"_meta") => Self::ParamsMeta,
-            (Level::Params, b"uri") => Self::Uri,
-            (Level::Params, b"taskId") => Self::TaskId,
-            (Level::Params, b"ref") => Self::Ref,
-            (Level::Params, b"requestId") => Self::RequestId,
-            (Level::Params, b"progressToken") => Self::ProgressToken,
-            (Level::ParamsMeta, b"progressToken") => Self::MetaProgressToken,
-            (Level::Result, b"_meta") => Self::ResultMeta,
-            (Level::Error, b"code") => Self::ErrorCode,
-            (Level::Error, b"message") => Self::ErrorMessage,
+        Some(match level {
+            Level::Top => match key {
+                b"jsonrpc" => Self::JsonRpc,
+                b"id" => Self::Id,
+                b"method" => Self::Method,
+                b"params" => Self::Params,
+                b"result" => Self::Result,
+                b"error" => Self::Error,
+                _ => return None,
+            },
+            Level::Params => match key {
+                b"name" => Self::Name,
+                b"arguments" => Self::Arguments,
+                b"_meta" => Self::ParamsMeta,
+                b"uri" => Self::Uri,
+                b"taskId" => Self::TaskId,
+                b"ref" => Self::Ref,
+                b"requestId" => Self::RequestId,
+                b"progressToken" => Self::ProgressToken,
+                _ => return None,
+            },
+            Level::ParamsMeta if key == b"progressToken" => Self::MetaProgressToken,
+            Level::Result if key == b"_meta" => Self::ResultMeta,
+            Level::Error => match key {
+                b"code" => Self::ErrorCode,
+                b"message" => Self::ErrorMessage,
+                _ => return None,
+            },
             _ => return None,
         })
     }
@@ -87,6 +96,14 @@ pub(super) struct Member {
     pub(super) escaped: bool,
     pub(super) key: Span,
     pub(super) value: Span,
+}
+
+impl Member {
+    /// Whether its key, unescaped, is `name`.
+    pub(super) fn is_named(&self, bytes: &[u8], name: &str) -> bool {
+        let key = self.key.of(bytes);
+        if self.escaped { text::decode(key) == name } else { key == name.as_bytes() }
+    }
 }
 
 /// The remembered members, in the order in which their keys stand in the text.
@@ -126,10 +143,7 @@ impl Outline {
 
     /// The member of that name, by its unescaped spelling.
     pub(super) fn member(&self, bytes: &[u8], level: Level, name: &str) -> Option<&Member> {
-        self.level(level).find(|member| {
-            let key = member.key.of(bytes);
-            if member.escaped { text::decode(key) == name } else { key == name.as_bytes() }
-        })
+        self.level(level).find(|member| member.is_named(bytes, name))
     }
 
     pub(super) fn level(&self, level: Level) -> impl Iterator<Item = &Member> {

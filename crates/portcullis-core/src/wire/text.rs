@@ -5,14 +5,12 @@ use std::borrow::Cow;
 
 const LANES: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-/// Long strings are looked at in blocks that the compiler turns into vector instructions.
-const BLOCK: usize = 64;
 
 /// Bytes before the first quote, backslash or control character; the length of `text` when there is none.
 #[inline]
 pub(super) fn plain_prefix(text: &[u8]) -> usize {
     let mut rest = text;
-    // Most strings end within a few words; only longer ones pay for the block loop's set-up.
+    // Most strings end within a few words; only longer ones pay for a call that looks at vectors.
     let mut words = 0;
     while let Some((word, tail)) = rest.split_first_chunk::<8>() {
         let hits = special_lanes(u64::from_le_bytes(*word));
@@ -22,22 +20,19 @@ pub(super) fn plain_prefix(text: &[u8]) -> usize {
         rest = tail;
         words += 1;
         if words == 8 {
-            rest = skip_plain_blocks(rest);
+            rest = skip_plain(rest);
         }
     }
     let odd = rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len());
     text.len() - rest.len() + odd
 }
 
-fn skip_plain_blocks(mut rest: &[u8]) -> &[u8] {
-    while let Some((block, tail)) = rest.split_first_chunk::<BLOCK>() {
-        let hit = block.iter().fold(false, |hit, &byte| hit | is_special(byte));
-        if hit {
-            break;
-        }
-        rest = tail;
-    }
-    rest
+/// Goes to the end of a long string, where its vectorised search finds that nothing special comes before.
+fn skip_plain(rest: &[u8]) -> &[u8] {
+    let (plain, tail) = rest.split_at(memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len()));
+    // One comparison for each vector; the position of a control character, which ends the reading, may be found slowly.
+    let least = plain.iter().fold(u8::MAX, |least, &byte| least.min(byte));
+    if least < 0x20 { rest } else { tail }
 }
 
 const fn is_special(byte: u8) -> bool {
@@ -46,11 +41,11 @@ const fn is_special(byte: u8) -> bool {
 
 /// A high bit in the lowest lane that holds a special byte; higher lanes may carry false hits, which nobody reads.
 const fn special_lanes(word: u64) -> u64 {
-    let quote = (word ^ (LANES * b'"' as u64)).wrapping_sub(LANES);
+    // With its second bit turned over a quote is 0x20, just above the control characters, which stay below it; what stood in between goes above.
+    let quote_or_control = (word ^ (LANES * 0x02)).wrapping_sub(LANES * 0x21);
     let slash = (word ^ (LANES * b'\\' as u64)).wrapping_sub(LANES);
-    let control = word.wrapping_sub(LANES * 0x20);
     // All that is looked for is ASCII, so a byte with its high bit set is none of it.
-    (quote | slash | control) & !word & HIGH
+    (quote_or_control | slash) & !word & HIGH
 }
 
 /// Value of four hexadecimal digits.

@@ -5,17 +5,21 @@ use super::*;
 #[test]
 fn the_members_themselves_are_no_variants() {
     for (level, known) in [
-        (Level::Top, ENVELOPE),
-        (Level::Params, PARAMS),
-        (Level::Result, RESULT),
-        (Level::Error, ERROR),
-        (Level::ParamsMeta, META),
+        (Level::Top, ENVELOPE.names.as_slice()),
+        (Level::Params, PARAMS.names.as_slice()),
+        (Level::Result, RESULT.names.as_slice()),
+        (Level::Error, ERROR.names.as_slice()),
+        (Level::ParamsMeta, META.names.as_slice()),
     ] {
         for name in known {
             assert!(name.len() <= LONGEST);
             assert!(!is_variant(level, name.as_bytes()), "{name}");
             assert!(is_variant(level, name.to_ascii_uppercase().as_bytes()), "{name}");
-            assert!(is_variant(level, format!("{name}\0").as_bytes()), "{name}");
+            for at in 0..=name.len() {
+                let (start, end) = name.split_at(at);
+                assert!(is_variant(level, format!("{start}\0{end}").as_bytes()), "{name} {at}");
+                assert!(!is_variant(level, format!("{start}é{end}").as_bytes()), "{name} {at}");
+            }
             assert!(!is_variant(level, format!("{name}x").as_bytes()), "{name}");
             assert!(!is_variant(Level::Other, name.to_ascii_uppercase().as_bytes()), "{name}");
         }

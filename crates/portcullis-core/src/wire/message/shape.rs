@@ -3,34 +3,18 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::{Direction, Kind, Message, Method, Read};
+use super::{Direction, Kind, Method, Read};
 use crate::wire::{
-    Id, JsonKind, Limits, Malformed, MethodKind, NameSource, View, case,
-    method::any_way,
-    outline::{Outline, Slot},
+    Id, JsonKind, Limits, Malformed, MethodKind, NameSource, View, case, method::any_way, outline::Slot, text,
 };
 
-/// Makes a message of scanned text.
-pub(super) fn message(
-    bytes: Bytes,
-    outline: Outline,
-    direction: Direction,
-    limits: &Limits,
-) -> Result<Message, Malformed> {
-    match View::new(&bytes, outline.root).kind() {
+/// Judges scanned text by its outline, and says what kind of message it is.
+pub(super) fn judge(message: &mut Read, limits: &Limits) -> Result<(), Malformed> {
+    match message.view(message.outline.root).kind() {
         JsonKind::Object => {}
         JsonKind::Array => return Err(Malformed::BatchNotAllowed),
         _ => return Err(Malformed::NotAnObject),
     }
-    let mut read = Read { bytes, direction, kind: Kind::Result, id: None, method: None, outline };
-    // Filled in place: moving it costs more than judging its shape.
-    shape(&mut read, limits)?;
-    Ok(Message(Arc::new(read)))
-}
-
-fn shape(message: &mut Read, limits: &Limits) -> Result<(), Malformed> {
     let version = message.slot(Slot::JsonRpc);
     let is_two = |version: View<'_>| version.raw() == br#""2.0""# || version.as_str().as_deref() == Some("2.0");
     if !version.is_some_and(is_two) {
@@ -139,7 +123,7 @@ fn object_or_absent(view: Option<View<'_>>, or: Malformed) -> Result<(), Malform
 }
 
 /// What the method is about, and its arguments.
-fn named(message: &Read, limits: &Limits) -> Result<(), Malformed> {
+fn named(message: &mut Read, limits: &Limits) -> Result<(), Malformed> {
     let source = message.method.as_ref().map_or(NameSource::Nothing, Method::names);
     if source == NameSource::Ref
         && let Some(reference) = message.slot(Slot::Ref)
@@ -147,19 +131,20 @@ fn named(message: &Read, limits: &Limits) -> Result<(), Malformed> {
     {
         return Err(Malformed::CaseVariantKey { at: reference.span().start as usize });
     }
-    match message.name_view() {
+    message.name = match message.name_view() {
         // Only a request is useless without its name; a notification that lacks one names nothing.
         None if source != NameSource::Nothing && message.kind == Kind::Request => {
             return Err(Malformed::NameMissing { method: message.method().unwrap_or_default().into() });
         }
-        None => {}
+        None => None,
         Some(name) => {
             let body = name.string_body().ok_or(Malformed::NameNotString)?;
             if body.len() > limits.name {
                 return Err(Malformed::NameTooLong { limit: limits.name });
             }
+            Some(Arc::from(&*text::decode(body)))
         }
-    }
+    };
     if source == NameSource::Name {
         object_or_absent(message.slot(Slot::Arguments), Malformed::ArgumentsNotObject)?;
     }

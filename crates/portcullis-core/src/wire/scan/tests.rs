@@ -189,10 +189,14 @@ fn depth_costs_no_stack() {
 #[test]
 fn long_strings_are_read_the_same_at_every_length_and_offset() {
     for len in 0..200 {
-        let plain = "x".repeat(len);
+        // Neighbours of what is looked for: the space is the first plain character, and the quote stands between `!` and `#`.
+        let plain: String = " !#x[]\u{7f}".chars().cycle().take(len).collect();
         assert_eq!(code(format!("\"{plain}\"")), "accepted");
         assert_eq!(code(format!("[\"{plain}\",\"{plain}é\\n{plain}\"]")), "accepted");
-        assert_eq!(value(format!("\"{plain}\u{1}{plain}\"")).unwrap_err(), Malformed::Syntax { at: len + 1 });
+        for control in '\0'..' ' {
+            let text = format!("\"{plain}{control}{plain}\"");
+            assert_eq!(value(text).unwrap_err(), Malformed::Syntax { at: len + 1 });
+        }
         assert_eq!(value(format!("\"{plain}\\q{plain}\"")).unwrap_err(), Malformed::Syntax { at: len + 2 });
         assert_eq!(code(format!("\"{plain}")), "syntax");
     }
@@ -210,7 +214,7 @@ impl Work for Units {
 fn cost(text: &str) -> f64 {
     let mut units = Units(0);
     let open = Limits { bytes: 1 << 28, depth: usize::MAX, keys: usize::MAX, members: usize::MAX, ..Limits::default() };
-    drop(scan_counting(text.as_bytes(), Mode::Message, &open, &[], &mut units));
+    drop(scan_counting(text.as_bytes(), Mode::Message, &open, &[], &mut Outline::default(), &mut units));
     assert!(units.0 > 0);
     let len = text.len() as f64;
     units.0 as f64 / (len * len.log2())
