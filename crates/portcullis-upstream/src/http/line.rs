@@ -127,7 +127,8 @@ impl Lines {
     }
 
     fn put_back(self: &Arc<Self>, mut line: Line) {
-        if !line.is_usable() {
+        // Usually it became ready with the end of the answer. Whether the server closes it afterwards is seen when it is taken.
+        if !line.sender.is_ready() && !line.is_usable() {
             return;
         }
         let home = line.home;
@@ -173,6 +174,13 @@ async fn sweep(lines: Weak<Lines>, home: Id) {
     }
 }
 
+/// In whose name a connection is driven while something is waited for. hyper wakes whoever brought a frame once that is taken, so that it
+/// goes on; here whoever takes it goes on anyway, and its task would run once more for nothing. So first in nobody's name and, when
+/// nothing is there, in that of the task, which the socket then wakes.
+fn drivers(task: &Waker) -> [&Waker; 2] {
+    [Waker::noop(), task]
+}
+
 impl Line {
     /// Open, with nothing left of the exchange before. Reads what the socket has: an end, if the server has closed it.
     fn is_usable(&mut self) -> bool {
@@ -183,21 +191,21 @@ impl Line {
     async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, LineError> {
         leaves();
         let mut answer = pin!(self.sender.try_send_request(request));
-        let mut ended = false;
+        let (mut sent, mut ended) = (false, false);
         poll_fn(|cx| {
-            if !ended {
-                ended = self.connection.as_mut().poll(cx).is_ready();
+            // The first time the request is sent, which cannot bring an answer yet.
+            let first = !std::mem::replace(&mut sent, true);
+            for waker in drivers(cx.waker()).into_iter().skip(usize::from(first)) {
+                ended = ended || self.connection.as_mut().poll(&mut Context::from_waker(waker)).is_ready();
+                // Only driving the connection brings an answer, so the answer itself need not wake anybody.
+                if let Poll::Ready(answered) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    return Poll::Ready(answered.map_err(|mut error| match error.take_message() {
+                        Some(unsent) => LineError::NeverLeft(error.into_error(), Box::new(unsent)),
+                        None => LineError::Http(error.into_error()),
+                    }));
+                }
             }
-            // Only driving the connection brings an answer, so the answer itself need not wake anybody.
-            match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
-                Poll::Ready(Err(mut error)) => Poll::Ready(Err(match error.take_message() {
-                    Some(unsent) => LineError::NeverLeft(error.into_error(), Box::new(unsent)),
-                    None => LineError::Http(error.into_error()),
-                })),
-                Poll::Pending if ended => Poll::Ready(Err(LineError::Ended)),
-                Poll::Pending => Poll::Pending,
-            }
+            if ended { Poll::Ready(Err(LineError::Ended)) } else { Poll::Pending }
         })
         .await
     }
@@ -217,17 +225,21 @@ impl Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                if let Some(line) = this.line.as_mut()
-                    && line.connection.as_mut().poll(cx).is_ready()
-                {
-                    this.line = None;
-                }
-                ready!(Pin::new(&mut this.body).poll_frame(cx))
+        // Only driving the connection brings a frame.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut frame = Pin::new(&mut this.body).poll_frame(&mut nobody);
+        for waker in drivers(cx.waker()) {
+            if frame.is_ready() {
+                break;
             }
-        };
+            if let Some(line) = this.line.as_mut()
+                && line.connection.as_mut().poll(&mut Context::from_waker(waker)).is_ready()
+            {
+                this.line = None;
+            }
+            frame = Pin::new(&mut this.body).poll_frame(&mut nobody);
+        }
+        let frame = ready!(frame);
         match &frame {
             Some(Ok(_)) => {}
             Some(Err(_)) => this.line = None,

@@ -1,6 +1,7 @@
 //! Which connection an exchange uses, and what becomes of it afterwards.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -118,4 +119,40 @@ fn a_connection_is_used_by_the_runtime_that_opened_it_only() {
     let ports = ports.lock().unwrap();
     assert_ne!(ports[0], ports[1]);
     assert_eq!(ports[0], ports[2]);
+}
+
+#[tokio::test]
+async fn an_exchange_runs_its_task_once_for_what_it_sends_and_once_for_what_comes_back() {
+    let (server, _) = counted(|socket| async { Some(socket) }).await;
+    let upstream = upstream(&server.url, EraSetting::Modern);
+    call(&upstream).await;
+    let mut kept = pin!(async {
+        call(&upstream).await;
+        // Whatever would run the task again has time to.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    });
+    let mut runs = 0;
+    poll_fn(|cx| {
+        runs += 1;
+        kept.as_mut().poll(cx)
+    })
+    .await;
+    assert_eq!(runs, 3, "the third when it had waited");
+}
+
+#[tokio::test]
+async fn an_answer_in_pieces_is_heard_piece_by_piece() {
+    let server = Canned::scripted(|heard, mut socket| async move {
+        let answer = answer(&heard);
+        for piece in answer.as_bytes().chunks(answer.len() / 5) {
+            socket.write_all(piece).await.ok()?;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Some(socket)
+    })
+    .await;
+    let upstream = upstream(&server.url, EraSetting::Modern);
+    for _ in 0..3 {
+        tokio::time::timeout(Duration::from_secs(5), call(&upstream)).await.unwrap();
+    }
 }
