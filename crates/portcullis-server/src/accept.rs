@@ -1,6 +1,8 @@
 //! From a request to an [`Arrival`]: path, method, media types, and a body of bounded size that arrives in bounded time. Where it comes from
 //! was found out before (`proxies.rs`), and whether it may come at all (`origin.rs`).
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +10,13 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri};
-use http_body::Body;
-use http_body_util::BodyExt;
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use portcullis_core::pieces::Pieces;
 use portcullis_core::refusal::Violation;
 
 use crate::answer::Refusal;
+use crate::bell;
 use crate::conversation::HEADER_COUNT;
 use crate::endpoint::Endpoint;
 use crate::gateway::Gateway;
@@ -122,7 +124,7 @@ impl Arrival {
 async fn read_body(mut body: Incoming, permit: &mut Permit, limits: &LimitSettings) -> Result<Bytes, Refusal> {
     let limit = limits.message_bytes;
     let mut pieces = Pieces::of(body.size_hint().exact());
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = next(&mut body).await {
         let Ok(data) = frame.map_err(|_| Violation::BodyBroken)?.into_data() else { continue };
         if pieces.held().saturating_add(data.len()) > limit {
             return Err(Violation::BodyTooLarge { limit }.into());
@@ -132,6 +134,18 @@ async fn read_body(mut body: Incoming, permit: &mut Permit, limits: &LimitSettin
     }
     let whole = pieces.whole();
     Ok(if whole.len() <= COPIED { Bytes::copy_from_slice(&whole) } else { whole })
+}
+
+/// The next frame. Only a body that is not at its end is read on.
+async fn next(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+    poll_fn(|cx| {
+        let (frame, rung) = bell::taking(|| Pin::new(&mut *body).poll_frame(cx));
+        if rung && !body.is_end_stream() {
+            cx.waker().wake_by_ref();
+        }
+        frame
+    })
+    .await
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Violation> {

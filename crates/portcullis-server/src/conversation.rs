@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::task::Context;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
+use crate::bell::Bell;
 use crate::gateway::Gateway;
 use crate::http2;
 use crate::peer::{Peer, Proven};
@@ -172,12 +174,13 @@ where
         .with_upgrades();
     // A broken connection is the client's affair and its calls have their own records; what hyper refused by itself has none yet.
     let mut connection = pin!(connection);
+    let mut bell = Bell::default();
     let connection = pin!(poll_fn(|cx| {
         // The watcher cannot say it to a connection that may become something else.
         if gateway.draining.is_said() {
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(cx)
+        connection.as_mut().poll(&mut Context::from_waker(bell.waker(cx.waker())))
     }));
     let connection = pin!(gateway.draining.wakes(connection));
     let serving = pin!(gateway.cut_off.unless(connection));

@@ -5,6 +5,7 @@ mod answer; // the one place that turns a failure into an HTTP status and a JSON
 mod answering; // what answers one message: one server's reply, or several's
 mod authority; // the one host a request names
 mod batch; // 2025-03-26 arrays: several exchanges behind one body
+mod bell; // the waker of a connection
 mod body; // what an HTTP answer carries
 mod conversation; // one connection: PROXY header, TLS, HTTP
 mod cors; // what a web page must be told to be let in by its browser
