@@ -12,6 +12,9 @@ use super::{
     text,
 };
 
+/// Bytes of a string from which on searching with wide registers is worth its set-up.
+const SHORT: usize = 64;
+
 /// What a JSON value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JsonKind {
@@ -219,7 +222,15 @@ impl<'a> Cursor<'a> {
 /// The position after the closing quote of a string whose inside starts at `pos`.
 fn string_end(bytes: &[u8], mut pos: usize) -> usize {
     loop {
-        pos += text::plain_prefix(bytes.get(pos..).unwrap_or_default());
+        let rest = bytes.get(pos..).unwrap_or_default();
+        pos += match rest.split_at_checked(SHORT) {
+            Some((short, long)) => match text::plain_prefix(short) {
+                // Control characters cannot stand in scanned text, so only two bytes are looked for.
+                SHORT => SHORT + memchr::memchr2(b'"', b'\\', long).unwrap_or(long.len()),
+                plain => plain,
+            },
+            None => text::plain_prefix(rest),
+        };
         match bytes.get(pos) {
             Some(b'"') => return pos + 1,
             Some(b'\\') => pos += 2,

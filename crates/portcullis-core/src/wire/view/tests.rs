@@ -32,6 +32,20 @@ fn numbers_are_never_converted_unless_they_are_plain_integers() {
 }
 
 #[test]
+fn the_end_of_a_string_is_found_at_any_length_behind_any_escape() {
+    for plain in 0..200 {
+        let plain = "x".repeat(plain);
+        for body in
+            [plain.clone(), format!("{plain}\\\\"), format!("{plain}\\\"{plain}"), format!("\\\\{plain}é\\u0022")]
+        {
+            let text = format!("[\"{body}\",\"next\"]");
+            let raw: Vec<_> = view(&text).elements().map(View::text).collect();
+            assert_eq!(raw, [format!("\"{body}\""), "\"next\"".to_owned()]);
+        }
+    }
+}
+
+#[test]
 fn strings_are_borrowed_unless_they_have_escapes() {
     assert!(matches!(view("\"plain é\"").as_str(), Some(Cow::Borrowed("plain é"))));
     assert!(matches!(view(r#""a\"b\\\ud83d\ude00""#).as_str(), Some(Cow::Owned(text)) if text == "a\"b\\😀"));
