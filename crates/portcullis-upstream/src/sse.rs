@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 /// How much of a stream may be held at once.
 #[derive(Clone, Copy, Debug)]
@@ -76,14 +76,23 @@ impl SseEvent {
 #[derive(Debug)]
 pub struct SseReader {
     limits: SseLimits,
-    /// What is left of the latest chunk.
+    /// The latest chunk; empty as soon as it is used up, so that nothing is held while more is awaited.
     chunk: Bytes,
+    /// How much of it is used.
+    at: usize,
     /// A line that began in an earlier chunk.
     partial: BytesMut,
     /// The latest line ended with CR: a line feed that follows belongs to that end.
     after_cr: bool,
     /// No line was read yet: a byte order mark may stand here.
     at_start: bool,
+    draft: Draft,
+}
+
+/// The event so far.
+#[derive(Debug, Default)]
+struct Draft {
+    /// Its `data` stands apart until it is whole.
     event: SseEvent,
     data: Data,
     /// Whether the event has any field at all.
@@ -108,18 +117,19 @@ impl Data {
         }
     }
 
-    fn add(self, line: Bytes) -> Self {
+    fn add(&mut self, line: Bytes) {
         match self {
-            Self::None => Self::One(line),
+            Self::None => *self = Self::One(line),
             Self::One(first) => {
                 let mut lines = BytesMut::with_capacity(first.len() + line.len() + 1);
-                lines.extend_from_slice(&first);
-                Self::Many(lines).add(line)
-            }
-            Self::Many(mut lines) => {
+                lines.extend_from_slice(first);
                 lines.extend_from_slice(b"\n");
                 lines.extend_from_slice(&line);
-                Self::Many(lines)
+                *self = Self::Many(lines);
+            }
+            Self::Many(lines) => {
+                lines.extend_from_slice(b"\n");
+                lines.extend_from_slice(&line);
             }
         }
     }
@@ -140,12 +150,11 @@ impl SseReader {
         Self {
             limits,
             chunk: Bytes::new(),
+            at: 0,
             partial: BytesMut::new(),
             after_cr: false,
             at_start: true,
-            event: SseEvent::default(),
-            data: Data::None,
-            begun: false,
+            draft: Draft::default(),
         }
     }
 
@@ -154,10 +163,11 @@ impl SseReader {
         if self.chunk.is_empty() {
             self.chunk = chunk;
         } else {
-            let mut joined = BytesMut::from(std::mem::take(&mut self.chunk));
+            let mut joined = BytesMut::from(self.rest());
             joined.extend_from_slice(&chunk);
             self.chunk = joined.freeze();
         }
+        self.at = 0;
     }
 
     /// The next whole event, or `None` when more bytes are needed.
@@ -165,14 +175,12 @@ impl SseReader {
     /// # Errors
     /// A line or an event over its limit. The reader must not be used afterwards.
     pub fn next_event(&mut self) -> Result<Option<SseEvent>, SseError> {
-        let mut chunk = std::mem::take(&mut self.chunk);
-        let mut at = 0;
-        while let Some(piece) = self.next_piece(&chunk, &mut at)? {
+        while let Some(piece) = self.next_piece()? {
             let joined;
             let (text, mut line) = if self.partial.is_empty() {
-                (&chunk, piece)
+                (&self.chunk, piece)
             } else {
-                self.partial.extend_from_slice(chunk.get(piece).unwrap_or_default());
+                self.partial.extend_from_slice(self.chunk.get(piece).unwrap_or_default());
                 joined = std::mem::take(&mut self.partial).freeze();
                 (&joined, 0..joined.len())
             };
@@ -180,35 +188,41 @@ impl SseReader {
                 line.start += BOM.len();
             }
             if !line.is_empty() {
-                self.take_field(text, line)?;
-            } else if std::mem::take(&mut self.begun) {
-                let mut event = std::mem::take(&mut self.event);
-                event.data = std::mem::take(&mut self.data).finish();
-                chunk.advance(at);
-                self.chunk = chunk;
-                return Ok(Some(event));
+                self.draft.take_field(text, line, self.limits.event)?;
+            } else if self.draft.begun {
+                return Ok(Some(self.draft.finish()));
             }
         }
+        self.chunk = Bytes::new();
         Ok(None)
     }
 
     /// Whether the stream, if it ended here, would end inside an event. Such an event must be dropped.
     #[must_use]
     pub fn is_inside_event(&self) -> bool {
-        self.begun || !self.partial.is_empty()
+        self.draft.begun || !self.partial.is_empty()
+    }
+
+    /// What is left of the chunk.
+    fn rest(&self) -> &[u8] {
+        self.chunk.get(self.at..).unwrap_or_default()
     }
 
     /// Where the next line's last piece stands in the chunk, and goes on behind its end. At the end of the chunk, keeps the rest.
-    fn next_piece(&mut self, chunk: &[u8], at: &mut usize) -> Result<Option<Range<usize>>, SseError> {
-        if self.after_cr && *at < chunk.len() {
+    fn next_piece(&mut self) -> Result<Option<Range<usize>>, SseError> {
+        if self.after_cr && self.at < self.chunk.len() {
             self.after_cr = false;
-            if chunk.get(*at) == Some(&b'\n') {
-                *at += 1;
+            if self.rest().first() == Some(&b'\n') {
+                self.at += 1;
             }
         }
-        let start = *at;
-        let rest = chunk.get(start..).unwrap_or_default();
-        let end = memchr::memchr2(b'\r', b'\n', rest);
+        let (start, rest) = (self.at, self.chunk.get(self.at..).unwrap_or_default());
+        let end = match rest {
+            [] => return Ok(None),
+            // Every event ends with an empty line.
+            [b'\n', ..] => Some(0),
+            _ => memchr::memchr2(b'\r', b'\n', rest),
+        };
         if self.partial.len() + end.unwrap_or(rest.len()) > self.limits.line {
             return Err(SseError::LineTooLong { limit: self.limits.line });
         }
@@ -217,38 +231,52 @@ impl SseReader {
             return Ok(None);
         };
         self.after_cr = rest.get(end) == Some(&b'\r');
-        *at = start + end + 1;
+        self.at = start + end + 1;
         Ok(Some(start..start + end))
     }
+}
 
-    fn take_field(&mut self, text: &Bytes, line: Range<usize>) -> Result<(), SseError> {
+impl Draft {
+    /// One line that is not empty.
+    fn take_field(&mut self, text: &Bytes, line: Range<usize>, limit: usize) -> Result<(), SseError> {
         let end = line.end;
         let line = text.get(line).unwrap_or_default();
-        let (name, rest) = line.split_at(memchr::memchr(b':', line).unwrap_or(line.len()));
-        let value = rest.strip_prefix(b":").unwrap_or_default();
-        let value = value.strip_prefix(b" ").unwrap_or(value);
-        match name {
-            b"data" => {
-                // Each further line costs its bytes and the line feed that joins it, so empty lines are not free.
-                let joined = self.data.len() + value.len() + usize::from(!matches!(self.data, Data::None));
-                if joined > self.limits.event {
-                    return Err(SseError::EventTooLarge { limit: self.limits.event });
-                }
-                self.data = std::mem::take(&mut self.data).add(text.slice(end - value.len()..end));
+        if let Some(value) = value_of(b"data", line) {
+            // Each further line costs its bytes and the line feed that joins it, so empty lines are not free.
+            let joined = self.data.len() + value.len() + usize::from(!matches!(self.data, Data::None));
+            if joined > limit {
+                return Err(SseError::EventTooLarge { limit });
             }
-            b"id" if !value.contains(&0) => self.event.id = Some(short_text(value)?),
+            self.data.add(text.slice(end - value.len()..end));
+        } else if let Some(value) = value_of(b"event", line) {
             // What nearly every server writes before every event, and what its absence means.
-            b"event" if value == MESSAGE.as_bytes() => self.event.kind = None,
-            b"event" => self.event.kind = Some(short_text(value)?),
-            b"retry" => match digits(value) {
-                Some(millis) => self.event.retry = Some(Duration::from_millis(millis)),
-                None => return Ok(()),
-            },
+            let kind = if value == MESSAGE.as_bytes() { None } else { Some(short_text(value)?) };
+            self.event.kind = kind;
+        } else if let Some(value) = value_of(b"id", line).filter(|value| !value.contains(&0)) {
+            self.event.id = Some(short_text(value)?);
+        } else if let Some(millis) = value_of(b"retry", line).and_then(digits) {
+            self.event.retry = Some(Duration::from_millis(millis));
+        } else {
             // Comments have an empty name; unknown fields are ignored, as the standard asks.
-            _ => return Ok(()),
+            return Ok(());
         }
         self.begun = true;
         Ok(())
+    }
+
+    /// The event, whole; the next one begins.
+    fn finish(&mut self) -> SseEvent {
+        let Self { event, data, .. } = std::mem::take(self);
+        SseEvent { data: data.finish(), ..event }
+    }
+}
+
+/// The value of that field; `None` when the line is another one. A line without a colon is a name with an empty value.
+fn value_of<'a>(name: &[u8], line: &'a [u8]) -> Option<&'a [u8]> {
+    match line.strip_prefix(name)? {
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        [] => Some(&[]),
+        _ => None,
     }
 }
 
