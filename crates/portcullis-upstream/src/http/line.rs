@@ -99,7 +99,7 @@ impl Lines {
             None => Box::pin(self.open()).await?,
         };
         let response = line.exchange(request).await?;
-        Ok(response.map(|body| Answer { body, line: Some(line), lines: Arc::clone(self) }))
+        Ok(response.map(|body| Answer { body, taken: false, line: Some(line), lines: Arc::clone(self) }))
     }
 
     async fn open(&self) -> Result<Line, LineError> {
@@ -214,6 +214,8 @@ impl Line {
 /// The body of an answer. Reading it to its end gives the connection back; dropping it before closes the connection.
 pub(crate) struct Answer {
     body: Incoming,
+    /// What the connection had brought was taken, so only the connection can bring more.
+    taken: bool,
     /// `None` once the connection is closed or given back.
     line: Option<Line>,
     lines: Arc<Lines>,
@@ -225,9 +227,13 @@ impl Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        // Only driving the connection brings a frame.
+        // Only driving the connection brings a frame, one at a time.
         let mut nobody = Context::from_waker(Waker::noop());
-        let mut frame = Pin::new(&mut this.body).poll_frame(&mut nobody);
+        let mut frame = if this.taken && !this.body.is_end_stream() {
+            Poll::Pending
+        } else {
+            Pin::new(&mut this.body).poll_frame(&mut nobody)
+        };
         for waker in drivers(cx.waker()) {
             if frame.is_ready() {
                 break;
@@ -240,6 +246,7 @@ impl Body for Answer {
             frame = Pin::new(&mut this.body).poll_frame(&mut nobody);
         }
         let frame = ready!(frame);
+        this.taken = matches!(frame, Some(Ok(_)));
         match &frame {
             Some(Ok(_)) => {}
             Some(Err(_)) => this.line = None,

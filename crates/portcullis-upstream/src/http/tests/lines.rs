@@ -71,6 +71,38 @@ async fn calls_at_the_same_time_have_a_connection_each() {
     assert_ne!(ports[0], ports[1]);
 }
 
+/// Each write a chunk of its own, some together and some apart: whoever waits hears of each, and the end gives the connection back.
+#[tokio::test]
+async fn chunks_are_heard_whether_they_come_together_or_apart() {
+    let ports = Ports::default();
+    let seen = Arc::clone(&ports);
+    let server = Canned::scripted(move |heard, mut socket| {
+        seen.lock().unwrap().push(socket.peer_addr().unwrap().port());
+        async move {
+            let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+            let note = chunk("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n");
+            let last =
+                chunk(&format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{}}}}\n\n", id_of(&heard.body)));
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            let (half, rest) = note.split_at(20);
+            for piece in [head, &format!("{note}{note}{half}"), rest, &note, &format!("{last}0\r\n\r\n")] {
+                socket.write_all(piece.as_bytes()).await.ok()?;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Some(socket)
+        }
+    })
+    .await;
+    let upstream = upstream(&server.url, EraSetting::Modern);
+    for _ in 0..2 {
+        let heard = async { all(upstream.send(modern().say(&modern_call("7"))).await.unwrap()).await };
+        let arrivals = tokio::time::timeout(Duration::from_secs(5), heard).await.unwrap();
+        assert_eq!(arrivals.iter().filter(|arrival| arrival.is_ok()).count(), 5);
+    }
+    let ports = ports.lock().unwrap();
+    assert_eq!(ports[0], ports[1]);
+}
+
 #[tokio::test]
 async fn a_kept_connection_that_the_server_closed_is_not_used_again() {
     let (closed, mut closing) = tokio::sync::mpsc::unbounded_channel();
