@@ -170,49 +170,49 @@ impl Events {
     }
 
     fn take(&mut self, event: SseEvent) {
-        let SseEvent { ref data, ref id, retry, .. } = event;
-        self.resumable |= id.is_some();
-        if data.is_empty() || !event.is_message() {
+        let is_message = event.is_message();
+        let SseEvent { data, id: event_id, retry, .. } = event;
+        self.resumable |= event_id.is_some();
+        if data.is_empty() || !is_message {
             // It may still prime the stream or set the retry delay (A14, A15); foreign event types mean nothing to MCP.
-            if id.is_some() || retry.is_some() {
-                self.ready.push_back(Ok(Arrived { message: None, event_id: event.id, retry }));
+            if event_id.is_some() || retry.is_some() {
+                self.ready.push_back(Ok(Arrived { message: None, event_id, retry }));
             }
             return;
         }
         let limits = self.owner.limits;
-        if self.batches && looks_like_batch(data) {
-            match read_batch(data.clone(), Direction::ToClient, &limits) {
+        if self.batches && looks_like_batch(&data) {
+            match read_batch(data, Direction::ToClient, &limits) {
                 Ok(messages) => messages.into_iter().for_each(|message| self.sort(message)),
                 Err(error) => return self.fail(garbage(&error)),
             }
         } else {
-            match self.owner.seen.read(data.clone(), Direction::ToClient, &limits) {
+            match self.owner.seen.read(data, Direction::ToClient, &limits) {
                 Ok(message) => self.sort(message),
                 Err(error) => return self.fail(garbage(&error)),
             }
         }
-        self.label(event.id, retry);
+        self.label(event_id, retry);
     }
 
     /// One message to its place.
     fn sort(&mut self, message: Message) {
-        let owner = Arc::clone(&self.owner);
-        owner.notice(&message);
+        self.owner.notice(&message);
         if self.era == Era::Modern && message.kind() == Kind::Request {
             // C6: a modern server has no requests, and nobody could answer one.
-            tracing::warn!(server = %owner.site.name, "a request on a modern stream was dropped");
+            tracing::warn!(server = %self.owner.site.name, "a request on a modern stream was dropped");
             return;
         }
         let is_response = matches!(message.kind(), Kind::Result | Kind::Error);
         let step = match &mut self.purpose {
-            Purpose::Reply(awaiting) => awaiting.step(message, &owner.limits),
+            Purpose::Reply(awaiting) => awaiting.step(message, &self.owner.limits),
             Purpose::Standing if is_response => Step::Unmatched("a response on a standalone stream"),
             Purpose::Standing | Purpose::Resumed => Step::Give(message),
         };
         match step {
             Step::Give(message) => self.ready.push_back(Ok(arrived(message))),
             Step::Last(message) => {
-                if let Err(fault) = owner.settle(self.opening.take(), &message) {
+                if let Err(fault) = self.owner.settle(self.opening.take(), &message) {
                     return self.fail(fault);
                 }
                 self.ready.push_back(Ok(arrived(message)));
