@@ -17,6 +17,8 @@ use crate::exchange::Delivery;
 /// Bytes of events that go together. 16 KiB: about a hundred small ones, which is what one read brings; the work on them delays the first by
 /// less than what a write costs for each.
 const GATHERED: usize = 16 << 10;
+/// Room behind them for the one that makes them enough. 1 KiB: longer ones are rare, and then the room grows once.
+const LAST: usize = 1 << 10;
 
 /// A reply on its way to the client, as events.
 #[derive(Debug)]
@@ -52,7 +54,13 @@ impl Departure {
             && let Some(delivery) = self.delivery.as_mut()
         {
             match delivery.poll_next(cx) {
-                Poll::Ready(Some(inspected)) => put_event(&mut out, &inspected, Some(delivery)),
+                Poll::Ready(Some(inspected)) => {
+                    // One event alone gets the room it needs; where a second is there already, many often are.
+                    if !out.is_empty() {
+                        out.reserve(GATHERED + LAST - out.len());
+                    }
+                    put_event(&mut out, &inspected, Some(delivery));
+                }
                 Poll::Ready(None) => self.delivery = None,
                 Poll::Pending if out.is_empty() => return self.poll_quiet(cx),
                 Poll::Pending => break,
