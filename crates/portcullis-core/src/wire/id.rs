@@ -29,14 +29,15 @@ enum Text {
 const SHORT: usize = 22;
 
 impl Text {
-    fn new(text: &str) -> Self {
+    /// Of text that was checked to be UTF-8.
+    fn new(text: &[u8]) -> Self {
         let mut short = [0; SHORT];
         match (short.get_mut(..text.len()), u8::try_from(text.len())) {
             (Some(place), Ok(len)) => {
-                place.copy_from_slice(text.as_bytes());
+                place.copy_from_slice(text);
                 Self::Short(len, short)
             }
-            _ => Self::Long(Arc::from(text)),
+            _ => Self::Long(Arc::from(simdutf8::basic::from_utf8(text).unwrap_or_default())),
         }
     }
 
@@ -69,13 +70,13 @@ impl Id {
     pub fn string(value: &str) -> Self {
         let raw = quoted(value);
         let meaning = raw.contains('\\').then(|| Arc::from(format!("\"{value}\"")));
-        Self { raw: Text::new(&raw), meaning }
+        Self { raw: Text::new(raw.as_bytes()), meaning }
     }
 
     /// The id with this number as its value.
     #[must_use]
     pub fn number(value: i64) -> Self {
-        Self { raw: Text::new(&value.to_string()), meaning: None }
+        Self { raw: Text::new(value.to_string().as_bytes()), meaning: None }
     }
 
     /// Whether a value can be an id.
@@ -95,7 +96,7 @@ impl Id {
         } else {
             None
         };
-        Some(Self { raw: Text::new(view.text()), meaning })
+        Some(Self { raw: Text::new(raw), meaning })
     }
 
     /// The value of an id that is a string.

@@ -4,7 +4,11 @@
 mod batch;
 mod shape;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 
@@ -43,8 +47,8 @@ struct Read {
     kind: Kind,
     id: Option<Id>,
     method: Option<Method>,
-    /// See [`Message::name`]. Everybody on a message's way asks for it.
-    name: Option<Arc<str>>,
+    /// See [`Message::name`]: kept when it is asked for, because everybody on a message's way asks.
+    name: OnceLock<Option<Box<str>>>,
     outline: Outline,
 }
 
@@ -120,7 +124,8 @@ impl Message {
         known: &[Known],
     ) -> Result<Self, Malformed> {
         let outline = Outline::default();
-        let mut read = Read { bytes, direction, kind: Kind::Result, id: None, method: None, name: None, outline };
+        let mut read =
+            Read { bytes, direction, kind: Kind::Result, id: None, method: None, name: OnceLock::new(), outline };
         scan_knowing(&read.bytes, limits, known, &mut read.outline)?;
         shape::judge(&mut read, limits)?;
         Ok(Self(Arc::new(read)))
@@ -217,7 +222,8 @@ impl Message {
     /// What the method is about: a tool, a prompt, a URI or a task. See [`NameSource`].
     #[must_use]
     pub fn name(&self) -> Option<Cow<'_, str>> {
-        self.0.name.as_deref().map(Cow::Borrowed)
+        let read = || self.name_view()?.as_str().map(Into::into);
+        self.0.name.get_or_init(read).as_deref().map(Cow::Borrowed)
     }
 
     /// Where [`Message::name`] stands in the text, for an [`Edit::replace`].

@@ -1,11 +1,9 @@
 //! The rules about which members a message must, may and must not have.
 //! They go by method, whatever shape the message claims: a `tools/call` without an id is still a `tools/call`.
 
-use std::sync::Arc;
-
 use super::{Direction, Kind, Method, Read};
 use crate::wire::{
-    Id, JsonKind, Limits, Malformed, MethodKind, NameSource, View, case, method::any_way, outline::Slot, text,
+    Id, JsonKind, Limits, Malformed, MethodKind, NameSource, View, case, method::any_way, outline::Slot,
 };
 
 /// Judges scanned text by its outline, and says what kind of message it is.
@@ -123,7 +121,7 @@ fn object_or_absent(view: Option<View<'_>>, or: Malformed) -> Result<(), Malform
 }
 
 /// What the method is about, and its arguments.
-fn named(message: &mut Read, limits: &Limits) -> Result<(), Malformed> {
+fn named(message: &Read, limits: &Limits) -> Result<(), Malformed> {
     let source = message.method.as_ref().map_or(NameSource::Nothing, Method::names);
     if source == NameSource::Ref
         && let Some(reference) = message.slot(Slot::Ref)
@@ -131,20 +129,19 @@ fn named(message: &mut Read, limits: &Limits) -> Result<(), Malformed> {
     {
         return Err(Malformed::CaseVariantKey { at: reference.span().start as usize });
     }
-    message.name = match message.name_view() {
+    match message.name_view() {
         // Only a request is useless without its name; a notification that lacks one names nothing.
         None if source != NameSource::Nothing && message.kind == Kind::Request => {
             return Err(Malformed::NameMissing { method: message.method().unwrap_or_default().into() });
         }
-        None => None,
+        None => {}
         Some(name) => {
             let body = name.string_body().ok_or(Malformed::NameNotString)?;
             if body.len() > limits.name {
                 return Err(Malformed::NameTooLong { limit: limits.name });
             }
-            Some(Arc::from(&*text::decode(body)))
         }
-    };
+    }
     if source == NameSource::Name {
         object_or_absent(message.slot(Slot::Arguments), Malformed::ArgumentsNotObject)?;
     }
