@@ -27,8 +27,8 @@ const NAMED: [&str; 6] = ["tools/call", "prompts/get", "resources/read", "tasks/
 
 /// The header fields of a request, whoever keeps them.
 pub trait Headers {
-    /// All values of one field, in order. The name is given in lower case.
-    fn values(&self, lower_case_name: &str) -> Vec<&[u8]>;
+    /// The first values of one field, in order: with two of them it is wrong already. The name is given in lower case.
+    fn values(&self, lower_case_name: &str) -> [Option<&[u8]>; 2];
     /// All fields whose lower-case name starts so: full lower-case name and value, one pair for each value.
     fn with_prefix(&self, lower_case_prefix: &str) -> Vec<(String, &[u8])>;
 }
@@ -91,27 +91,34 @@ pub fn check_params(message: &Message, given: &[(String, String)], tool: Option<
     Ok(())
 }
 
-/// The mirrored header fields a modern HTTP server must get with this message (D1, D3): lower-case name and value. Annotated
-/// arguments are taken from the body, whatever the client sent; fields that are not ours to understand are passed on (E2).
-#[must_use]
-pub fn outgoing(message: &Message, tool: Option<&Tool>, forwarded: &[(String, String)]) -> Vec<(String, String)> {
-    let mut fields = Vec::new();
+/// The mirrored header fields a modern HTTP server must get with this message (D1, D3), given to `field` one by one: lower-case name and
+/// value. Annotated arguments are taken from the body, whatever the client sent; fields that are not ours to understand are passed on (E2).
+///
+/// # Errors
+/// The first of `field`.
+pub fn outgoing<E>(
+    message: &Message,
+    tool: Option<&Tool>,
+    forwarded: &[(String, String)],
+    mut field: impl FnMut(&str, &str) -> Result<(), E>,
+) -> Result<(), E> {
     if let Some(method) = message.method() {
         // There is no encoded form of a method. One that cannot stand in a header is unknown to every server; encoded it is
         // refused there, and cannot break out of the header here.
-        fields.push((METHOD.to_owned(), encode_value(method).into_owned()));
+        field(METHOD, &encode_value(method))?;
     }
     if let Some(name) = mirrored_name(message) {
-        fields.push((NAME.to_owned(), encode_value(&name).into_owned()));
+        field(NAME, &encode_value(&name))?;
     }
-    fields.extend(params_of(message, tool));
+    for (name, value) in params_of(message, tool) {
+        field(&name, &value)?;
+    }
     let params = annotated(message, tool);
     let written_anew = |name: &str| {
         let name = name.strip_prefix(PARAM_PREFIX);
         params.iter().any(|param| name == Some(&param.header))
     };
-    fields.extend(forwarded.iter().filter(|(name, _)| !written_anew(name)).cloned());
-    fields
+    forwarded.iter().filter(|(name, _)| !written_anew(name)).try_for_each(|(name, value)| field(name, value))
 }
 
 /// The `Mcp-Param-*` fields that say of this message what its body says: what a client would have sent where there are headers (J15).
@@ -162,10 +169,9 @@ fn given_params(headers: &dyn Headers) -> Result<Vec<(String, String)>, Violatio
 
 /// The one value of a field, without outer white space.
 fn single<'a>(headers: &'a dyn Headers, name: &'static str) -> Result<Option<&'a [u8]>, Violation> {
-    match headers.values(name).as_slice() {
-        [] => Ok(None),
-        [value] => Ok(Some(trim(value))),
-        _ => Err(Violation::HeaderRepeated { header: name }),
+    match headers.values(name) {
+        [value, None] => Ok(value.map(trim)),
+        [_, Some(_)] => Err(Violation::HeaderRepeated { header: name }),
     }
 }
 

@@ -3,6 +3,8 @@
 use http::HeaderName;
 
 pub(crate) static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(crate) static METHOD: HeaderName = HeaderName::from_static("mcp-method");
+pub(crate) static NAME: HeaderName = HeaderName::from_static("mcp-name");
 pub(crate) static SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(crate) static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

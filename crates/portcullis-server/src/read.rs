@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::call::{Call, Subject};
 use portcullis_core::capabilities::{self, Declared};
 use portcullis_core::classify::{self, Classified, Evidence, META_CAPABILITIES, META_VERSION};
@@ -22,7 +22,7 @@ use portcullis_core::wire::{self, Direction, Kind, Malformed, Message, View};
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::endpoint::{Endpoint, Server};
 use crate::event::Event;
-use crate::fields::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, TRACEPARENT, TRACESTATE};
+use crate::fields::{LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, TRACEPARENT, TRACESTATE};
 use crate::gateway::Gateway;
 use crate::identify::{Identified, Permit};
 use crate::random;
@@ -441,8 +441,11 @@ fn no_entropy() -> Denial {
 struct HeaderView<'a>(&'a HeaderMap);
 
 impl mirror::Headers for HeaderView<'_> {
-    fn values(&self, lower_case_name: &str) -> Vec<&[u8]> {
-        self.0.get_all(lower_case_name).iter().map(http::HeaderValue::as_bytes).collect()
+    fn values(&self, lower_case_name: &str) -> [Option<&[u8]>; 2] {
+        let parsed = [&METHOD, &NAME].into_iter().find(|known| known.as_str() == lower_case_name);
+        let all = parsed.map_or_else(|| self.0.get_all(lower_case_name), |known| self.0.get_all(known));
+        let mut values = all.iter().map(HeaderValue::as_bytes);
+        [values.next(), values.next()]
     }
 
     fn with_prefix(&self, lower_case_prefix: &str) -> Vec<(String, &[u8])> {

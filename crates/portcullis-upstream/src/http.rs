@@ -193,9 +193,8 @@ impl Inner {
             Era::Modern => {
                 headers::version(&mut outbound.headers, call.context.version);
                 let tool = call.tool().map(AsRef::as_ref);
-                for (name, value) in mirror::outgoing(message, tool, &call.context.param_headers) {
-                    headers::mirrored(&mut outbound.headers, &name, &value)?;
-                }
+                let field = |name: &str, value: &str| headers::mirrored(&mut outbound.headers, name, value);
+                mirror::outgoing(message, tool, &call.context.param_headers, field)?;
             }
             // B5: from the second message on.
             Era::Legacy if !opens => {

@@ -9,14 +9,25 @@ use crate::wire::{Direction, Limits, view_json};
 struct Fields(Vec<(String, Vec<u8>)>);
 
 impl Headers for Fields {
-    fn values(&self, name: &str) -> Vec<&[u8]> {
-        self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_slice()).collect()
+    fn values(&self, name: &str) -> [Option<&[u8]>; 2] {
+        let mut values = self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_slice());
+        [values.next(), values.next()]
     }
 
     fn with_prefix(&self, prefix: &str) -> Vec<(String, &[u8])> {
         let fields = self.0.iter().filter(|(field, _)| field.starts_with(prefix));
         fields.map(|(field, value)| (field.clone(), value.as_slice())).collect()
     }
+}
+
+/// All of them, in order.
+fn outgoing(message: &Message, tool: Option<&Tool>, forwarded: &[(String, String)]) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    let Ok(()) = super::outgoing(message, tool, forwarded, |name, value| {
+        fields.push((name.to_owned(), value.to_owned()));
+        Ok::<_, std::convert::Infallible>(())
+    });
+    fields
 }
 
 fn fields(list: &[(&str, &str)]) -> Fields {

@@ -33,6 +33,8 @@ const RESERVED: [&str; 16] = [
 ];
 
 static VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+static METHOD: HeaderName = HeaderName::from_static("mcp-method");
+static NAME: HeaderName = HeaderName::from_static("mcp-name");
 static SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 static PARENT: HeaderName = HeaderName::from_static("traceparent");
 static STATE: HeaderName = HeaderName::from_static("tracestate");
@@ -112,7 +114,10 @@ pub(crate) fn trace(headers: &mut HeaderMap, trace: &TraceContext) {
 /// A field that mirrors the body (D1, D3, E2).
 pub(super) fn mirrored(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Fault> {
     let unfit = |_| Fault::before_sending(FaultKind::Garbage, "a mirrored value cannot stand in a header".to_owned());
-    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit(()))?;
+    let name = match [&METHOD, &NAME].into_iter().find(|known| known.as_str() == name) {
+        Some(known) => known.clone(),
+        None => HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit(()))?,
+    };
     let mut value = HeaderValue::from_str(value).map_err(|_| unfit(()))?;
     // C35: arguments in headers are arguments.
     value.set_sensitive(true);
