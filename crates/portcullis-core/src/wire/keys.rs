@@ -50,16 +50,16 @@ impl<'a> Keys<'a> {
         self.arena.truncate(arena as usize);
     }
 
-    /// Adds a key, and gives how many there are now.
+    /// Adds a key that is spelled so at that place, and gives how many there are now.
     #[inline(always)]
-    pub(super) fn push(&mut self, span: Span, escaped: bool) -> u32 {
+    pub(super) fn push(&mut self, span: Span, spelled: &[u8], escaped: bool) -> u32 {
         let key = if escaped {
             let from = self.arena.len();
-            text::unescape(span.of(self.bytes), &mut self.arena);
+            text::unescape(spelled, &mut self.arena);
             let head = head(self.arena.get(from..).unwrap_or_default());
             Key { head, at: span.start, kept: small(from) }
         } else {
-            Key { head: head(span.of(self.bytes)), at: span.start, kept: IN_MESSAGE }
+            Key { head: head(spelled), at: span.start, kept: IN_MESSAGE }
         };
         self.stack.push(key);
         small(self.stack.len())

@@ -258,7 +258,8 @@ impl<W: Work> Scanner<'_, W> {
         }
         let (after, escaped) = self.string(at + 1)?;
         let key = Span::new(at + 1, after - 1);
-        let count = self.keys.push(key, escaped);
+        let spelled = key.of(self.bytes);
+        let count = self.keys.push(key, spelled, escaped);
         let mut colon = after;
         if lex::byte(self.bytes, colon) != b':' {
             colon = lex::space(self.bytes, after);
@@ -272,7 +273,7 @@ impl<W: Work> Scanner<'_, W> {
         }
         if frame.level != Level::Other {
             let level = frame.level;
-            let text = if escaped { self.keys.last() } else { key.of(self.bytes) };
+            let text = if escaped { self.keys.last() } else { spelled };
             let slot = Slot::of(level, text);
             if slot.is_none() && self.mode == Mode::Message {
                 self.work.spend(text.len());
