@@ -10,6 +10,7 @@ mod keys;
 mod known;
 mod limits;
 mod malformed;
+mod members;
 mod message;
 mod method;
 mod outline;

@@ -173,13 +173,10 @@ impl Reply {
 
     /// Judges every member of every `inputRequests` in the message as the server request it is.
     fn embedded_refusal(&self, message: &Message) -> Option<Box<Denial>> {
-        let holders = [
-            message.result_member("inputRequests"),
-            message.result_member("task").and_then(|task| task.get("inputRequests")),
-            message.param("inputRequests"),
-            message.param("task").and_then(|task| task.get("inputRequests")),
-        ];
-        holders.into_iter().flatten().find_map(|requests| {
+        let names = ["inputRequests", "task"];
+        let places = [message.result_members(names), message.param_members(names)];
+        let holders = places.into_iter().flat_map(|[own, task]| [own, task.and_then(|task| task.get("inputRequests"))]);
+        holders.flatten().find_map(|requests| {
             if requests.kind() != JsonKind::Object {
                 return Some(garbled("`inputRequests` is not an object"));
             }

@@ -136,8 +136,17 @@ fn embedded_server_requests_are_judged_like_real_ones_c58_c59() {
         Sight::Cut(denial) => assert_eq!(denial.public, "No sampling here."),
         other => panic!("{other:?}"),
     }
-    let task = r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t","inputRequests":{"a":{"method":"roots/list"}}}}"#;
-    assert!(matches!(see(&guard, json!({"tool": "pay", "version": "2026-07-28"}), task), Sight::Cut(_)));
+    for params in [
+        r#"{"taskId":"t","inputRequests":{"a":{"method":"roots/list"}}}"#,
+        r#"{"taskId":"t","input\u0052equests":{"a":{"method":"roots/list"}}}"#,
+        r#"{"task":{"inputRequests":{"a":{"method":"roots/list"}}}}"#,
+    ] {
+        let task = format!(r#"{{"jsonrpc":"2.0","method":"notifications/tasks","params":{params}}}"#);
+        assert!(
+            matches!(see(&guard, json!({"tool": "pay", "version": "2026-07-28"}), &task), Sight::Cut(_)),
+            "{params}"
+        );
+    }
 }
 
 #[test]
