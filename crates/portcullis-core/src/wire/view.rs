@@ -135,6 +135,14 @@ impl<'a> View<'a> {
         Members { cursor: self.inside(is_object) }
     }
 
+    /// The members of an object that stand in its first `most` bytes, for those to whom more is not worth the search. The last may be cut
+    /// off: see [`Members::is_at_bound`].
+    #[must_use]
+    pub fn members_within(self, most: usize) -> Members<'a> {
+        let bytes = self.bytes.get(..most).unwrap_or(self.bytes);
+        Self { bytes, ..self }.members()
+    }
+
     /// The elements of an array in their order; nothing for any other value.
     #[must_use]
     pub fn elements(self) -> Elements<'a> {
@@ -283,6 +291,14 @@ pub struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
+    /// Whether the bound of [`View::members_within`] was met before the object's end: there may be more members, and the one that was given
+    /// last may be cut off.
+    #[must_use]
+    pub fn is_at_bound(&self) -> bool {
+        // The object's closing bracket is never passed.
+        self.cursor.pos >= self.cursor.bytes.len()
+    }
+
     /// The next member's key, and where the member stands with its key.
     pub(super) fn next_span(&mut self) -> Option<(Cow<'a, str>, Span)> {
         self.cursor.next_byte()?;

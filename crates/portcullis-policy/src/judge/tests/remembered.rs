@@ -4,6 +4,7 @@ use portcullis_core::catalogue::Catalogue;
 use portcullis_core::version::Version;
 use serde_json::Value;
 
+use super::super::key::MOST_ARGUMENTS;
 use super::*;
 use crate::testing::{TOOLS, call_raw, passes, with_context};
 
@@ -372,12 +373,46 @@ fn what_could_not_be_judged_is_not_remembered() {
 }
 
 #[test]
-fn long_values_and_long_arguments_are_judged_every_time() {
+fn long_values_and_what_stands_behind_long_arguments_are_judged_every_time() {
     let judge = judge_of("context.args has recipient && context.args.recipient == \"bob\"");
     let long = pay(&format!(r#"{{"recipient":"{}"}}"#, "b".repeat(1024)));
-    let beside = pay(&format!(r#"{{"recipient":"bob","note":"{}"}}"#, "b".repeat(4096)));
-    assert_eq!(evaluated(&judge, &[long.clone(), long, beside.clone(), beside]), 4);
+    let behind = pay(&format!(r#"{{"note":"{}","recipient":"bob"}}"#, "b".repeat(4096)));
+    let missing = pay(&format!(r#"{{"note":"{}"}}"#, "b".repeat(4096)));
+    assert_eq!(evaluated(&judge, &[long.clone(), long, behind.clone(), behind, missing.clone(), missing]), 6);
     assert_eq!(judge.decisions.len(), 0);
+}
+
+#[test]
+fn what_stands_in_front_of_long_arguments_is_remembered() {
+    let judge = judge_of("context.args has recipient && context.args.recipient == \"bob\"");
+    let before = |note: usize| pay(&format!(r#"{{"recipient":"bob","note":"{}"}}"#, "b".repeat(note)));
+    assert_eq!(evaluated(&judge, &[before(1), before(4096), before(70_000)]), 1);
+}
+
+#[test]
+fn arguments_that_are_cut_off_where_the_search_ends_are_not_taken_for_others() {
+    let judge = judge_of("context.args has recipient && context.args.recipient == \"bob\"");
+    for note in MOST_ARGUMENTS - 60..MOST_ARGUMENTS + 10 {
+        let note = "b".repeat(note);
+        for rest in [
+            "",
+            r#","recipient":"bob""#,
+            r#","recipient":"bob","count":1"#,
+            r#","recipient":"bobby""#,
+            r#","recipient":null"#,
+        ] {
+            let call = pay(&format!(r#"{{"note":"{note}"{rest}}}"#));
+            let facts = Facts::of_call(&call);
+            let prepared = judge.prepare(&facts).unwrap();
+            let said = judge.evaluate(&prepared, &prepared.full, &facts);
+            assert_eq!(
+                [judge.decide(&prepared, &facts), judge.decide(&prepared, &facts)],
+                [said.clone(), said],
+                "{rest}"
+            );
+        }
+    }
+    assert!(judge.decisions.len() > 0);
 }
 
 #[test]
