@@ -10,7 +10,7 @@
 //! ```compile_fail,E0624
 //! // Nor can what no inspector saw be passed off as inspected.
 //! let message: portcullis_core::wire::Message = todo!();
-//! let _ = portcullis_core::gate::Inspected::of(&message, None, None);
+//! let _ = portcullis_core::gate::Inspected::of(message, None, None);
 //! ```
 
 mod cleared; // what a seal lets be done with what it seals
@@ -162,6 +162,24 @@ fn noticed_of(method: &str, denial: &Denial, effect: Effect) -> Finding {
     Finding { detail: format!("{method}: {}", finding.detail), ..finding }
 }
 
+/// What clients see of a message that passed.
+fn shown(exposure: &dyn Exposure, message: &Message) -> Result<Message, Denial> {
+    let detail = match exposure.expose(message) {
+        Ok(shown) if is_the_same(message, &shown) => return Ok(shown),
+        Ok(_) => "another message took the place of this one".to_owned(),
+        Err(malformed) => malformed.to_string(),
+    };
+    Err(Denial {
+        code: DenialCode::Unexposable,
+        guard: "gateway",
+        public: "the server's message cannot be shown here".into(),
+        detail: format!("cannot be said in the clients' words: {detail}"),
+        policies: Vec::new(),
+        manner: Manner::Plain,
+        challenge: None,
+    })
+}
+
 /// Whether one message can be the other in other words. A server's requests may be numbered anew: ids of several servers meet.
 fn is_the_same(message: &Message, shown: &Message) -> bool {
     let is_request = message.kind() == Kind::Request;
@@ -250,32 +268,15 @@ impl Inspector {
                 }
             }
         }
-        match self.shown(&message) {
-            Ok(shown) => Inspection::Pass(Inspected::of(&shown, event_id, retry), findings),
-            Err(denial) => {
+        match self.exposure.as_ref().map(|exposure| shown(exposure.as_ref(), &message)) {
+            None => {}
+            Some(Ok(shown)) => message = shown,
+            Some(Err(denial)) => {
                 findings.push(noticed(&denial, Effect::Cut));
-                self.blocked(&message, denial, findings)
+                return self.blocked(&message, denial, findings);
             }
         }
-    }
-
-    /// What clients see of a message that passed.
-    fn shown(&self, message: &Message) -> Result<Message, Denial> {
-        let Some(exposure) = &self.exposure else { return Ok(message.clone()) };
-        let detail = match exposure.expose(message) {
-            Ok(shown) if is_the_same(message, &shown) => return Ok(shown),
-            Ok(_) => "another message took the place of this one".to_owned(),
-            Err(malformed) => malformed.to_string(),
-        };
-        Err(Denial {
-            code: DenialCode::Unexposable,
-            guard: "gateway",
-            public: "the server's message cannot be shown here".into(),
-            detail: format!("cannot be said in the clients' words: {detail}"),
-            policies: Vec::new(),
-            manner: Manner::Plain,
-            challenge: None,
-        })
+        Inspection::Pass(Inspected::of(message, event_id, retry), findings)
     }
 
     /// Server requests and notifications are actions too; responses were judged with their request.

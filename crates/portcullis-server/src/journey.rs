@@ -152,8 +152,8 @@ impl Journey {
             self.baggage.place.server.upstream.observe(message);
         }
         self.tally(message.as_ref());
-        match (self.inspector.inspect(arrived), message) {
-            (Inspection::Pass(inspected, findings), message) => {
+        match self.inspector.inspect(arrived) {
+            Inspection::Pass(inspected, findings) => {
                 self.found(findings);
                 match message {
                     Some(message) if is_response(&message) => self.answered(&message, inspected),
@@ -171,18 +171,18 @@ impl Journey {
                     }
                 }
             }
-            (Inspection::Refuse(request, denial, findings), message) => {
+            Inspection::Refuse(request, denial, findings) => {
                 self.found(findings);
                 if let Some(message) = message {
                     self.record_server_request(&message, Some(&denial));
                 }
                 self.refuse_server(*request, &denial);
             }
-            (Inspection::Drop(denial, findings), _) => {
+            Inspection::Drop(denial, findings) => {
                 self.found(findings);
                 self.gateway.ledger.count("denial", denial.code.as_str());
             }
-            (Inspection::Cut(denial, findings), _) => {
+            Inspection::Cut(denial, findings) => {
                 self.found(findings);
                 self.gateway.ledger.count("denial", denial.code.as_str());
                 let code = denial.code.as_str().to_owned();

@@ -11,29 +11,37 @@ use crate::wire::{Id, Kind, Limits, Message};
 /// A message that was inspected and may be written to the client. Made only in the gate.
 #[derive(Clone, Debug)]
 pub struct Inspected {
-    /// Empty for an event that only primes the stream.
-    bytes: Bytes,
-    kind: Option<Kind>,
-    /// As it was read, where it is a server's.
-    message: Option<Message>,
+    content: Content,
     event_id: Option<String>,
     retry: Option<Duration>,
 }
 
+#[derive(Clone, Debug)]
+enum Content {
+    /// A server's, as it was read.
+    Read(Message),
+    /// Words of our own.
+    Own(Bytes, Kind),
+    /// An event that only primes the stream.
+    Nothing,
+}
+
+static NO_TEXT: Bytes = Bytes::new();
+
 impl Inspected {
     /// What passed an inspector.
-    pub(super) fn of(message: &Message, event_id: Option<String>, retry: Option<Duration>) -> Self {
-        Self { message: Some(message.clone()), event_id, retry, ..Self::own(message.bytes().clone(), message.kind()) }
+    pub(super) const fn of(message: Message, event_id: Option<String>, retry: Option<Duration>) -> Self {
+        Self { content: Content::Read(message), event_id, retry }
     }
 
     /// An event without a message.
     pub(super) const fn signal(event_id: Option<String>, retry: Option<Duration>) -> Self {
-        Self { bytes: Bytes::new(), kind: None, message: None, event_id, retry }
+        Self { content: Content::Nothing, event_id, retry }
     }
 
     /// Words of our own.
     const fn own(bytes: Bytes, kind: Kind) -> Self {
-        Self { bytes, kind: Some(kind), message: None, event_id: None, retry: None }
+        Self { content: Content::Own(bytes, kind), event_id: None, retry: None }
     }
 
     /// A refusal of our own: a JSON-RPC error. `data` is raw JSON of our own making.
@@ -90,20 +98,31 @@ impl Inspected {
 
     /// The exact JSON text to write; empty for an event that only primes the stream.
     #[must_use]
-    pub const fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub fn bytes(&self) -> &Bytes {
+        match &self.content {
+            Content::Read(message) => message.bytes(),
+            Content::Own(bytes, _) => bytes,
+            Content::Nothing => &NO_TEXT,
+        }
     }
 
     /// What kind of message it is; `None` for a priming event.
     #[must_use]
-    pub const fn kind(&self) -> Option<Kind> {
-        self.kind
+    pub fn kind(&self) -> Option<Kind> {
+        match &self.content {
+            Content::Read(message) => Some(message.kind()),
+            Content::Own(_, kind) => Some(*kind),
+            Content::Nothing => None,
+        }
     }
 
     /// The message as it was read; `None` for what is not a server's.
     #[must_use]
     pub const fn message(&self) -> Option<&Message> {
-        self.message.as_ref()
+        match &self.content {
+            Content::Read(message) => Some(message),
+            Content::Own(..) | Content::Nothing => None,
+        }
     }
 
     /// The server's own event id; the listener seals it before a client sees it.
@@ -119,7 +138,7 @@ impl Inspected {
 
     /// Whether this message answers the request and so ends its reply.
     #[must_use]
-    pub const fn is_response(&self) -> bool {
-        matches!(self.kind, Some(Kind::Result | Kind::Error))
+    pub fn is_response(&self) -> bool {
+        matches!(self.kind(), Some(Kind::Result | Kind::Error))
     }
 }
