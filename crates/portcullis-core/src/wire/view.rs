@@ -33,6 +33,8 @@ pub struct View<'a> {
     bytes: &'a [u8],
     /// Where it starts in the text that was scanned.
     at: u32,
+    /// A string that is known to hold no escape.
+    plain: bool,
 }
 
 /// Checks any JSON text as strictly as a message (duplicate keys, depth, counts, UTF-8, surrogates, trailing bytes).
@@ -46,7 +48,7 @@ pub fn view_json<'a>(bytes: &'a [u8], limits: &Limits) -> Result<View<'a>, Malfo
 
 impl<'a> View<'a> {
     pub(super) fn new(text: &'a [u8], span: Span) -> Self {
-        Self { bytes: span.of(text), at: span.start }
+        Self { bytes: span.of(text), at: span.start, plain: false }
     }
 
     #[must_use]
@@ -83,7 +85,7 @@ impl<'a> View<'a> {
     /// The string with its escapes undone; borrowed when there are none.
     #[must_use]
     pub fn as_str(self) -> Option<Cow<'a, str>> {
-        self.string_body().map(text::decode)
+        self.string_body().map(|text| Body { text, plain: self.plain }.decode())
     }
 
     /// The text between a string's quotes, escapes and all.
@@ -156,7 +158,7 @@ impl<'a> View<'a> {
         let mut members = self.members();
         loop {
             let (key, value) = members.step()?;
-            if key == name.as_bytes() || (key.contains(&b'\\') && text::decode(key) == name) {
+            if key.is(name) {
                 return Some(value);
             }
         }
@@ -178,6 +180,26 @@ impl<'a> View<'a> {
     fn inside(self, applies: bool) -> Cursor<'a> {
         let bytes = if applies { self.bytes } else { &[] };
         Cursor { bytes, pos: 1, at: self.at }
+    }
+}
+
+/// What stands between a string's quotes, and whether it is known to hold no escape: whoever looked for its end knows.
+#[derive(Clone, Copy, Debug)]
+struct Body<'a> {
+    text: &'a [u8],
+    plain: bool,
+}
+
+impl<'a> Body<'a> {
+    fn decode(self) -> Cow<'a, str> {
+        if self.plain {
+            return Cow::Borrowed(simdutf8::basic::from_utf8(self.text).unwrap_or_default());
+        }
+        text::decode(self.text)
+    }
+
+    fn is(self, name: &str) -> bool {
+        self.text == name.as_bytes() || (!self.plain && text::decode(self.text) == name)
     }
 }
 
@@ -207,28 +229,34 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads the string at the cursor and gives what stands between its quotes.
-    fn string(&mut self) -> &'a [u8] {
+    /// Reads the string at the cursor.
+    fn string(&mut self) -> Body<'a> {
         let start = self.pos + 1;
-        self.pos = string_end(self.bytes, start);
-        self.bytes.get(start..self.pos.saturating_sub(1)).unwrap_or_default()
+        let plain;
+        (self.pos, plain) = string_end(self.bytes, start);
+        Body { text: self.bytes.get(start..self.pos.saturating_sub(1)).unwrap_or_default(), plain }
     }
 
     /// Reads the value at the cursor.
     fn value(&mut self) -> View<'a> {
         let start = self.pos;
+        if self.bytes.get(start) == Some(&b'"') {
+            let plain = self.string().plain;
+            return self.view(start, plain);
+        }
         self.pos = value_end(self.bytes, start);
-        self.view(start)
+        self.view(start, false)
     }
 
-    fn view(&self, start: usize) -> View<'a> {
+    fn view(&self, start: usize, plain: bool) -> View<'a> {
         let at = self.at.saturating_add(u32::try_from(start).unwrap_or(u32::MAX));
-        View { bytes: self.bytes.get(start..self.pos).unwrap_or_default(), at }
+        View { bytes: self.bytes.get(start..self.pos).unwrap_or_default(), at, plain }
     }
 }
 
-/// The position after the closing quote of a string whose inside starts at `pos`.
-fn string_end(bytes: &[u8], mut pos: usize) -> usize {
+/// The position after the closing quote of a string whose inside starts at `pos`, and whether there is no escape in it.
+fn string_end(bytes: &[u8], mut pos: usize) -> (usize, bool) {
+    let mut plain = true;
     loop {
         let rest = bytes.get(pos..).unwrap_or_default();
         pos += match rest.split_at_checked(SHORT) {
@@ -240,10 +268,10 @@ fn string_end(bytes: &[u8], mut pos: usize) -> usize {
             None => text::plain_prefix(rest),
         };
         match bytes.get(pos) {
-            Some(b'"') => return pos + 1,
-            Some(b'\\') => pos += 2,
+            Some(b'"') => return (pos + 1, plain),
+            Some(b'\\') => (pos, plain) = (pos + 2, false),
             Some(_) => pos += 1,
-            None => return bytes.len(),
+            None => return (bytes.len(), plain),
         }
     }
 }
@@ -253,7 +281,7 @@ fn value_end(bytes: &[u8], mut pos: usize) -> usize {
     let mut depth = 0_usize;
     loop {
         match bytes.get(pos) {
-            Some(b'"') => pos = string_end(bytes, pos + 1),
+            Some(b'"') => pos = string_end(bytes, pos + 1).0,
             Some(b'{' | b'[') => {
                 depth += 1;
                 pos += 1;
@@ -302,12 +330,12 @@ impl<'a> Members<'a> {
     /// The next member's key, and where the member stands with its key.
     pub(super) fn next_span(&mut self) -> Option<(Cow<'a, str>, Span)> {
         self.cursor.next_byte()?;
-        let start = self.cursor.view(self.cursor.pos).span().start;
+        let start = self.cursor.view(self.cursor.pos, false).span().start;
         let (key, value) = self.step()?;
-        Some((text::decode(key), Span { start, end: value.span().end }))
+        Some((key.decode(), Span { start, end: value.span().end }))
     }
 
-    fn step(&mut self) -> Option<(&'a [u8], View<'a>)> {
+    fn step(&mut self) -> Option<(Body<'a>, View<'a>)> {
         if self.cursor.next_byte()? != b'"' {
             return None;
         }
@@ -321,7 +349,7 @@ impl<'a> Iterator for Members<'a> {
     type Item = (Cow<'a, str>, View<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.step().map(|(key, value)| (text::decode(key), value))
+        self.step().map(|(key, value)| (key.decode(), value))
     }
 }
 

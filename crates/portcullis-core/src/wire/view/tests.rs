@@ -41,6 +41,14 @@ fn the_end_of_a_string_is_found_at_any_length_behind_any_escape() {
             let text = format!("[\"{body}\",\"next\"]");
             let raw: Vec<_> = view(&text).elements().map(View::text).collect();
             assert_eq!(raw, [format!("\"{body}\""), "\"next\"".to_owned()]);
+            let said: String = serde_json::from_str(&format!("\"{body}\"")).unwrap();
+            let text = format!("{{\"{body}\":\"{body}\",\"next\":1}}");
+            let root = view(&text);
+            assert_eq!(root.get(&said).and_then(View::as_str).as_deref(), Some(&*said));
+            assert!(root.get("next").is_some() && root.get("nex").is_none());
+            assert!(matches!(root.tokens().nth(1), Some(Token::Key(key)) if *key == *said));
+            assert!(matches!(root.tokens().nth(2), Some(Token::Scalar(value)) if value.as_str().unwrap() == *said));
+            assert_eq!(root.members().next().map(|(key, _)| key.into_owned()), Some(said));
         }
     }
 }

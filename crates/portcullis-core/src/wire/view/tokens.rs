@@ -4,7 +4,6 @@
 use std::{borrow::Cow, iter::FusedIterator};
 
 use super::{Cursor, JsonKind, View, scalar_end};
-use crate::wire::text;
 
 /// One step of [`View::tokens`].
 #[derive(Clone, Debug)]
@@ -49,14 +48,14 @@ impl<'a> Iterator for Tokens<'a> {
             b'"' => {
                 let body = self.cursor.string();
                 if self.colon_follows() {
-                    Token::Key(text::decode(body))
+                    Token::Key(body.decode())
                 } else {
-                    Token::Scalar(self.cursor.view(start))
+                    Token::Scalar(self.cursor.view(start, body.plain))
                 }
             }
             _ => {
                 self.cursor.pos = scalar_end(self.cursor.bytes, start);
-                Token::Scalar(self.cursor.view(start))
+                Token::Scalar(self.cursor.view(start, false))
             }
         })
     }
