@@ -270,17 +270,22 @@ impl Inner {
     /// Watches what passes: a server that says its tools changed is asked for them (once, a little later).
     fn notice(self: &Arc<Self>, message: &Message) {
         if message.method() == Some("notifications/tools/list_changed") && self.standing.becomes_due() {
-            let later = Arc::downgrade(self);
-            tokio::spawn(async move {
-                tokio::time::sleep(contact::REFRESH_DELAY).await;
-                let Some(inner) = later.upgrade() else { return };
-                if inner.standing.begins()
-                    && let Err(fault) = inner.refresh().await
-                {
-                    tracing::warn!(server = %inner.site.name, %fault, "the changed tool list could not be read");
-                }
-            });
+            self.refresh_later();
         }
+    }
+
+    /// On its own, since every event is noticed and next to none comes here.
+    fn refresh_later(self: &Arc<Self>) {
+        let later = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(contact::REFRESH_DELAY).await;
+            let Some(inner) = later.upgrade() else { return };
+            if inner.standing.begins()
+                && let Err(fault) = inner.refresh().await
+            {
+                tracing::warn!(server = %inner.site.name, %fault, "the changed tool list could not be read");
+            }
+        });
     }
 }
 
