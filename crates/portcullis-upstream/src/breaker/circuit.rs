@@ -227,8 +227,11 @@ impl Circuit {
         self.consecutive = 0;
         let slow = self.is_slow(took);
         self.window.count(now, false, slow);
+        if !slow {
+            return;
+        }
         let sum = self.window.sum(now);
-        if slow && sum.calls >= self.rules.minimum && reaches(sum.slow, self.rules.slow_percent, sum.calls) {
+        if sum.calls >= self.rules.minimum && reaches(sum.slow, self.rules.slow_percent, sum.calls) {
             self.open(now, None, Why::SlowRate, tell);
         }
     }

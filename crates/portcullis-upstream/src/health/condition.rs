@@ -71,18 +71,18 @@ impl Condition {
         self.since
     }
 
-    pub(crate) fn answered(&mut self, now: Duration) {
+    pub(crate) fn answered(&mut self, now: Duration) -> Health {
         let now = self.latest.max(now);
         (self.good, self.bad) = (self.good.saturating_add(1), 0);
         self.window.count(now, false, false);
-        self.health(now);
+        self.health(now)
     }
 
-    pub(crate) fn failed(&mut self, now: Duration) {
+    pub(crate) fn failed(&mut self, now: Duration) -> Health {
         let now = self.latest.max(now);
         (self.good, self.bad) = (0, self.bad.saturating_add(1));
         self.window.count(now, true, false);
-        self.health(now);
+        self.health(now)
     }
 
     fn judge(&self, now: Duration) -> Health {

@@ -34,9 +34,9 @@ fn health_is_lost_by_failures_in_a_row_and_regained_step_by_step() {
     let mut seen = Vec::new();
     for (second, good) in [(3, false), (4, false), (5, false), (6, false), (7, true), (8, true), (9, true)] {
         if good {
-            condition.answered(seconds(second))
+            condition.answered(seconds(second));
         } else {
-            condition.failed(seconds(second))
+            condition.failed(seconds(second));
         }
         seen.push(condition.health(seconds(second)).as_str());
     }

@@ -154,19 +154,21 @@ impl Track {
             tools.settle(tool, permit.as_ref(), outcome, now, tell);
         }
         let before = state.condition.health(now);
-        match health {
+        let after = match health {
             Outcome::Answered { .. } => {
                 state.numbers.answered += 1;
-                state.condition.answered(now);
+                state.condition.answered(now)
             }
             Outcome::Failed { .. } => {
                 state.numbers.failed += 1;
-                state.condition.failed(now);
                 state.last_failure = fault.map(|fault| (sentence(fault), now));
+                state.condition.failed(now)
             }
-            Outcome::Neither => state.numbers.undecided += 1,
-        }
-        let after = state.condition.health(now);
+            Outcome::Neither => {
+                state.numbers.undecided += 1;
+                before
+            }
+        };
         if before != after {
             tracing::info!(server = %self.server, transport = %self.transport, from = before.as_str(), to = after.as_str(), "health");
         }
