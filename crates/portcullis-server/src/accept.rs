@@ -2,11 +2,12 @@
 //! was found out before (`proxies.rs`), and whether it may come at all (`origin.rs`).
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::poll_immediate;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri};
@@ -113,8 +114,12 @@ impl Arrival {
         if declared.is_some_and(|length| length > limit as u64) {
             return Err(Violation::BodyTooLarge { limit }.into());
         }
-        let read = read_body(self.body, permit, limits);
-        let body = tokio::time::timeout(at_most, read).await.map_err(|_| Violation::BodyTimedOut)??;
+        let mut read = pin!(read_body(self.body, permit, limits));
+        // Nearly every body comes with its head; what has to be waited for gets a timer.
+        let body = match poll_immediate(read.as_mut()).await {
+            Some(body) => body?,
+            None => tokio::time::timeout(at_most, read).await.map_err(|_| Violation::BodyTimedOut)??,
+        };
         Ok((self.head, body))
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::poll_immediate;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -242,7 +243,14 @@ enum First {
 }
 
 async fn first(gateway: &Gateway, answering: &mut Answering, quiet: Duration) -> Result<First, Box<Unread>> {
-    let next = gateway.overdue.unless(pin!(tokio::time::timeout(quiet, answering.next()))).await;
+    let next = {
+        let mut next = pin!(answering.next());
+        // A JSON answer is there already; what has to be waited for gets a timer.
+        match poll_immediate(next.as_mut()).await {
+            Some(next) => Some(Ok(next)),
+            None => gateway.overdue.unless(pin!(tokio::time::timeout(quiet, next))).await,
+        }
+    };
     Ok(match next {
         Some(Ok(Some(message))) if message.is_response() => First::Response(message),
         Some(Ok(Some(message))) => First::Other(message),

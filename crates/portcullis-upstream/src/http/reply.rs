@@ -1,9 +1,11 @@
 //! What an HTTP answer means: status and media type become a reply or a fault. No status of the server goes through as such.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::poll_immediate;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use http::response::Parts;
 use http::{Response, StatusCode};
@@ -69,9 +71,14 @@ impl Inner {
         }
         match form {
             Form::Json => {
-                let bytes = tokio::time::timeout(self.site.first_byte, read_body(body, self.limits.bytes))
-                    .await
-                    .map_err(|_| Fault::new(FaultKind::TimedOut, "the answer's body did not end in time"))??;
+                let mut read = pin!(read_body(body, self.limits.bytes));
+                // Most bodies come with their head; what has to be waited for gets a timer.
+                let bytes = match poll_immediate(read.as_mut()).await {
+                    Some(bytes) => bytes?,
+                    None => tokio::time::timeout(self.site.first_byte, read)
+                        .await
+                        .map_err(|_| Fault::new(FaultKind::TimedOut, "the answer's body did not end in time"))??,
+                };
                 self.read_document(expecting, awaiting, bytes)
             }
             Form::EventStream => {
