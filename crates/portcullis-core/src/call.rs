@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::caller::Caller;
-use crate::catalogue::{Catalogue, Tool};
+use crate::catalogue::{Snapshot, Tool};
 use crate::clock::Timestamp;
 use crate::proofs::Proofs;
 use crate::tally::Tally;
@@ -49,7 +49,7 @@ pub struct Context {
     pub trace: TraceContext,
     pub now: Timestamp,
     /// What the server offers, as known when the call arrived. The call keeps this snapshot.
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: Snapshot,
     /// `Mcp-Param-*` headers of a modern request, lower-case name and exact value, validated against the body where the tool
     /// declares them and forwarded in any case (E2).
     pub param_headers: Vec<(String, String)>,

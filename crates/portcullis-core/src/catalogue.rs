@@ -13,9 +13,11 @@ use crate::wire::{JsonKind, Limits, Malformed, View, view_json};
 
 mod hello;
 mod listing;
+mod snapshot;
 
 pub use self::hello::Hello;
 pub use self::listing::{Caching, Item, Listed, Listing};
+pub use self::snapshot::Snapshot;
 
 /// What one server offers: its tools by exact name, and its lists as it gave them.
 #[derive(Clone, Debug, Default)]

@@ -278,7 +278,7 @@ mod tests {
             server: "server".into(),
             trace: TraceContext { trace_id: [1; 16], parent: None, span: [1; 8], flags: 0, state: None, given: false },
             now: Timestamp(0),
-            catalogue: Arc::new(Catalogue::from_saved(tools.as_bytes(), &Limits::default()).unwrap()),
+            catalogue: Arc::new(Catalogue::from_saved(tools.as_bytes(), &Limits::default()).unwrap()).into(),
             param_headers: Vec::new(),
             transports: Vec::new(),
             answers: None,

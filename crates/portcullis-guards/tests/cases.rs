@@ -208,7 +208,7 @@ fn exchanged(gate: &Arc<Gate>, exchange: &Exchange, case: &Case) -> Outcome {
         server: "server".into(),
         trace: TraceContext { trace_id: [1; 16], parent: None, span: [1; 8], flags: 0, state: None, given: false },
         now: Timestamp(0),
-        catalogue: Arc::new(Catalogue::from_tools(tool).unwrap()),
+        catalogue: Arc::new(Catalogue::from_tools(tool).unwrap()).into(),
         param_headers: Vec::new(),
         transports: Vec::new(),
         answers: None,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::call::{Call, Subject};
 use portcullis_core::capabilities::{self, Declared};
+use portcullis_core::catalogue::Snapshot;
 use portcullis_core::classify::{self, Classified, Evidence, META_CAPABILITIES, META_VERSION};
 use portcullis_core::clock::Timestamp;
 use portcullis_core::mirror;
@@ -315,7 +316,8 @@ impl<'a> Reader<'a> {
         let exchange = Exchange { version, session, param_headers: Vec::new(), answers: None, opening: None };
         let place = self.placing(exchange.session.as_deref()).everywhere().into_iter().next();
         let place = place.map(|place| Place { facing: None, ..place }).ok_or(Violation::SessionUnknown)?;
-        let context = self.context(&exchange, &place.server, self.trace(Some(message))?);
+        let offers = place.server.upstream.catalogue().into();
+        let context = self.context(&exchange, &place.server, offers, self.trace(Some(message))?);
         let call = Call { context: Arc::new(context), subject: Subject::Message(message.clone()) };
         Ok(Turn::One(Box::new(Read { known, ..self.read(place, call, &exchange) })))
     }
@@ -353,7 +355,8 @@ impl<'a> Reader<'a> {
                 }
                 None => Subject::Stream { last_event_id: None, request: None },
             };
-            let context = self.context(&exchange, &place.server, self.trace(None)?);
+            let offers = place.server.upstream.catalogue().into();
+            let context = self.context(&exchange, &place.server, offers, self.trace(None)?);
             reads.push(self.read(place, Call { context: Arc::new(context), subject }, &exchange));
         }
         match (&self.endpoint.merging, reads.pop()) {
@@ -378,24 +381,22 @@ impl<'a> Reader<'a> {
         opened.map(Some).ok_or(Violation::EventUnknown)
     }
 
-    /// A tool the catalogue does not know may be new. Before the first list is read the call waits for it; later the question is asked
-    /// in the background and not often, so that neither time nor load tells an unknown name from a hidden one.
-    async fn know_tool(&self, server: &Arc<Server>, message: &Message) {
-        if message.method() != Some("tools/call") {
-            return;
-        }
-        let Some(name) = message.name() else { return };
-        let catalogue = server.upstream.catalogue();
-        if catalogue.tool(&name).is_some() || !server.may_refresh(self.now) {
-            return;
+    /// What the server offers. A tool that is not known may be new: before the first list is read the call waits for it; later the question
+    /// is asked in the background and not often, so that neither time nor load tells an unknown name from a hidden one.
+    async fn offers(&self, server: &Arc<Server>, message: &Message) -> Snapshot {
+        let offers = Snapshot::from(server.upstream.catalogue());
+        let name = message.name().filter(|_| message.method() == Some("tools/call"));
+        if name.is_none_or(|name| offers.tool(&name).is_some()) || !server.may_refresh(self.now) {
+            return offers;
         }
         // Failing to refresh is no failure of this call: it is judged as a call of an unknown tool.
-        if catalogue.is_read() {
+        if offers.is_read() {
             let server = Arc::clone(server);
             self.gateway.tasks.spawn(async move { drop(server.upstream.refresh().await) });
-        } else {
-            let _refreshed = server.upstream.refresh().await;
+            return offers;
         }
+        let _refreshed = server.upstream.refresh().await;
+        server.upstream.catalogue().into()
     }
 
     fn trace(&self, message: Option<&Message>) -> Result<TraceContext, Refusal> {

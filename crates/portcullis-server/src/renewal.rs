@@ -161,7 +161,7 @@ impl Renewal {
             server: Arc::clone(self.server.name()),
             trace: TraceContext::from_request(&[], &[], None, trace_id, span),
             now,
-            catalogue: self.server.upstream.catalogue(),
+            catalogue: self.server.upstream.catalogue().into(),
             param_headers: Vec::new(),
             answers: None,
             ..(*by.context).clone()

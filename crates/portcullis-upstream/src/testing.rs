@@ -82,7 +82,7 @@ impl Facts {
                 given: true,
             },
             now: self.now,
-            catalogue: self.catalogue,
+            catalogue: self.catalogue.into(),
             param_headers: self.param_headers,
             transports: self.transports,
             answers: None,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Exposure, Gate, Inspected, Inspection, Inspector, Verdict};
 use crate::call::{Call, Context, Subject};
 use crate::caller::Caller;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Snapshot};
 use crate::clock::Timestamp;
 use crate::guard::{About, Decision, Guard, Phase, Sight, Watch};
 use crate::merge::{Failed, MergeError, OwnHello};
@@ -66,7 +66,7 @@ fn inspector() -> Inspector {
         server: "a".into(),
         trace: TraceContext::from_request(&[], &[], None, [1; 16], [1; 8]),
         now: Timestamp(0),
-        catalogue: Arc::new(Catalogue::default()),
+        catalogue: Snapshot::default(),
         param_headers: Vec::new(),
         transports: Vec::new(),
         answers: None,

@@ -67,7 +67,7 @@ fn context(file: &TestFile, case: &Case, servers: &Servers) -> Result<Context, S
         server: Arc::from(server),
         trace: TraceContext::from_request(&[], &[], None, [1; 16], [1; 8]),
         now,
-        catalogue: catalogue.cloned().unwrap_or_default(),
+        catalogue: catalogue.cloned().unwrap_or_default().into(),
         param_headers: Vec::new(),
         transports: Vec::new(),
         answers: None,

@@ -78,6 +78,7 @@ mod tests {
 
     use portcullis_core::call::{Call, Context, Interrupted, Subject};
     use portcullis_core::caller::{Caller, Proof};
+    use portcullis_core::catalogue::Snapshot;
     use portcullis_core::clock::Timestamp;
     use portcullis_core::trace::TraceContext;
     use portcullis_core::version::Version;
@@ -97,7 +98,7 @@ mod tests {
             server: "server".into(),
             trace: TraceContext::from_request(&[], &[], None, [1; 16], [1; 8]),
             now: Timestamp(0),
-            catalogue: Arc::default(),
+            catalogue: Snapshot::default(),
             param_headers: Vec::new(),
             transports: Vec::new(),
             answers: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_core::call::{Call, Context, Subject};
+use portcullis_core::catalogue::Snapshot;
 use portcullis_core::clock::Timestamp;
 use portcullis_core::mirror;
 use portcullis_core::trace::{self, TraceContext};
@@ -123,8 +124,8 @@ impl Reader<'_> {
 
     async fn leg(&self, leg: Leg, exchange: &Exchange) -> Result<Read, Refusal> {
         let Leg { place, message } = leg;
-        self.know_tool(&place.server, &message).await;
-        let mut context = self.context(exchange, &place.server, self.trace(Some(&message))?);
+        let offers = self.offers(&place.server, &message).await;
+        let mut context = self.context(exchange, &place.server, offers, self.trace(Some(&message))?);
         if self.bare && context.version.era() == Era::Modern {
             let tool = message.name().and_then(|name| context.catalogue.tool(&name).cloned());
             context.param_headers = mirror::params_of(&message, tool.as_deref());
@@ -136,7 +137,13 @@ impl Reader<'_> {
         Ok(self.read(place, Call { context: Arc::new(context), subject: Subject::Message(message) }, exchange))
     }
 
-    pub(super) fn context(&self, exchange: &Exchange, server: &Server, trace: TraceContext) -> Context {
+    pub(super) fn context(
+        &self,
+        exchange: &Exchange,
+        server: &Server,
+        offers: Snapshot,
+        trace: TraceContext,
+    ) -> Context {
         Context {
             caller: Arc::clone(&self.identified.known.caller),
             proofs: Arc::clone(&self.identified.proofs),
@@ -145,7 +152,7 @@ impl Reader<'_> {
             server: Arc::clone(server.name()),
             trace,
             now: self.now,
-            catalogue: server.upstream.catalogue(),
+            catalogue: offers,
             param_headers: exchange.param_headers.clone(),
             transports: preferred(self.headers),
             answers: exchange.answers.clone(),

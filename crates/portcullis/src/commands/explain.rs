@@ -170,7 +170,7 @@ fn call(
         server: Arc::clone(&place.server),
         trace: TraceContext::from_request(&[], &[], Some(&message), [1; 16], [1; 8]),
         now: SystemClock.now(),
-        catalogue: Arc::clone(&place.catalogue),
+        catalogue: Arc::clone(&place.catalogue).into(),
         param_headers: Vec::new(),
         transports: Vec::new(),
         answers: None,

@@ -57,7 +57,7 @@ fn similar() -> impl Strategy<Value = Call> {
                     context.version = Version::LATEST_MODERN;
                 }
                 if other {
-                    context.catalogue = tools_where("destructiveHint", "readOnlyHint");
+                    context.catalogue = tools_where("destructiveHint", "readOnlyHint").into();
                 }
             })
         },
@@ -291,7 +291,8 @@ fn the_server_and_the_tool_keep_decisions_apart() {
 #[test]
 fn a_tool_that_was_defined_anew_is_judged_anew() {
     let old = pay(r#"{"count":1}"#);
-    let new = |is: &str, becomes: &str| with_context(&old, |context| context.catalogue = tools_where(is, becomes));
+    let new =
+        |is: &str, becomes: &str| with_context(&old, |context| context.catalogue = tools_where(is, becomes).into());
     let calls = [old.clone(), new(r#""count":{"type":"integer"}"#, r#""count":{"type":"number"}"#)];
     let judge = judge_of("context.args has count && context.args.count < 2");
     let said = calls.each_ref().map(|call| {
@@ -310,7 +311,7 @@ fn a_tool_that_was_defined_anew_is_judged_anew() {
 fn a_definition_at_the_address_of_one_that_is_gone_gets_no_decision_of_it() {
     let judge = judge_of("context.args has count");
     for _ in 0..200 {
-        let call = with_context(&pay(r#"{"count":1}"#), |context| context.catalogue = tools_where("pay", "pay"));
+        let call = with_context(&pay(r#"{"count":1}"#), |context| context.catalogue = tools_where("pay", "pay").into());
         assert_eq!(evaluated(&judge, &[call.clone(), call.clone()]), 1);
         // Nothing else gets its address while somebody points at it: what remembers types, and what remembers decisions.
         assert_eq!(Arc::weak_count(call.tool().unwrap()), 2);
