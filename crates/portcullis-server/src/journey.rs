@@ -67,7 +67,7 @@ pub(crate) struct Journey {
     status: StatusCode,
     /// The answer is a stream already, so its status is sent.
     streams: bool,
-    /// Messages already inspected but not yet delivered (none or one; a cut adds its error).
+    /// Last words that wait for their delivery: the response, or ours.
     ready: VecDeque<Inspected>,
 }
 
@@ -116,15 +116,17 @@ impl Journey {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Inspected>> {
         loop {
             if let Some(inspected) = self.ready.pop_front() {
-                self.streams |= !inspected.is_response();
-                self.entry.delivered(inspected.bytes().len());
-                return Poll::Ready(Some(inspected));
+                return Poll::Ready(Some(self.delivered(inspected)));
             }
             if self.finished {
                 return Poll::Ready(None);
             }
             match ready!(self.arrivals.as_mut().poll_next(cx)) {
-                Some(Ok(arrived)) => self.arrived(arrived),
+                Some(Ok(arrived)) => {
+                    if let Some(inspected) = self.arrived(arrived) {
+                        return Poll::Ready(Some(self.delivered(inspected)));
+                    }
+                }
                 // A report, not an end: the right answer may still follow.
                 Some(Err(fault)) if fault.kind == FaultKind::AnswerUnmatched => self.note_fault(&fault),
                 Some(Err(fault)) => self.failed(&fault),
@@ -137,16 +139,23 @@ impl Journey {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn arrived(&mut self, arrived: Arrived) {
+    fn delivered(&mut self, inspected: Inspected) -> Inspected {
+        self.streams |= !inspected.is_response();
+        self.entry.delivered(inspected.bytes().len());
+        inspected
+    }
+
+    /// What goes on to the client, unless it is the reply's last word.
+    fn arrived(&mut self, arrived: Arrived) -> Option<Inspected> {
         self.resumable |= arrived.event_id.is_some();
         if let Some(Err(fault)) = arrived.message.as_ref().map(|message| self.admissible(message)) {
             // Not what the protocol allows here: dropped, counted, recorded; the reply goes on (D-MUST of B12, C6).
             self.note_fault(&fault);
-            return;
+            return None;
         }
         let message = arrived.message.clone();
         if message.as_ref().is_some_and(|message| self.refuse_undeclared(message)) {
-            return;
+            return None;
         }
         if let Some(message) = message.as_ref().filter(|_| self.may_list_tools()) {
             self.baggage.place.server.upstream.observe(message);
@@ -160,14 +169,14 @@ impl Journey {
                     Some(message) if message.kind() == Kind::Request => {
                         if self.await_answer(&message) {
                             self.record_server_request(&message, None);
-                            self.ready.push_back(inspected);
+                            return Some(inspected);
                         }
                     }
                     message => {
                         if let Some(method) = message.as_ref().and_then(Message::method) {
                             self.entry.notified(method);
                         }
-                        self.ready.push_back(inspected);
+                        return Some(inspected);
                     }
                 }
             }
@@ -190,6 +199,7 @@ impl Journey {
                 self.finish(Status::Cut, Some(code), None);
             }
         }
+        None
     }
 
     /// What the server asks or tells is judged by what the session has called by now; a stream may stand for hours.
