@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use crate::attempt::Attempts;
 use crate::clock::{Clock, Timestamp};
 use crate::guard::{Effect, Finding};
@@ -56,9 +58,9 @@ pub enum Record {
 #[derive(Clone, Debug, Default)]
 pub struct Intent {
     /// Ties intent and outcome together: 16 hexadecimal digits, unique in the process (the span id of this hop).
-    pub call: String,
+    pub call: SmolStr,
     pub at: Timestamp,
-    pub caller: String,
+    pub caller: SmolStr,
     pub proof: &'static str,
     /// Network address of the client, as far as trusted proxies tell.
     pub peer: Option<IpAddr>,
@@ -75,13 +77,13 @@ pub struct Intent {
     pub version: &'static str,
     /// `to_server` or `to_client`.
     pub direction: &'static str,
-    pub method: String,
+    pub method: SmolStr,
     /// Tool, prompt, resource URI or task that the method names; bounded by the reader's name limit.
-    pub name: Option<String>,
+    pub name: Option<SmolStr>,
     /// JSON text of the request id, absent for notifications.
-    pub id: Option<String>,
+    pub id: Option<SmolStr>,
     /// BLAKE3 (256 bits) of the exact bytes of `params.arguments`, hexadecimal; absent where the method has none.
-    pub arguments_blake3: Option<String>,
+    pub arguments_blake3: Option<SmolStr>,
     /// Only when the operator asked for it.
     pub arguments: Option<String>,
     pub bytes: u64,
@@ -96,14 +98,14 @@ pub struct Intent {
     pub findings: Vec<Finding>,
     /// Digest of the plan (configuration and policies) in force.
     pub plan: Arc<str>,
-    pub trace_id: String,
-    pub parent_span: Option<String>,
+    pub trace_id: SmolStr,
+    pub parent_span: Option<SmolStr>,
 }
 
 /// What became of a call.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    pub call: String,
+    pub call: SmolStr,
     pub at: Timestamp,
     pub status: Status,
     /// Code of the refusal, fault or JSON-RPC error, if any.
@@ -120,7 +122,7 @@ pub struct Outcome {
     /// Only when the operator asked for it.
     pub result: Option<String>,
     /// The intent's, so that every entry of a trace can be found.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<SmolStr>,
     /// How many notifications of the server were passed on, by method: they have no entries of their own.
     pub notifications: Vec<(String, u64)>,
     /// What was tried, in order, where the server can be reached in more than one way.

@@ -2,6 +2,7 @@
 //! may build one.
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use crate::wire::Id;
 
@@ -61,17 +62,30 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Appends lower-case hexadecimal digits.
 pub fn push_hex(text: &mut String, bytes: &[u8]) {
-    // In groups, since appending character by character checks the room for each; reckoned and not looked up, so that the compiler makes
-    // sixteen digits at once.
-    let digit = |nibble: u8| nibble + b'0' + u8::from(nibble > 9) * (b'a' - b'9' - 1);
-    for group in bytes.chunks(32) {
-        let mut digits = [0; 64];
-        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(group) {
-            *pair = [digit(byte >> 4), digit(byte & 0xF)];
-        }
-        let written = digits.get(..group.len() * 2).and_then(|digits| str::from_utf8(digits).ok());
-        text.push_str(written.unwrap_or_default());
+    // In groups, since appending character by character checks the room for each.
+    for group in bytes.chunks(GROUP) {
+        text.push_str(digits(group, &mut [0; GROUP * 2]));
     }
+}
+
+/// Lower-case hexadecimal digits of an id or a digest: at most 32 bytes, what follows is left out.
+#[must_use]
+pub fn id_hex(bytes: &[u8]) -> SmolStr {
+    SmolStr::new(digits(bytes, &mut [0; GROUP * 2]))
+}
+
+/// Bytes whose digits are made together.
+const GROUP: usize = 32;
+
+/// Reckoned and not looked up, so that the compiler makes sixteen digits at once.
+fn digits<'a>(group: &[u8], room: &'a mut [u8; GROUP * 2]) -> &'a str {
+    let digit = |nibble: u8| nibble + b'0' + u8::from(nibble > 9) * (b'a' - b'9' - 1);
+    let mut length = 0;
+    for (pair, byte) in room.as_chunks_mut().0.iter_mut().zip(group) {
+        *pair = [digit(byte >> 4), digit(byte & 0xF)];
+        length += pair.len();
+    }
+    room.get(..length).and_then(|digits| str::from_utf8(digits).ok()).unwrap_or_default()
 }
 
 /// Appends decimal digits. Without the formatting machinery, which costs more than the digits.
@@ -156,7 +170,7 @@ pub const fn short_escape(character: char) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{hex, push_number};
+    use super::{hex, id_hex, push_number};
 
     #[test]
     fn a_number_has_the_digits_that_formatting_gives_it() {
@@ -173,6 +187,7 @@ mod tests {
         let one_by_one: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         for length in [0, 1, 31, 32, 33, 64, 256] {
             assert_eq!(Some(hex(&bytes[..length]).as_str()), one_by_one.get(..length * 2));
+            assert_eq!(Some(id_hex(&bytes[..length]).as_str()), one_by_one.get(..length.min(32) * 2));
         }
     }
 }

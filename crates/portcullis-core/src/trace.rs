@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::own::{hex, push_hex, quoted};
+use smol_str::SmolStr;
+
+use crate::own::{id_hex, push_hex, quoted};
 use crate::wire::{Kind, Limits, Malformed, Message};
 
 const TRACEPARENT: &str = "traceparent";
@@ -93,18 +95,18 @@ impl TraceContext {
     }
 
     #[must_use]
-    pub fn trace_id_hex(&self) -> String {
-        hex(&self.trace_id)
+    pub fn trace_id_hex(&self) -> SmolStr {
+        id_hex(&self.trace_id)
     }
 
     #[must_use]
-    pub fn span_hex(&self) -> String {
-        hex(&self.span)
+    pub fn span_hex(&self) -> SmolStr {
+        id_hex(&self.span)
     }
 
     #[must_use]
-    pub fn parent_hex(&self) -> Option<String> {
-        self.parent.map(|parent| hex(&parent))
+    pub fn parent_hex(&self) -> Option<SmolStr> {
+        self.parent.map(|parent| id_hex(&parent))
     }
 }
 

@@ -42,11 +42,11 @@ impl Case {
         let log = AuditLog::open(&case.path(), &settings, clock, "0.1.0", Arc::new(Metrics::new())).unwrap();
         for number in 0..12_u64 {
             let call = format!("{number:016x}");
-            let name = Some("écho \"\\\u{202e}\n,\"hash\":\"".to_owned());
-            let intent = Intent { call: call.clone(), name, decision: "allow", ..Intent::default() };
+            let name = Some("écho \"\\\u{202e}\n,\"hash\":\"".into());
+            let intent = Intent { call: call.as_str().into(), name, decision: "allow", ..Intent::default() };
             log.append(Record::Intent(Box::new(intent))).unwrap();
             let attempts = (number % 2 == 0).then(|| attempts().into());
-            let outcome = Outcome { call, status: Status::Answered, attempts, ..Outcome::default() };
+            let outcome = Outcome { call: call.into(), status: Status::Answered, attempts, ..Outcome::default() };
             log.append(Record::Outcome(Box::new(outcome))).unwrap();
         }
         log.close(Duration::from_secs(20)).unwrap();

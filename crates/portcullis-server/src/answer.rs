@@ -13,6 +13,7 @@ use portcullis_core::own::push_string;
 use portcullis_core::refusal::{Denial, DenialCode, Fault, FaultKind, Manner, ProofFailure, Violation};
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{Id, Malformed};
+use smol_str::SmolStr;
 
 use crate::settings::Refusals;
 
@@ -29,7 +30,7 @@ pub(crate) enum Refusal {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) id: Option<Id>,
-    pub(crate) method: Option<String>,
+    pub(crate) method: Option<SmolStr>,
     pub(crate) modern: bool,
     pub(crate) refusals: Refusals,
     /// What was tried is said in an error's data.
@@ -422,7 +423,7 @@ mod tests {
                 let text = br#"{"jsonrpc":"2.0","id":7,"method":"tasks/get","params":{"taskId":"t"}}"#;
                 let request = Message::read(text.as_slice().into(), Direction::ToServer, &Limits::default()).unwrap();
                 let id = request.id().cloned();
-                let asked = Asked { id, method: Some(method.to_owned()), modern, ..Asked::default() };
+                let asked = Asked { id, method: Some(method.into()), modern, ..Asked::default() };
                 let denial = Denial {
                     code: DenialCode::NotOwner,
                     guard: "tasks",
@@ -497,7 +498,7 @@ mod tests {
     fn what_an_agent_of_the_chain_may_not_do_is_answered_as_policies_answer() {
         let text = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
         let request = Message::read(text.as_slice().into(), Direction::ToServer, &Limits::default()).unwrap();
-        let asked = Asked { id: request.id().cloned(), method: Some("tools/call".to_owned()), ..Asked::default() };
+        let asked = Asked { id: request.id().cloned(), method: Some("tools/call".into()), ..Asked::default() };
         let answer = |code: DenialCode, manner: Manner| {
             let (public, detail) = ("no".into(), String::new());
             let denial =

@@ -33,7 +33,7 @@ pub(crate) struct Forwarded {
 pub(crate) fn asked(gateway: &Gateway, call: &Call, plan: &Plan) -> Asked {
     Asked {
         id: call.message().filter(|_| call.expects_response()).and_then(|message| message.id().cloned()),
-        method: Some(call.method().to_owned()),
+        method: Some(call.method().into()),
         modern: call.era() == Era::Modern,
         refusals: plan.refusals,
         tells_attempts: gateway.settings.errors == Errors::Attempts,

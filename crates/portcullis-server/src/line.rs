@@ -104,7 +104,7 @@ impl Line {
         let message = message.map_err(|malformed| self.salvaged(&text, malformed))?;
         let asked = || Asked {
             id: message.id().cloned(),
-            method: message.method().map(str::to_owned),
+            method: message.method().map(Into::into),
             modern: is_modern(&message),
             refusals: self.endpoint.plan.load().refusals,
             ..Asked::default()

@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
         let modern =
             self.versions.iter().any(|version| Version::parse(version).is_some_and(|v| v.era() == Era::Modern));
         let refusals = self.endpoint.plan.load().refusals;
-        Asked { id, method: method.map(str::to_owned), modern, refusals, ..Asked::default() }
+        Asked { id, method: method.map(Into::into), modern, refusals, ..Asked::default() }
     }
 
     /// The session that `Mcp-Session-Id` names: `None` when the header is absent.
@@ -415,7 +415,7 @@ pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
     let values =
         |name: &HeaderName| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
     let trace = TraceContext::from_request(&values(&TRACEPARENT), &values(&TRACESTATE), None, [1; 16], [1; 8]);
-    trace.given.then(|| trace.trace_id_hex())
+    trace.given.then(|| trace.trace_id_hex().into())
 }
 
 /// A client that asks `initialize` for a version without a handshake is negotiated down (A31).

@@ -7,7 +7,7 @@ use http::StatusCode;
 use portcullis_core::call::{Call, Subject};
 use portcullis_core::caller::Caller;
 use portcullis_core::ledger::{Intent, Notice, Record, Refused};
-use portcullis_core::own::hex;
+use portcullis_core::own::id_hex;
 use portcullis_core::proofs::Hop;
 use portcullis_core::refusal::Violation;
 use portcullis_core::wire::Direction;
@@ -25,7 +25,7 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
     Intent {
         call: context.trace.span_hex(),
         at: context.now,
-        caller: context.caller.name.clone(),
+        caller: context.caller.name.as_str().into(),
         proof: context.caller.proof.as_str(),
         peer: context.proofs.client.address,
         agent: context.proofs.agent.as_ref().map(|agent| agent.name.clone()),
@@ -38,11 +38,11 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
             Direction::ToServer => "to_server",
             Direction::ToClient => "to_client",
         },
-        method: call.method().to_owned(),
-        name: call.name().map(std::borrow::Cow::into_owned),
-        id: message.and_then(|message| message.id()).map(|id| id.raw().to_owned()),
+        method: call.method().into(),
+        name: call.name().map(|name| name.as_ref().into()),
+        id: message.and_then(|message| message.id()).map(|id| id.raw().into()),
         // Only arguments: other params hold our own trace ids by now, and what they are about is the name.
-        arguments_blake3: call.arguments().map(|view| hex(blake3::hash(view.raw()).as_bytes())),
+        arguments_blake3: call.arguments().map(|view| id_hex(blake3::hash(view.raw()).as_bytes())),
         arguments: judged.filter(|_| keep).map(|view| view.text().to_owned()),
         bytes: match &call.subject {
             Subject::Message(message) => message.bytes().len() as u64,

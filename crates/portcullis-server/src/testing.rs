@@ -259,8 +259,8 @@ impl MemoryLedger {
         let mut open = HashMap::<String, i32>::new();
         for record in records.iter() {
             match record {
-                Record::Intent(intent) => *open.entry(intent.call.clone()).or_default() += 1,
-                Record::Outcome(outcome) => *open.entry(outcome.call.clone()).or_default() -= 1,
+                Record::Intent(intent) => *open.entry(intent.call.to_string()).or_default() += 1,
+                Record::Outcome(outcome) => *open.entry(outcome.call.to_string()).or_default() -= 1,
                 Record::Refused(_) | Record::Notice(_) => {}
             }
         }

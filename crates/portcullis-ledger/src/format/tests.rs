@@ -110,31 +110,31 @@ fn the_worst_record_still_fits_the_longest_line() {
     let long = || "\u{1}".repeat(1 << 20);
     let finding = Finding { guard: "arguments", code: "x", detail: long(), effect: Effect::Shadowed };
     let worst = Intent {
-        call: long(),
-        caller: long(),
+        call: long().into(),
+        caller: long().into(),
         peer: Some("2001:db8:2001:db8:2001:db8:255.255.255.255".parse().unwrap()),
         agent: Some(long()),
         signed_by: Some(long().into()),
         chain: vec![long(); 1000],
         session: Some(long().into()),
         server: long().into(),
-        method: long(),
-        name: Some(long()),
-        id: Some(long()),
-        arguments_blake3: Some(long()),
+        method: long().into(),
+        name: Some(long().into()),
+        id: Some(long().into()),
+        arguments_blake3: Some(long().into()),
         arguments: Some(format!("\"{}\"", "\\u0001".repeat(1 << 18))),
         detail: Some(long()),
         policies: vec![Arc::from(long().as_str()); 1000],
         findings: vec![finding.clone(); 1000],
         plan: long().into(),
-        trace_id: long(),
-        parent_span: Some(long()),
+        trace_id: long().into(),
+        parent_span: Some(long().into()),
         ..Intent::default()
     };
     let (text, _) = line(&Item::Record(Record::Intent(Box::new(worst))), Content::Full);
     assert!(text.len() <= MAX_LINE, "{}", text.len());
     let worst = Outcome {
-        call: long(),
+        call: long().into(),
         code: Some(long()),
         detail: Some(long()),
         latency: Duration::MAX,

@@ -1,5 +1,7 @@
 //! About how much memory a waiting record holds. Exactness does not matter; that large texts count does.
 
+use std::ops::Deref;
+
 use portcullis_core::attempt::{Attempt, Attempts};
 use portcullis_core::guard::Finding;
 use portcullis_core::ledger::Record;
@@ -11,21 +13,16 @@ pub(super) fn of(record: &Record) -> usize {
     let texts = match record {
         Record::Intent(intent) => {
             let fixed = intent.call.len() + intent.caller.len() + intent.method.len() + intent.trace_id.len();
-            let optional = [
-                &intent.name,
-                &intent.id,
-                &intent.arguments_blake3,
-                &intent.arguments,
-                &intent.detail,
-                &intent.parent_span,
-                &intent.agent,
-            ];
+            let short = sum([&intent.name, &intent.id, &intent.arguments_blake3, &intent.parent_span]);
+            let long = sum([&intent.arguments, &intent.detail, &intent.agent]);
             let chain: usize = intent.chain.iter().map(|hop| size_of::<String>() + hop.len()).sum();
-            fixed + chain + sum(optional) + intent.policies.len() * size_of::<usize>() * 2 + findings(&intent.findings)
+            fixed + short + long + chain + intent.policies.len() * size_of::<usize>() * 2 + findings(&intent.findings)
         }
         Record::Outcome(outcome) => {
-            let texts = [&outcome.code, &outcome.detail, &outcome.result, &outcome.trace_id];
-            outcome.call.len() + sum(texts) + findings(&outcome.findings) + attempts(&outcome.attempts)
+            let ids = outcome.call.len() + sum([&outcome.trace_id]);
+            ids + sum([&outcome.code, &outcome.detail, &outcome.result])
+                + findings(&outcome.findings)
+                + attempts(&outcome.attempts)
         }
         Record::Refused(refused) => {
             sum([&refused.detail, &refused.peer, &refused.via, &refused.caller, &refused.trace_id])
@@ -35,8 +32,8 @@ pub(super) fn of(record: &Record) -> usize {
     BASE.saturating_add(texts)
 }
 
-fn sum<const N: usize>(texts: [&Option<String>; N]) -> usize {
-    texts.into_iter().flatten().map(String::len).sum()
+fn sum<T: Deref<Target = str>, const N: usize>(texts: [&Option<T>; N]) -> usize {
+    texts.into_iter().flatten().map(|text| text.len()).sum()
 }
 
 fn findings(findings: &[Finding]) -> usize {

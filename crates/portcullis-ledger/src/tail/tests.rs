@@ -21,13 +21,13 @@ fn open(path: &Path) -> Store {
 fn call(store: &mut Store, number: u64) {
     let id = format!("{number:016x}");
     let intent = Intent {
-        call: id.clone(),
+        call: id.as_str().into(),
         method: "tools/call".into(),
         name: Some("echo\u{202e}".into()),
         decision: "allow",
         ..Intent::default()
     };
-    let outcome = Outcome { call: id, status: Status::Answered, ..Outcome::default() };
+    let outcome = Outcome { call: id.into(), status: Status::Answered, ..Outcome::default() };
     store.append(&Item::Record(Record::Intent(Box::new(intent)))).unwrap();
     store.append(&Item::Record(Record::Outcome(Box::new(outcome)))).unwrap();
     store.sync().unwrap();

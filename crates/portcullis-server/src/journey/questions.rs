@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_core::gate::RefusedRequest;
 use portcullis_core::ledger::{Entry, Status};
-use portcullis_core::own::hex;
+use portcullis_core::own::id_hex;
 use portcullis_core::refusal::{Denial, Fault, FaultKind};
 use portcullis_core::wire::Message;
 
@@ -53,7 +53,7 @@ impl Journey {
         let call = self.inspector.call().with_message(message.clone());
         let mut intent = intent(&self.gateway, &self.plan, &call);
         if let Some(span) = random::id::<8>() {
-            intent.parent_span = Some(std::mem::replace(&mut intent.call, hex(&span)));
+            intent.parent_span = Some(std::mem::replace(&mut intent.call, id_hex(&span)));
         }
         intent.at = self.gateway.clock.now();
         intent.decision = if denial.is_some() { "deny" } else { "allow" };
