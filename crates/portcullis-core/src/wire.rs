@@ -28,7 +28,7 @@ pub use self::{
     message::{Direction, Kind, Message, looks_like_batch, read_batch, salvage_id},
     method::{Eras, METHODS, MethodInfo, MethodKind, NameSource, Way, method_info},
     scan::Span,
-    view::{Elements, JsonKind, Members, Token, Tokens, View, view_json},
+    view::{Elements, JsonKind, Members, Search, Token, Tokens, TooFar, View, view_json},
 };
 
 pub(crate) use self::case::reads_as;

@@ -1,11 +1,15 @@
 //! A cheap cursor over JSON that the scanner has accepted. Nothing is copied until a string with escapes is read.
 //! It must never be made over text that was not scanned: it trusts the grammar and only stays within bounds.
 
+mod search;
 mod tokens;
 
 use std::{borrow::Cow, fmt, iter::FusedIterator};
 
-pub use self::tokens::{Token, Tokens};
+pub use self::{
+    search::{Search, TooFar},
+    tokens::{Token, Tokens},
+};
 use super::{
     Limits, Malformed,
     scan::{Mode, Span, scan},
@@ -137,12 +141,12 @@ impl<'a> View<'a> {
         Members { cursor: self.inside(is_object) }
     }
 
-    /// The members of an object that stand in its first `most` bytes, for those to whom more is not worth the search. The last may be cut
-    /// off: see [`Members::is_at_bound`].
+    /// The members of an object, for those to whom a long search is not worth it: `effort` is how many bytes may be looked at, of which a
+    /// string's value takes one for 32.
     #[must_use]
-    pub fn members_within(self, most: usize) -> Members<'a> {
-        let bytes = self.bytes.get(..most).unwrap_or(self.bytes);
-        Self { bytes, ..self }.members()
+    pub fn search(self, effort: usize) -> Search<'a> {
+        let is_object = self.kind() == JsonKind::Object;
+        Search::new(self.inside(is_object), effort)
     }
 
     /// The elements of an array in their order; nothing for any other value.
@@ -319,14 +323,6 @@ pub struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Whether the bound of [`View::members_within`] was met before the object's end: there may be more members, and the one that was given
-    /// last may be cut off.
-    #[must_use]
-    pub fn is_at_bound(&self) -> bool {
-        // The object's closing bracket is never passed.
-        self.cursor.pos >= self.cursor.bytes.len()
-    }
-
     /// The next member's key, and where the member stands with its key.
     pub(super) fn next_span(&mut self) -> Option<(Cow<'a, str>, Span)> {
         self.cursor.next_byte()?;

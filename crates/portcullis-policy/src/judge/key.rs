@@ -17,8 +17,9 @@ use crate::vocabulary::{Shape, direction_word};
 
 /// Bytes of a key. 1 KiB: names and short values, which are what repeats; a call with a longer mentioned value hardly comes twice.
 const MOST_KEY: usize = 1 << 10;
-/// Bytes of arguments that are searched for the mentioned ones, however many there are. 4 KiB: a call that was not seen before has them read
-/// twice, which takes at most five microseconds there, and would take ten times as long as the policies at 64 KiB.
+/// The effort, see [`Json::search`], of searching arguments for the mentioned ones, however many there are. 4 KiB: a call that was not seen
+/// before has them read twice, which takes at most five microseconds there, and would take ten times as long as the policies for 64 KiB of
+/// small values.
 pub(super) const MOST_ARGUMENTS: usize = 4 << 10;
 
 /// Which facts belong in the keys of a slice. Worked out once, when the slice is made.
@@ -177,14 +178,9 @@ impl Key {
         }
         self.push(&[tag::OBJECT])?;
         let mut missing = needs.inner.len();
-        let mut members = value.members_within(MOST_ARGUMENTS);
+        let mut search = value.search(MOST_ARGUMENTS);
         while missing > 0 {
-            let member = members.next();
-            // What comes behind is not known, nor whether this one was whole.
-            if members.is_at_bound() {
-                return None;
-            }
-            let Some((name, value)) = member else { break };
+            let Some((name, value)) = search.member().ok()? else { break };
             if let Some(below) = needs.inner.get(name.as_ref()) {
                 missing -= 1;
                 self.text(name.as_bytes())?;

@@ -377,8 +377,8 @@ fn what_could_not_be_judged_is_not_remembered() {
 fn long_values_and_what_stands_behind_long_arguments_are_judged_every_time() {
     let judge = judge_of("context.args has recipient && context.args.recipient == \"bob\"");
     let long = pay(&format!(r#"{{"recipient":"{}"}}"#, "b".repeat(1024)));
-    let behind = pay(&format!(r#"{{"note":"{}","recipient":"bob"}}"#, "b".repeat(4096)));
-    let missing = pay(&format!(r#"{{"note":"{}"}}"#, "b".repeat(4096)));
+    let behind = pay(&format!(r#"{{"note":[{}0],"recipient":"bob"}}"#, "0,".repeat(2048)));
+    let missing = pay(&format!(r#"{{"note":[{}0]}}"#, "0,".repeat(2048)));
     assert_eq!(evaluated(&judge, &[long.clone(), long, behind.clone(), behind, missing.clone(), missing]), 6);
     assert_eq!(judge.decisions.len(), 0);
 }
@@ -391,10 +391,22 @@ fn what_stands_in_front_of_long_arguments_is_remembered() {
 }
 
 #[test]
+fn what_stands_behind_a_long_text_is_remembered() {
+    let judge = judge_of("context.args has recipient && context.args.recipient == \"bob\"");
+    let behind = |note: usize| pay(&format!(r#"{{"note":"{}","recipient":"bob"}}"#, "b".repeat(note)));
+    let missing = |note: usize| pay(&format!(r#"{{"note":"{}"}}"#, "b".repeat(note)));
+    assert_eq!(evaluated(&judge, &[behind(1), missing(1), behind(64 << 10), missing(64 << 10), behind(9)]), 2);
+    assert_eq!(evaluated(&judge, &[behind(1 << 20), behind(1 << 20)]), 2);
+}
+
+#[test]
 fn arguments_that_are_cut_off_where_the_search_ends_are_not_taken_for_others() {
     let judge = judge_of("context.args has recipient && context.args.recipient == \"bob\"");
-    for note in MOST_ARGUMENTS - 60..MOST_ARGUMENTS + 10 {
-        let note = "b".repeat(note);
+    let ends = MOST_ARGUMENTS - 60..MOST_ARGUMENTS + 10;
+    let list =
+        |bytes: usize| format!("[{}{}]", "0,".repeat(bytes / 2), if bytes.is_multiple_of(2) { "0" } else { "10" });
+    let string = |bytes: usize| format!("\"{}\"", "b".repeat(bytes));
+    for note in ends.clone().map(list).chain(ends.flat_map(|end| [32 * end, 32 * end + 17].map(string))) {
         for rest in [
             "",
             r#","recipient":"bob""#,
@@ -402,7 +414,7 @@ fn arguments_that_are_cut_off_where_the_search_ends_are_not_taken_for_others() {
             r#","recipient":"bobby""#,
             r#","recipient":null"#,
         ] {
-            let call = pay(&format!(r#"{{"note":"{note}"{rest}}}"#));
+            let call = pay(&format!(r#"{{"note":{note}{rest}}}"#));
             let facts = Facts::of_call(&call);
             let prepared = judge.prepare(&facts).unwrap();
             let said = judge.evaluate(&prepared, &prepared.full, &facts);
