@@ -180,14 +180,14 @@ impl Events {
             }
             return;
         }
-        let limits = self.owner.limits;
+        let owner = &self.owner;
         if self.batches && looks_like_batch(&data) {
-            match read_batch(data, Direction::ToClient, &limits) {
+            match read_batch(data, Direction::ToClient, &owner.limits) {
                 Ok(messages) => messages.into_iter().for_each(|message| self.sort(message)),
                 Err(error) => return self.fail(garbage(&error)),
             }
         } else {
-            match self.owner.seen.read(data, Direction::ToClient, &limits) {
+            match owner.seen.read(data, Direction::ToClient, &owner.limits) {
                 Ok(message) => self.sort(message),
                 Err(error) => return self.fail(garbage(&error)),
             }
