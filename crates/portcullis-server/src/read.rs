@@ -19,6 +19,7 @@ use portcullis_core::refusal::{Denial, DenialCode, Violation};
 use portcullis_core::trace::TraceContext;
 use portcullis_core::version::{Era, Version};
 use portcullis_core::wire::{self, Direction, Kind, Malformed, Message, View};
+use smallvec::SmallVec;
 
 use crate::answer::{Asked, Refusal, Unread, gateway_denial};
 use crate::endpoint::{Endpoint, Server};
@@ -49,7 +50,7 @@ struct Reader<'a> {
     identified: &'a Identified,
     headers: &'a HeaderMap,
     /// All values of `MCP-Protocol-Version`, trimmed; one that is not ASCII matches no version.
-    versions: Vec<&'a str>,
+    versions: SmallVec<[&'a str; 1]>,
     permit: Arc<Permit>,
     now: Timestamp,
     /// Messages come without headers, by the rules of stdio (J15): what the body says is not said a second time.

@@ -1,8 +1,6 @@
 //! HTTP/1.1 connections to one server, kept for the next call. Whoever uses a connection drives it, in its own task: an exchange wakes no
 //! other task and no other thread, and a body that nobody reads is not read from the socket either (back-pressure).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -35,7 +33,8 @@ const HEAD_BYTES: usize = 64 << 10;
 pub(super) struct Lines {
     door: Door,
     endpoint: Uri,
-    idle: Mutex<HashMap<Id, Vec<Idle>>>,
+    /// By runtime. As few as the machine has cores, so that looking through them is quicker than hashing.
+    idle: Mutex<Vec<(Id, Vec<Idle>)>>,
 }
 
 /// One connection, with nothing under way on it.
@@ -115,14 +114,14 @@ impl Lines {
     fn take(&self) -> Option<Line> {
         let home = Handle::current().id();
         loop {
-            let Idle { mut line, since } = self.lock().get_mut(&home)?.pop()?;
+            let Idle { mut line, since } = of(&mut self.lock(), home)?.pop()?;
             if since.elapsed() <= IDLE_FOR && line.is_usable() {
                 return Some(line);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Vec<Idle>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Id, Vec<Idle>)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -133,14 +132,15 @@ impl Lines {
         }
         let home = line.home;
         let mut all = self.lock();
-        let first = match all.entry(home) {
-            Entry::Occupied(mut known) if known.get().len() < MOST_IDLE => {
-                known.get_mut().push(Idle { line, since: Instant::now() });
+        let first = match of(&mut all, home) {
+            Some(known) => {
+                if known.len() < MOST_IDLE {
+                    known.push(Idle { line, since: Instant::now() });
+                }
                 false
             }
-            Entry::Occupied(_) => false,
-            Entry::Vacant(empty) => {
-                empty.insert(vec![Idle { line, since: Instant::now() }]);
+            None => {
+                all.push((home, vec![Idle { line, since: Instant::now() }]));
                 true
             }
         };
@@ -153,14 +153,16 @@ impl Lines {
     /// Closes what nobody used for long; false when nothing is left.
     fn prune(&self, home: Id) -> bool {
         let mut all = self.lock();
-        let Some(idle) = all.get_mut(&home) else { return false };
+        let Some(idle) = of(&mut all, home) else { return false };
         idle.retain(|idle| idle.since.elapsed() <= IDLE_FOR);
         let some = !idle.is_empty();
-        if !some {
-            all.remove(&home);
-        }
+        all.retain(|(runtime, _)| some || *runtime != home);
         some
     }
+}
+
+fn of(all: &mut [(Id, Vec<Idle>)], home: Id) -> Option<&mut Vec<Idle>> {
+    all.iter_mut().find_map(|(runtime, idle)| (*runtime == home).then_some(idle))
 }
 
 /// Nobody drives an idle connection, so nobody hears the server close it.

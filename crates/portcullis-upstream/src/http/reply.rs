@@ -160,11 +160,28 @@ impl Inner {
         mut awaiting: Awaiting,
         bytes: Bytes,
     ) -> Result<Reply, Fault> {
-        let messages = if expecting.batches && looks_like_batch(&bytes) {
-            read_batch(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?
-        } else {
-            vec![self.seen.read(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?]
-        };
+        if expecting.batches && looks_like_batch(&bytes) {
+            return self.read_batch(expecting, awaiting, bytes);
+        }
+        let message = self.seen.read(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?;
+        self.notice(&message);
+        match awaiting.step(message, &self.limits) {
+            Step::Last(message) => {
+                self.settle(expecting.opening.take(), &message)?;
+                Ok(one(message))
+            }
+            Step::Give(_) => Err(without_response()),
+            Step::Unmatched(detail) => Err(Fault::new(FaultKind::AnswerUnmatched, detail)),
+        }
+    }
+
+    fn read_batch(
+        self: &Arc<Self>,
+        mut expecting: Expecting,
+        mut awaiting: Awaiting,
+        bytes: Bytes,
+    ) -> Result<Reply, Fault> {
+        let messages = read_batch(bytes, Direction::ToClient, &self.limits).map_err(|error| garbage(&error))?;
         let mut arrivals = Vec::with_capacity(messages.len());
         for message in messages {
             self.notice(&message);
@@ -181,7 +198,7 @@ impl Inner {
             }
         }
         if !awaiting.is_answered() {
-            return Err(Fault::new(FaultKind::Garbage, "a JSON answer without the response"));
+            return Err(without_response());
         }
         Ok(Reply::new(Media::Json, Box::pin(futures_util::stream::iter(arrivals))))
     }
@@ -207,6 +224,10 @@ impl Inner {
             _ => {}
         }
     }
+}
+
+fn without_response() -> Fault {
+    Fault::new(FaultKind::Garbage, "a JSON answer without the response")
 }
 
 fn answered(status: StatusCode, kind: FaultKind, words: &str) -> Fault {
@@ -283,10 +304,11 @@ fn form(headers: &HeaderMap) -> Result<Form, Fault> {
     }
     let value = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    Ok(match essence.to_ascii_lowercase().as_slice() {
-        b"application/json" => Form::Json,
-        b"text/event-stream" => Form::EventStream,
-        other => Form::Other(String::from_utf8_lossy(other).chars().take(64).collect()),
+    let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
+    Ok(match () {
+        () if is("application/json") => Form::Json,
+        () if is("text/event-stream") => Form::EventStream,
+        () => Form::Other(String::from_utf8_lossy(&essence.to_ascii_lowercase()).chars().take(64).collect()),
     })
 }
 
