@@ -58,8 +58,8 @@ pub(crate) struct Journey {
     /// The server gave event ids: the client can come back for the rest (A15, A20).
     resumable: bool,
     finished: bool,
-    /// Fires when standing streams of this plan end.
-    standing: CancellationToken,
+    /// Of a standing stream: fires when those of this plan end.
+    standing: Option<CancellationToken>,
     media: Media,
     /// The server's own HTTP status, a hint for ours.
     reply_status: Option<u16>,
@@ -90,7 +90,8 @@ impl Journey {
         let Reply { media, status, arrivals, attempts } = reply;
         let mut entry = entry;
         entry.attempted(attempts);
-        let standing = gateway.standing.load().as_ref().clone();
+        // Of the plan that it is opened under; only what stands asks for it.
+        let standing = asked.is_standing().then(|| gateway.standing.load().as_ref().clone());
         let stream = baggage.session.as_ref().map(|session| session.stream());
         Self {
             gateway,
@@ -350,7 +351,7 @@ impl Journey {
     /// When the gateway wants this reply to end: at once for standing streams, at a reload too, so that no stream outlives the plan it
     /// was opened under; after the drain for calls.
     pub(crate) fn stop_signal(&self) -> CancellationToken {
-        if self.asked.is_standing() { self.standing.clone() } else { self.gateway.overdue.token().clone() }
+        self.standing.as_ref().unwrap_or_else(|| self.gateway.overdue.token()).clone()
     }
 
     /// How long a standing stream may stand: what proved its caller ends, and nobody would ask again. Anything else is soon over and was
