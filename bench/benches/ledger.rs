@@ -26,38 +26,38 @@ fn main() {
 
 fn intent() -> Record {
     Record::Intent(Box::new(Intent {
-        call: "00f067aa0ba902b7".to_owned(),
+        call: "00f067aa0ba902b7".into(),
         at: Timestamp(1_785_231_000_125),
-        caller: "ann".to_owned(),
+        caller: "ann".into(),
         proof: "api_key",
         session: Some("5d41402abc4b2a76".into()),
         server: "notes".into(),
         version: "2025-11-25",
         direction: "to_server",
-        method: "tools/call".to_owned(),
-        name: Some("search_notes".to_owned()),
-        id: Some("1234".to_owned()),
-        arguments_blake3: Some("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262".to_owned()),
+        method: "tools/call".into(),
+        name: Some("search_notes".into()),
+        id: Some("1234".into()),
+        arguments_blake3: Some("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262".into()),
         bytes: 200,
         decision: "allow",
         policies: vec!["staff-read".into()],
         plan: "6e340b9cffb37a98".into(),
-        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
-        parent_span: Some("00f067aa0ba902b8".to_owned()),
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+        parent_span: Some("00f067aa0ba902b8".into()),
         ..Intent::default()
     }))
 }
 
 fn outcome() -> Record {
     Record::Outcome(Box::new(Outcome {
-        call: "00f067aa0ba902b7".to_owned(),
+        call: "00f067aa0ba902b7".into(),
         at: Timestamp(1_785_231_000_126),
         status: Status::Answered,
         messages: 1,
         bytes: 200,
         latency: Duration::from_micros(812),
         http_status: Some(200),
-        trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+        trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
         ..Outcome::default()
     }))
 }

@@ -31,7 +31,7 @@ impl World {
                 server: Arc::from("notes"),
                 trace: TraceContext::from_request(&[], &[], None, [1; 16], [1; 8]),
                 now: Timestamp(1_767_268_800_000),
-                catalogue: Arc::new(catalogue),
+                catalogue: Arc::new(catalogue).into(),
                 param_headers: Vec::new(),
                 transports: Vec::new(),
                 answers: None,

@@ -1,6 +1,5 @@
 //! One thing a peer asks for, with every fact a decision may use. Immutable once made.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::caller::Caller;
@@ -145,12 +144,12 @@ impl Call {
         if self.method() != "tools/call" || self.direction() != Direction::ToServer {
             return None;
         }
-        self.context.catalogue.tool(self.name()?.as_ref())
+        self.context.catalogue.tool(self.name()?)
     }
 
     /// What the method names: a tool, a prompt, a resource URI, a task.
     #[must_use]
-    pub fn name(&self) -> Option<Cow<'_, str>> {
+    pub fn name(&self) -> Option<&str> {
         self.message().and_then(Message::name)
     }
 

@@ -146,10 +146,10 @@ fn check_name(message: &Message, stated: Option<&[u8]>) -> Result<(), Violation>
     let method = message.method().unwrap_or_default();
     // What an unknown method calls its name is for its own extension to say.
     let known = METHODS.iter().any(|info| info.name == method);
-    if known && message.name() != Some(text) { Err(mismatch(NAME)) } else { Ok(()) }
+    if known && message.name() != Some(text.as_ref()) { Err(mismatch(NAME)) } else { Ok(()) }
 }
 
-fn mirrored_name(message: &Message) -> Option<Cow<'_, str>> {
+fn mirrored_name(message: &Message) -> Option<&str> {
     message.method().filter(|method| NAMED.contains(method)).and_then(|_| message.name())
 }
 

@@ -2,7 +2,6 @@
 //! the call, on a stream that was resumed, or as the result of a task (I23). Looks at nothing else of the answer.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use portcullis_core::call::{Call, Context, Subject};
@@ -100,7 +99,7 @@ impl Guard for Outputs {
         let (method, name) = match &call.subject {
             Subject::Stream { request, .. } => {
                 let request = request.as_ref()?;
-                (request.method.as_str(), request.name.as_deref().map(Cow::Borrowed)?)
+                (request.method.as_str(), request.name.as_deref()?)
             }
             Subject::Message(_) if call.expects_response() && call.direction() == Direction::ToServer => {
                 (call.method(), call.name()?)

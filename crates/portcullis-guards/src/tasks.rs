@@ -60,7 +60,7 @@ impl Guard for Tasks {
         match (call.direction(), call.method()) {
             (Direction::ToServer, "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update")
             | (Direction::ToClient, "notifications/tasks" | "notifications/tasks/status") => {
-                self.judge(call, call.name().iter().map(AsRef::as_ref))
+                self.judge(call, call.name().into_iter())
             }
             (Direction::ToServer, "subscriptions/listen") => {
                 let Some(message) = call.message() else { return Decision::pass() };

@@ -396,7 +396,7 @@ impl Journey {
             (Subject::Stream { request, .. }, _) => request.as_deref().map(Cow::Borrowed),
             (_, Some(id)) => {
                 let (id, method) = (id.clone(), call.method().to_owned());
-                Some(Cow::Owned(Interrupted { id, method, name: call.name().map(Cow::into_owned) }))
+                Some(Cow::Owned(Interrupted { id, method, name: call.name().map(str::to_owned) }))
             }
             _ => None,
         };

@@ -39,7 +39,7 @@ pub(crate) fn intent(gateway: &Gateway, plan: &Plan, call: &Call) -> Intent {
             Direction::ToClient => "to_client",
         },
         method: call.method().into(),
-        name: call.name().map(|name| name.as_ref().into()),
+        name: call.name().map(Into::into),
         id: message.and_then(|message| message.id()).map(|id| id.raw().into()),
         // Only arguments: other params hold our own trace ids by now, and what they are about is the name.
         arguments_blake3: call.arguments().map(|view| id_hex(blake3::hash(view.raw()).as_bytes())),

@@ -273,7 +273,11 @@ impl Session {
     fn called_tool<'a>(&self, call: &'a Call) -> Option<Cow<'a, str>> {
         let message = call.message().filter(|message| message.method() == Some("tools/call"))?;
         let name = message.name().unwrap_or_default();
-        Some(if self.home.several { Cow::Owned(format!("{}:{name}", call.context.server)) } else { name })
+        Some(if self.home.several {
+            Cow::Owned(format!("{}:{name}", call.context.server))
+        } else {
+            Cow::Borrowed(name)
+        })
     }
 
     /// The tools of the server that the call is for by their own names, those of others as `SERVER:TOOL`: policies about one server read the

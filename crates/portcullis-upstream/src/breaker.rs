@@ -73,7 +73,7 @@ impl Breaker {
 
     fn tool_of(&self, call: &Call) -> Option<Arc<str>> {
         let named = self.track.minds_tools() && call.method() == "tools/call";
-        call.name().filter(|_| named).map(|name| Arc::from(&*name))
+        call.name().filter(|_| named).map(Arc::from)
     }
 }
 

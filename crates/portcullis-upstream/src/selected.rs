@@ -75,7 +75,7 @@ impl Selected {
     /// The answer to a call of a tool that is not shown: what servers say of a tool that they do not have. `None` when the call may go on.
     fn unknown(&self, cleared: &Cleared) -> Option<Result<Reply, Fault>> {
         let message = cleared.call().message()?;
-        if message.method() != Some("tools/call") || message.name().is_some_and(|name| self.choice.has(&name)) {
+        if message.method() != Some("tools/call") || message.name().is_some_and(|name| self.choice.has(name)) {
             return None;
         }
         let text = own::error(message.id(), INVALID_PARAMS, "Unknown tool", None);

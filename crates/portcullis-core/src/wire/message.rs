@@ -5,7 +5,6 @@ mod batch;
 mod shape;
 
 use std::{
-    borrow::Cow,
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -221,9 +220,8 @@ impl Message {
 
     /// What the method is about: a tool, a prompt, a URI or a task. See [`NameSource`].
     #[must_use]
-    pub fn name(&self) -> Option<Cow<'_, str>> {
-        let read = || self.name_view()?.as_str().map(Into::into);
-        self.0.name.get_or_init(read).as_deref().map(Cow::Borrowed)
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.get_or_init(|| self.name_view()?.as_str().map(Into::into)).as_deref()
     }
 
     /// Where [`Message::name`] stands in the text, for an [`Edit::replace`].

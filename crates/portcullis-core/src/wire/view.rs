@@ -142,7 +142,7 @@ impl<'a> View<'a> {
     }
 
     /// The members of an object, for those to whom a long search is not worth it: `effort` is how many bytes may be looked at, of which a
-    /// string's value takes one for 32.
+    /// string's value takes one for 32 up to its first escape.
     #[must_use]
     pub fn search(self, effort: usize) -> Search<'a> {
         let is_object = self.kind() == JsonKind::Object;

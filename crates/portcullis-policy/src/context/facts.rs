@@ -52,7 +52,7 @@ impl<'a> Facts<'a> {
         let params = message.and_then(|message| message.params());
         let reference = || params?.path(&["ref", "type"])?.as_str();
         let name = call.name();
-        let tool = name.as_deref().filter(|_| shape == Shape::Tool).and_then(|name| call.context.catalogue.tool(name));
+        let tool = name.filter(|_| shape == Shape::Tool).and_then(|name| call.context.catalogue.tool(name));
         let hints = match tool {
             Some(tool) => Some(tool.annotations),
             None => call.context.catalogue.is_read().then(Annotations::default),
@@ -66,7 +66,7 @@ impl<'a> Facts<'a> {
             answer,
             listed: false,
             shape,
-            name,
+            name: name.map(Cow::Borrowed),
             tool,
             hints,
             params,

@@ -55,7 +55,7 @@ impl ScopeMap {
             return None;
         }
         let mut needed: BTreeSet<&String> = self.everything.iter().collect();
-        needed.extend(self.of(call.method(), call.name().as_deref()));
+        needed.extend(self.of(call.method(), call.name()));
         if let Subject::Stream { request: Some(request), .. } = &call.subject {
             needed.extend(self.of(&request.method, request.name.as_deref()));
         }

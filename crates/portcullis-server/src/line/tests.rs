@@ -17,7 +17,7 @@ const CALL: &str = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"n
 #[tokio::test]
 async fn a_reply_that_breaks_off_is_asked_for_again_where_it_broke_off() {
     let call = Mutex::new(None);
-    let upstream = CannedUpstream::new(move |asked| match (&asked.subject, asked.name().as_deref()) {
+    let upstream = CannedUpstream::new(move |asked| match (&asked.subject, asked.name()) {
         (Subject::Message(_), Some("t")) => {
             *call.lock().unwrap() = Some(asked.clone());
             let retry = Some(Duration::from_millis(1));
@@ -41,7 +41,7 @@ async fn a_reply_that_breaks_off_is_asked_for_again_where_it_broke_off() {
 async fn a_reply_whose_rest_never_comes_is_an_error_with_its_id_after_a_few_tries() {
     let tries = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = std::sync::Arc::clone(&tries);
-    let upstream = CannedUpstream::new(move |asked| match (&asked.subject, asked.name().as_deref()) {
+    let upstream = CannedUpstream::new(move |asked| match (&asked.subject, asked.name()) {
         (Subject::Message(_), Some("t")) => {
             let primes = Arrived { message: None, event_id: Some("e1".into()), retry: None };
             Ok(reply(Media::EventStream, vec![primes]))

@@ -127,7 +127,7 @@ impl Reader<'_> {
         let offers = self.offers(&place.server, &message).await;
         let mut context = self.context(exchange, &place.server, offers, self.trace(Some(&message))?);
         if self.bare && context.version.era() == Era::Modern {
-            let tool = message.name().and_then(|name| context.catalogue.tool(&name).cloned());
+            let tool = message.name().and_then(|name| context.catalogue.tool(name).cloned());
             context.param_headers = mirror::params_of(&message, tool.as_deref());
         }
         let message = match message.kind() {

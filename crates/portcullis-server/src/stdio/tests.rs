@@ -10,7 +10,7 @@ use crate::testing::{CannedUpstream, DenyList, Feed, INITIALIZE, Running, fed, f
 async fn slow() -> (Running, Feed, Parent) {
     let (feed, held) = fed(Media::EventStream);
     let held = std::sync::Mutex::new(Some(held));
-    let upstream = CannedUpstream::new(move |call| match call.name().as_deref() {
+    let upstream = CannedUpstream::new(move |call| match call.name() {
         Some("slow") => Ok(held.lock().unwrap().take().unwrap()),
         _ => ordinary(call),
     });

@@ -133,7 +133,7 @@ async fn j15_a_modern_message_says_its_version_in_its_body_and_needs_no_headers(
 async fn answers_come_when_they_are_there_and_requests_of_the_server_go_both_ways() {
     let (first, held) = fed(Media::EventStream);
     let held = std::sync::Mutex::new(Some(held));
-    let upstream = CannedUpstream::new(move |call| match call.name().as_deref() {
+    let upstream = CannedUpstream::new(move |call| match call.name() {
         Some("slow") => Ok(held.lock().unwrap().take().unwrap()),
         _ => ordinary(call),
     });

@@ -111,7 +111,7 @@ fn describe(message: &Message) -> String {
         Kind::Error => "error",
     };
     let method = message.method().map(|method| format!(" `{}`", escaped(method))).unwrap_or_default();
-    let name = message.name().map(|name| format!(" of `{}`", escaped(&name))).unwrap_or_default();
+    let name = message.name().map(|name| format!(" of `{}`", escaped(name))).unwrap_or_default();
     let id = message.id().map(|id| format!(", id {}", escaped(id.raw()))).unwrap_or_default();
     format!("{kind}{method}{name}{id}")
 }

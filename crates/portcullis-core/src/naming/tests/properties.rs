@@ -60,7 +60,7 @@ fn placed(names: &Names, method: &str, member: &str, word: &str, known: &[Arc<Ca
     let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"{member}":{}}}}}"#, quoted(word));
     let message = Message::read(Bytes::from(text), Direction::ToServer, &Limits::default()).unwrap();
     match names.place(&message, known, &Limits::default()).ok()? {
-        Placed::One { server, message } => Some((server, message.name().unwrap().into_owned())),
+        Placed::One { server, message } => Some((server, message.name().unwrap().to_owned())),
         other => panic!("{other:?}"),
     }
 }

@@ -38,7 +38,7 @@ fn a_tool_call_says_what_it_is() {
     );
     assert_eq!(call.id(), Some(&Id::string("ab")));
     assert_eq!(call.id().unwrap().raw(), r#""a\u0062""#);
-    assert_eq!(call.name().as_deref(), Some("t/1"));
+    assert_eq!(call.name(), Some("t/1"));
     assert_eq!(call.arguments().unwrap().text(), r#"{"x":[1.50]}"#);
     assert_eq!(call.progress_token(), Some(Id::number(7)));
     assert_eq!(call.meta("a/b").unwrap().as_str().as_deref(), Some("c"));
@@ -50,7 +50,7 @@ fn a_tool_call_says_what_it_is() {
 fn every_method_names_its_thing() {
     let name = |method: &str, params: &str| {
         let call = to_server(&envelope(&format!(r#""id":1,"method":"{method}","params":{params}"#)));
-        call.name().map(Cow::into_owned)
+        call.name().map(str::to_owned)
     };
     assert_eq!(name("prompts/get", r#"{"name":"p","uri":"u"}"#).as_deref(), Some("p"));
     assert_eq!(name("resources/read", r#"{"uri":"file:///a","name":"p"}"#).as_deref(), Some("file:///a"));
@@ -250,7 +250,7 @@ fn a_member_spelled_with_escapes_is_that_member() {
     let call = to_server(
         r#"{"jsonrpc":"2.0","\u0069d":1,"m\u0065thod":"tools/call","p\u0061rams":{"n\u0061me":"a","_m\u0065ta":{"k":1}}}"#,
     );
-    assert_eq!((call.method(), call.name().as_deref()), (Some("tools/call"), Some("a")));
+    assert_eq!((call.method(), call.name()), (Some("tools/call"), Some("a")));
     assert_eq!(call.meta("k").unwrap().as_i64(), Some(1));
     assert_eq!(refused(r#""id":1,"i\u0064":2,"method":"ping""#), "duplicate_key");
 }

@@ -39,7 +39,7 @@ fn answer(name: &str, call: &Call) -> Reply {
         }
         "tools/call" => answered(format!(r#"{{{modern}"content":[{{"type":"text","text":"{name} did it"}}]}}"#)),
         "resources/read" => {
-            let uri = call.name().unwrap_or_default().into_owned();
+            let uri = call.name().unwrap_or_default().to_owned();
             answered(format!(r#"{{{modern}"contents":[{{"uri":"{uri}","text":"{name}"}}]}}"#))
         }
         _ => answered("{}".to_owned()),

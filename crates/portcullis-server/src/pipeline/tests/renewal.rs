@@ -78,7 +78,7 @@ impl Stage {
 
 #[tokio::test]
 async fn what_a_server_agreed_to_is_asked_again_once_in_its_words_and_recorded() {
-    let stage = Stage::set(|call| match call.name().as_deref() {
+    let stage = Stage::set(|call| match call.name() {
         Some("file:///no") => {
             let id = call.message().unwrap().id().unwrap().raw();
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32002,"message":"no"}}}}"#);

@@ -18,7 +18,7 @@ const SLOW: &str = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"n
 async fn slow() -> (Running, crate::testing::Feed, Socket, String) {
     let (feed, held) = fed(Media::EventStream);
     let held = std::sync::Mutex::new(Some(held));
-    let upstream = CannedUpstream::new(move |call| match call.name().as_deref() {
+    let upstream = CannedUpstream::new(move |call| match call.name() {
         Some("slow") => Ok(held.lock().unwrap().take().unwrap()),
         _ => ordinary(call),
     });
