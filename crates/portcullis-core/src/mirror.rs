@@ -108,7 +108,7 @@ pub fn outgoing<E>(
         field(METHOD, &encode_value(method))?;
     }
     if let Some(name) = mirrored_name(message) {
-        field(NAME, &encode_value(&name))?;
+        field(NAME, &encode_value(name))?;
     }
     for (name, value) in params_of(message, tool) {
         field(&name, &value)?;

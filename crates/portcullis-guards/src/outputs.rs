@@ -108,11 +108,11 @@ impl Guard for Outputs {
         };
         let (promise, brings) = match method {
             "tools/call" => {
-                let tool = call.context.catalogue.tool(&name)?;
+                let tool = call.context.catalogue.tool(name)?;
                 (self.promise(tool, call.context.version)?, Brings::Answer)
             }
-            "tasks/result" => (self.of_task(call, &name)?, Brings::Result),
-            "tasks/get" => (self.of_task(call, &name)?, Brings::Task),
+            "tasks/result" => (self.of_task(call, name)?, Brings::Result),
+            "tasks/get" => (self.of_task(call, name)?, Brings::Task),
             _ => return None,
         };
         let (tasks, context) = (Arc::clone(self.tasks.get()), Arc::clone(&call.context));
@@ -143,7 +143,7 @@ impl Outputs {
     fn notified(&self, call: &Call) -> Decision {
         let judged = call
             .name()
-            .and_then(|id| self.of_task(call, &id))
+            .and_then(|id| self.of_task(call, id))
             .zip(call.message())
             .and_then(|(promise, message)| promise.refuses(message.param("result")?, true));
         match judged {

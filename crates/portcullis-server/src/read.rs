@@ -387,7 +387,7 @@ impl<'a> Reader<'a> {
     async fn offers(&self, server: &Arc<Server>, message: &Message) -> Snapshot {
         let offers = Snapshot::from(server.upstream.catalogue());
         let name = message.name().filter(|_| message.method() == Some("tools/call"));
-        if name.is_none_or(|name| offers.tool(&name).is_some()) || !server.may_refresh(self.now) {
+        if name.is_none_or(|name| offers.tool(name).is_some()) || !server.may_refresh(self.now) {
             return offers;
         }
         // Failing to refresh is no failure of this call: it is judged as a call of an unknown tool.

@@ -36,7 +36,7 @@ pub(crate) fn call(file: &TestFile, case: &Case, servers: &Servers) -> Result<Ca
             Subject::Message(message) if method == "tools/call" => Some(message.name().unwrap_or_default()),
             _ => None,
         };
-        context.session = Some(session(case, named.as_deref())?);
+        context.session = Some(session(case, named)?);
     }
     Ok(Call { context: Arc::new(context), subject })
 }

@@ -40,9 +40,8 @@ impl Preferred {
 
     pub(super) fn order(&self, call: &Call, ways: &[Way]) -> Order {
         let tool = call.name().filter(|_| call.method() == "tools/call" && !self.tools.is_empty());
-        let fitting = tool.and_then(|tool| {
-            self.tools.iter().find(|(patterns, _)| patterns.iter().any(|pattern| pattern.fits(&tool)))
-        });
+        let fitting = tool
+            .and_then(|tool| self.tools.iter().find(|(patterns, _)| patterns.iter().any(|pattern| pattern.fits(tool))));
         match fitting {
             Some((_, order)) => Arc::clone(order),
             None if self.clients_choose && !call.context.transports.is_empty() => {

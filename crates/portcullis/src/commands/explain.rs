@@ -183,7 +183,7 @@ fn session(args: &ExplainArgs, message: &Message, version: Version) -> Option<Se
     let mut history = History::default();
     args.called.iter().for_each(|tool| history.count(tool));
     let calls_tool = message.method() == Some("tools/call") && message.direction() == Direction::ToServer;
-    let tally = history.seen_by(calls_tool.then(|| message.name().unwrap_or_default()).as_deref());
+    let tally = history.seen_by(calls_tool.then(|| message.name().unwrap_or_default()));
     let session = Session { key: SessionKey(0), hash: Arc::from("explain"), tally: Some(tally) };
     (version.era() == Era::Legacy).then_some(session)
 }
