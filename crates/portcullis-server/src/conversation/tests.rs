@@ -14,12 +14,15 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use portcullis_core::ledger::{Record, Refused};
+use portcullis_core::upstream::Media;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use super::http1;
 use crate::peer::Peer;
 use crate::settings::ServerSettings;
 use crate::testing::secure::Authority;
-use crate::testing::{CannedUpstream, DenyList, Running, collect, ordinary, start_with};
+use crate::testing::{CannedUpstream, DenyList, Running, collect, fed, ordinary, start_with};
 use crate::tls::ClientCertificates;
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#;
@@ -73,4 +76,35 @@ async fn a_request_with_a_body_runs_the_task_of_its_connection_once() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(runs.load(Ordering::Relaxed), 1);
+}
+
+/// That a body was taken wakes nobody; that its sender leaves must.
+#[tokio::test]
+async fn c8_a_client_that_leaves_before_its_answer_begins_is_noticed_at_once() {
+    let (hand, mut feeds) = mpsc::unbounded_channel();
+    let upstream = CannedUpstream::new(move |call| {
+        if call.method() != "tools/call" {
+            return ordinary(call);
+        }
+        let (feed, reply) = fed(Media::Json);
+        hand.send(feed).unwrap();
+        Ok(reply)
+    });
+    let running = start_with(upstream, DenyList(&[]), ServerSettings::default()).await;
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"}}}}"#;
+    let client = running
+        .client()
+        .with("mcp-protocol-version", "2026-07-28")
+        .with("mcp-method", "tools/call")
+        .with("mcp-name", "slow");
+    let socket = TcpStream::connect(running.addr).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+    let connected = tokio::spawn(connection);
+    let asked = tokio::spawn(sender.send_request(client.request("POST", call)));
+    let feed = feeds.recv().await.unwrap();
+    connected.abort();
+    // Long before anything is written to it.
+    tokio::time::timeout(Duration::from_secs(5), feed.closed()).await.unwrap();
+    assert_eq!(running.outcomes(1).await, ["abandoned"]);
+    assert!(asked.await.unwrap().is_err());
 }
