@@ -10,7 +10,6 @@ mod keys;
 mod known;
 mod limits;
 mod malformed;
-mod members;
 mod message;
 mod method;
 mod outline;

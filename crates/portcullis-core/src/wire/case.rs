@@ -71,6 +71,8 @@ const META: Names<9> = Names::new([
     "io.modelcontextprotocol/tasks",
 ]);
 
+const ID: Names<1> = Names::new(["id"]);
+
 const REFERENCE: Names<3> = Names::new(["type", "name", "uri"]);
 
 const RESERVED: &[u8] = b"io.modelcontextprotocol/";
@@ -97,7 +99,7 @@ pub(super) fn is_reference_variant(key: &[u8]) -> bool {
 
 /// Whether a lax reader could take `key` for the message's id.
 pub(super) fn is_id_variant(key: &[u8]) -> bool {
-    Names::new(["id"]).have_variant(key)
+    ID.have_variant(key)
 }
 
 /// Names that matter somewhere.

@@ -183,9 +183,20 @@ impl Message {
     /// The members of the result of these names.
     #[must_use]
     pub fn result_members<const N: usize>(&self, names: [&str; N]) -> [Option<View<'_>>; N] {
+        // Most messages of a stream have no result, and every watcher asks.
+        if self.result().is_none() { [None; N] } else { self.members(Level::Result, names) }
+    }
+
+    /// The members of `params` of these names.
+    #[must_use]
+    pub fn param_members<const N: usize>(&self, names: [&str; N]) -> [Option<View<'_>>; N] {
+        self.members(Level::Params, names)
+    }
+
+    /// In one pass.
+    fn members<const N: usize>(&self, level: Level, names: [&str; N]) -> [Option<View<'_>>; N] {
         let mut found = [None; N];
-        let Some(_) = self.result() else { return found };
-        for member in self.outline().level(Level::Result) {
+        for member in self.outline().level(level) {
             let place = names.iter().position(|name| member.is_named(&self.0.bytes, name));
             if let Some(place) = place.and_then(|index| found.get_mut(index)) {
                 *place = Some(self.0.view(member.value));
