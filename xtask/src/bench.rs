@@ -3,6 +3,7 @@
 
 mod figures; // one measurement, and many of them
 mod goals; // what must be reached
+mod learn; // traffic for a build that is guided by it
 mod nginx; // the blind proxy
 mod policies; // what Portcullis judges by
 mod report; // tables and JSON
@@ -10,7 +11,10 @@ mod rows; // what is measured
 mod single; // start-up, memory, idle sessions and streams
 mod stand; // what runs
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+pub(crate) use self::learn::learn;
 
 use self::figures::{Cell, Sample};
 use self::rows::{At, ROWS, Row};
@@ -27,6 +31,8 @@ const LOAD: Duration = Duration::from_secs(120);
 
 /// The program under an allocator that counts.
 const COUNTED: &str = "bench-counted";
+/// What sends calls, and what answers them.
+const BUILD_TOOLS: &[&str] = &["bench-load", "bench-upstream"];
 
 const HELP: &str = "\
 cargo xtask bench [OPTION…]
@@ -38,9 +44,21 @@ cargo xtask bench [OPTION…]
   --pin none|split       split: load and server on their own cores; default split from four cores on
   --peer NAME=COMMAND    another gateway: a shell command that serves http://$LISTEN/mcp in front of $UPSTREAM; may be repeated
   --built                take the programs as they were built last
+  --guided               measure the program of `cargo xtask release` in place of a plain release build
   --json                 print JSON in place of tables (it is always in target/xtask/bench/result.json)
   --write                write the tables into docs/performance.md
   --list                 name the rows";
+
+/// Which build of the gateway is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gateway {
+    /// Of the same folder as everything else.
+    Usual,
+    /// As `cargo xtask release` left it.
+    Guided,
+    /// One that counts what it does, for `cargo xtask release`.
+    Counting(PathBuf),
+}
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -57,6 +75,7 @@ pub(crate) struct Options {
     built: bool,
     /// Where the programs are: `release`, or `debug` for a test of the benchmark itself.
     folder: &'static str,
+    gateway: Gateway,
     /// What takes another build, or minutes, is left out or made smaller.
     quick: bool,
 }
@@ -75,6 +94,7 @@ impl Options {
             write: false,
             built: false,
             folder: "release",
+            gateway: Gateway::Usual,
             quick: false,
         }
     }
@@ -94,6 +114,7 @@ impl Options {
             match *word {
                 "--quick" => {}
                 "--built" => options.built = true,
+                "--guided" => options.gateway = Gateway::Guided,
                 "--json" => options.json = true,
                 "--write" => options.write = true,
                 "--rows" | "--only" => options.rows = value()?.split(',').map(str::to_owned).collect(),
@@ -111,6 +132,15 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// The gateway's program.
+    fn program(&self, layout: &Layout) -> PathBuf {
+        match &self.gateway {
+            Gateway::Usual => layout.compiled(self.folder, "portcullis"),
+            Gateway::Guided => layout.compiled("guided", "portcullis"),
+            Gateway::Counting(program) => program.clone(),
+        }
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -160,7 +190,15 @@ pub(crate) fn smoke(layout: &Layout) -> Result<Tally, Failure> {
 }
 
 fn measure(layout: &Layout, options: &Options) -> Result<Results, Failure> {
-    build(layout, options, &["portcullis", "bench-load", "bench-upstream"])?;
+    match options.gateway {
+        Gateway::Usual => build(layout, options, &[&["portcullis"], BUILD_TOOLS].concat())?,
+        _ => build(layout, options, BUILD_TOOLS)?,
+    }
+    let program = options.program(layout);
+    if !program.exists() {
+        let way = if options.gateway == Gateway::Guided { "cargo xtask release" } else { "leave out `--built`" };
+        return Err(format!("there is no {}: {way}", layout.short(&program)).into());
+    }
     stand::allow_many_files();
     let mut results = Results::default();
     let chosen: Vec<&Row> = ROWS.iter().filter(|row| options.wants(row.name)).collect();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::figures::{Cell, FIGURES, Sample};
 use super::goals::GOALS;
 use super::rows::{At, ROWS};
-use super::{Options, Results, nginx, stand};
+use super::{Gateway, Options, Results, nginx, stand};
 use crate::Failure;
 use crate::layout::Layout;
 
@@ -153,10 +153,15 @@ fn machine(layout: &Layout, options: &Options) -> Vec<(&'static str, String)> {
     let changed =
         if said("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty() { "" } else { ", with changes" };
     let unknown = if options.built { ", programs perhaps of an earlier one" } else { "" };
+    let program = match options.gateway {
+        Gateway::Guided => "guided by a profile, as `cargo xtask release` builds it",
+        _ => "plain, as `cargo build --release` builds it",
+    };
     vec![
         ("machine", format!("{model}, {} cores, Linux {}", stand::cores(), kernel.trim())),
         ("versions", format!("{}; {}", nginx::version().unwrap_or_default(), said("rustc", &["--version"]))),
         ("commit", format!("{}{changed}{unknown}", said("git", &["rev-parse", "--short", "HEAD"]))),
+        ("portcullis", program.to_owned()),
         (
             "run",
             format!(

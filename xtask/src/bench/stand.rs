@@ -52,6 +52,16 @@ impl Place {
         segments.iter().try_for_each(|segment| Ok(std::fs::remove_file(segment)?))
     }
 
+    /// Ends it as a person would, and waits until it has done what it does at its end.
+    pub(crate) fn end(mut self, limit: Duration) -> Result<(), Failure> {
+        self.group.ask_to_stop();
+        match self.group.wait(limit)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("{}: {status}", self.name).into()),
+            None => Err(format!("{}: no end after {} s", self.name, limit.as_secs()).into()),
+        }
+    }
+
     /// A counter of its own metrics.
     pub(crate) fn metric(&self, name: &str) -> Result<Option<f64>, Failure> {
         let said = std::fs::read_to_string(&self.log)?;
@@ -227,8 +237,11 @@ impl<'a> Ground<'a> {
     /// A gateway as a user starts it: default guards, log and metrics on.
     pub(crate) fn portcullis(&self, at: At, upstream: &Place, extras: &Extras) -> Result<Place, Failure> {
         let name = at.name().replace(' ', "-").replace(',', "");
-        let program = if extras.counter.is_some() { COUNTED } else { "portcullis" };
-        let mut command = on(self.options, Side::Proxy, &self.layout.compiled(self.options.folder, program));
+        let program = match extras.counter {
+            Some(_) => self.layout.compiled(self.options.folder, COUNTED),
+            None => self.options.program(self.layout),
+        };
+        let mut command = on(self.options, Side::Proxy, &program);
         command.args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--name", "bench"]);
         command.args(["--upstream", &format!("http://{}/mcp", upstream.address)]);
         let audit = self.file(&format!("{name}-audit"));
@@ -259,7 +272,7 @@ impl<'a> Ground<'a> {
         let servers: String = (0..20).map(server).collect();
         let config = self.file("merged.yaml");
         std::fs::write(&config, format!("policy: observe\nupstreams:\n{servers}"))?;
-        let mut command = on(self.options, Side::Proxy, &self.layout.compiled(self.options.folder, "portcullis"));
+        let mut command = on(self.options, Side::Proxy, &self.options.program(self.layout));
         command.args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         let audit = self.file("merged-audit");
         command.arg("--config").arg(config).arg("--audit-log").arg(&audit);
