@@ -17,14 +17,14 @@ use portcullis_core::catalogue::Tool;
 use portcullis_core::wire::Limits;
 
 pub(crate) use self::key::Recipe;
-use self::key::{Key, Known};
+use self::key::{Key, Known, Share};
 use self::lists::Lists;
 use self::tally::{Tally, tally};
 use crate::bounded::Bounded;
 use crate::context::{Facts, Unfit, build};
 use crate::index::{Asked, Target, What};
 use crate::names::{ACTION, SERVER, tool_action_type, uid};
-use crate::policies::{Policies, Slice, View};
+use crate::policies::{Parts, Policies, Slice, View};
 use crate::schema::{Type, project};
 use crate::visibility::Unknown;
 use crate::vocabulary::Shape;
@@ -203,18 +203,53 @@ impl Judge {
     /// What was said of the same facts before. Nothing else can be said of them: the policies are those of one plan, and the key holds
     /// whatever they look at, or there is no key.
     fn remembered(&self, prepared: &Prepared, view: View, slice: &Slice, facts: &Facts<'_>) -> Outcome {
+        self.known(prepared, (view, Share::All), slice, facts)
+            .or_else(|| self.in_parts(prepared, view, slice, facts))
+            .unwrap_or_else(|| self.evaluate(prepared, slice, facts))
+    }
+
+    /// `None`: no key holds what these policies look at.
+    fn known(&self, prepared: &Prepared, which: (View, Share), slice: &Slice, facts: &Facts<'_>) -> Option<Outcome> {
         let mut key = Key::new();
-        if key.write(prepared.number, view, slice, facts).is_none() {
-            return self.evaluate(prepared, slice, facts);
-        }
-        self.decisions.get_or_keep(
+        key.write(prepared.number, which, slice, facts)?;
+        Some(self.decisions.get_or_keep(
             &key,
             |known| known.is(&key),
             || {
                 let outcome = self.evaluate(prepared, slice, facts);
                 (outcome.is_lasting().then(|| key.known(facts)), outcome)
             },
-        )
+        ))
+    }
+
+    /// One policy that looks at the time does not have all the others evaluated each time. `None`: what was found has to be said by all of
+    /// them together, in the order in which one context of all facts finds it; it denies either way, and the places named must not depend on
+    /// what was remembered.
+    fn in_parts(&self, prepared: &Prepared, view: View, slice: &Slice, facts: &Facts<'_>) -> Option<Outcome> {
+        let Parts { steady, fleeting } = slice.parts.as_deref()?;
+        let steady = self.known(prepared, (view, Share::Steady), steady, facts)?;
+        self.joined(steady, self.evaluate(prepared, fleeting, facts))
+    }
+
+    /// What policies say that were asked in two parts.
+    fn joined(&self, one: Outcome, other: Outcome) -> Option<Outcome> {
+        use Outcome::{Failed, Forbidden, NotPermitted, Permitted, Unfit};
+        Some(match (one, other) {
+            (Failed(_) | Unfit(_), _) | (_, Failed(_) | Unfit(_)) => return None,
+            (Forbidden(mut numbers), Forbidden(others)) => {
+                numbers.extend(others);
+                numbers.sort_by_key(|number| self.id(*number));
+                Forbidden(numbers)
+            }
+            (Forbidden(numbers), _) | (_, Forbidden(numbers)) => Forbidden(numbers),
+            (Permitted(ids), Permitted(others)) => {
+                let mut ids: Vec<_> = ids.iter().chain(others.iter()).cloned().collect();
+                ids.sort_unstable();
+                Permitted(ids.into())
+            }
+            (Permitted(ids), NotPermitted) | (NotPermitted, Permitted(ids)) => Permitted(ids),
+            (NotPermitted, NotPermitted) => NotPermitted,
+        })
     }
 
     /// One policy alone, for `explain`.

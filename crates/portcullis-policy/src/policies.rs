@@ -113,10 +113,21 @@ pub(crate) struct Slice {
     pub(crate) rules: Vec<Rule>,
     pub(crate) needs: Needs,
     pub(crate) recipe: Recipe,
+    /// Where some of them look at what differs from call to call, and others do not.
+    pub(crate) parts: Option<Box<Parts>>,
+}
+
+/// The same policies in two: every one of them is in one part.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// Say the same of the same facts.
+    pub(crate) steady: Slice,
+    /// Look at the time, at what a session has called, or at something of which nothing is known.
+    pub(crate) fleeting: Slice,
 }
 
 /// One of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rule {
     /// Into [`Policies::entries`].
     pub(crate) number: usize,
@@ -160,7 +171,7 @@ impl Policies {
     }
 
     fn make_slice(&self, view: View, candidates: &[usize]) -> Slice {
-        let mut slice = Slice::default();
+        let mut forms = Vec::new();
         for number in candidates {
             let Some(entry) = self.entries.get(*number) else { continue };
             // What a person may lift hides nothing: only the full view has it.
@@ -173,10 +184,24 @@ impl Policies {
                 View::MaySubject => entry.may_subject.as_ref(),
             };
             if let Some(form) = form {
-                slice.needs.merge(&form.needs);
-                let condition = Arc::clone(&form.condition);
-                slice.rules.push(Rule { number: *number, effect: entry.effect, condition });
+                let rule = Rule { number: *number, effect: entry.effect, condition: Arc::clone(&form.condition) };
+                forms.push((rule, &form.needs));
             }
+        }
+        let (steady, fleeting): (Vec<_>, Vec<_>) =
+            forms.iter().cloned().partition(|(_, needs)| Recipe::of(needs).is_steady());
+        let mixed = !steady.is_empty() && !fleeting.is_empty();
+        let parts = || Box::new(Parts { steady: Slice::of(steady), fleeting: Slice::of(fleeting) });
+        Slice { parts: mixed.then(parts), ..Slice::of(forms) }
+    }
+}
+
+impl Slice {
+    fn of(forms: Vec<(Rule, &Needs)>) -> Self {
+        let mut slice = Self::default();
+        for (rule, needs) in forms {
+            slice.needs.merge(needs);
+            slice.rules.push(rule);
         }
         slice.recipe = Recipe::of(&slice.needs);
         slice

@@ -22,6 +22,14 @@ const MOST_KEY: usize = 1 << 10;
 /// small values.
 pub(super) const MOST_ARGUMENTS: usize = 4 << 10;
 
+/// How many of the policies that can apply a key stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    All,
+    /// Those of [`crate::policies::Parts::steady`].
+    Steady,
+}
+
 /// Which facts belong in the keys of a slice. Worked out once, when the slice is made.
 #[derive(Debug, Default)]
 pub(crate) struct Recipe(Option<Vec<Part>>);
@@ -67,7 +75,17 @@ impl Recipe {
             "chain" => Some(Part::Chain),
             _ => None,
         };
-        Self(needs.inner.iter().map(part).collect())
+        let parts: Option<Vec<Part>> = needs.inner.iter().map(part).collect();
+        Self(parts.map(|mut parts| {
+            // Where there is no key, that is known before the arguments are read for one.
+            parts.sort_by_key(|part| !matches!(part, Part::Session { .. }));
+            parts
+        }))
+    }
+
+    /// Whether there is a key for whatever is called. Long arguments may have none all the same.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.0.as_ref().is_some_and(|parts| !parts.contains(&Part::Session { counts: true }))
     }
 }
 
@@ -108,15 +126,21 @@ impl Key {
     }
 
     /// Writes what the decision depends on. `None`: on more than a key can hold. The order of the parts is the slice's, and the same
-    /// number and view have the same slice.
-    pub(super) fn write(&mut self, prepared: u64, view: View, slice: &Slice, facts: &Facts<'_>) -> Option<()> {
+    /// number, view and share have the same slice.
+    pub(super) fn write(
+        &mut self,
+        prepared: u64,
+        (view, share): (View, Share),
+        slice: &Slice,
+        facts: &Facts<'_>,
+    ) -> Option<()> {
         let parts = slice.recipe.0.as_ref()?;
         // The client's answers are judged by a weakened form, and nobody repeats them.
         if facts.answer {
             return None;
         }
         self.push(&prepared.to_le_bytes())?;
-        self.push(&[u8::from(view == View::WithoutAsk)])?;
+        self.push(&[u8::from(view == View::WithoutAsk), u8::from(share == Share::Steady)])?;
         for part in parts {
             self.part(*part, slice, facts)?;
         }

@@ -9,7 +9,7 @@ use super::*;
 use crate::testing::{TOOLS, call_raw, passes, with_context};
 
 /// Looks at arguments, tools, versions and the presence of sessions, some of it deep and some of it wrongly.
-const CONDITIONS: [&str; 18] = [
+const CONDITIONS: [&str; 19] = [
     "context.args.recipient == \"bob\"",
     "context has args && context.args has recipient && context.args.recipient like \"b*\"",
     "context.args has to",
@@ -21,6 +21,7 @@ const CONDITIONS: [&str; 18] = [
     "context.tool has readOnly && context.tool.readOnly",
     "context has session",
     "context has session && context.session.calls > 2",
+    "context.now > datetime(\"2026-01-01T12:00:00Z\") && context.args has note",
     "context.era == \"modern\" || context.name == \"pay\"",
     "principal.scopes.contains(\"read\") || principal has issuer && principal.issuer == \"https://j\"",
     "principal.hasTag(\"team\") && principal.getTag(\"team\").contains(\"a\")",
@@ -355,9 +356,42 @@ fn without_a_session_a_limit_on_its_counts_does_not_stand_in_the_way() {
     assert!(!passes(&guard, &in_session(2)));
     assert!(passes(&guard, &pay("{}")));
     assert_eq!(evaluated(guard.judge(), &[pay("{}"), pay("{}")]), 0);
-    assert_eq!(evaluated(guard.judge(), &[in_session(1), in_session(1)]), 2);
     are_kept_apart("context has session", &[pay("{}"), in_session(1)]);
     assert_eq!(evaluated(&judge_of("context has session"), &[in_session(1), in_session(2)]), 1);
+}
+
+#[test]
+fn what_one_policy_looks_at_each_time_does_not_have_the_others_asked_again() {
+    let judge = Judge::new(
+        Arc::new(Policies::unchecked(
+            "@id(\"bob\") permit (principal, action, resource) when { context.args has recipient && context.args.recipient == \"bob\" };
+             @id(\"late\") permit (principal, action, resource) when { context.args has count && context.now > datetime(\"2020-01-01T00:00:00Z\") };
+             forbid (principal, action, resource) when { context.args has note && context.args.note == \"n\" };
+             forbid (principal, action, resource) when { context has session && context.session.calls > 2 };",
+        )),
+        Limits::default(),
+    );
+    let pay = |arguments: Value, calls: u64| {
+        call(json!({"tool": "pay", "arguments": arguments, "session": {"calls": calls}, "now": "2026-01-01T00:00:00Z"}))
+    };
+    let said = |arguments: Value, calls: u64| {
+        let call = pay(arguments, calls);
+        let facts = Facts::of_call(&call);
+        judge.decide(&judge.prepare(&facts).unwrap(), &facts)
+    };
+    let permitted = |ids: &[&str]| Outcome::Permitted(ids.iter().copied().map(Arc::from).collect());
+    for _ in 0..2 {
+        assert_eq!(said(json!({"recipient": "bob"}), 1), permitted(&["bob"]));
+        assert_eq!(said(json!({"count": 1}), 1), permitted(&["late"]));
+        assert_eq!(said(json!({"recipient": "bob", "count": 1}), 1), permitted(&["bob", "late"]));
+        assert_eq!(said(json!({}), 1), Outcome::NotPermitted);
+        assert_eq!(said(json!({"recipient": "bob", "note": "n"}), 1), Outcome::Forbidden(vec![2]));
+        assert_eq!(said(json!({"recipient": "bob"}), 3), Outcome::Forbidden(vec![3]));
+        assert_eq!(said(json!({"recipient": "bob", "note": "n"}), 3), Outcome::Forbidden(vec![2, 3]));
+    }
+    let calls = [1, 2, 3].map(|calls| pay(json!({"recipient": "eve"}), calls));
+    assert_eq!(evaluated(&judge, &calls), 1 + 3, "the steady ones once, the others each time");
+    assert_eq!(evaluated(&judge, &calls), 3);
 }
 
 #[test]
